@@ -1,0 +1,149 @@
+"""Everything that a person chooses and sets: frozen dataclasses found by file.
+
+A file in `influence/attribution/` (or queries, unlearning, evaluation, finders, models) that decorates one frozen dataclass with its
+registry is found by its file name, the id. The fields declared with `option` are its settings: form, command line, record and identity
+all come from them. Adding one is adding one file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from influence.errors import BadInput
+
+T = TypeVar("T", bound=type)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One field of a registered class, as a form or a command line shows it."""
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    min: float | None
+    max: float | None
+    choices: tuple[Any, ...]
+    advanced: bool
+    column: bool
+
+
+def option(
+    default: Any, help: str, *, min: float | None = None, max: float | None = None, advanced: bool = False, column: bool = False
+) -> Any:
+    """Declare a setting: default, help and limits. `column`: its value names a column of the data; `advanced`: folded away in forms."""
+    kept = {"help": help, "min": min, "max": max, "advanced": advanced, "column": column}
+    return dataclasses.field(default=default, metadata={"option": kept})
+
+
+def settings(cls: type) -> tuple[Setting, ...]:
+    """Return the settings that a dataclass declares with `option`, in order."""
+    hints = typing.get_type_hints(cls)
+    return tuple(_setting(f, hints[f.name]) for f in dataclasses.fields(cls) if "option" in f.metadata)
+
+
+def _setting(field: dataclasses.Field[Any], hint: Any) -> Setting:
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    kind = type(choices[0]) if choices else (typing.get_origin(hint) or hint)
+    return Setting(field.name, kind, field.default, choices=choices, **field.metadata["option"])
+
+
+def build(cls: type, given: Mapping[str, Any]) -> Any:
+    """Make an instance from settings given as text or values, checked against names, types, limits and choices.
+
+    Raises:
+        BadInput: an unknown name, or a value that its setting does not allow.
+    """
+    known = {s.name: s for s in settings(cls)}
+    for name in given:
+        if name not in known:
+            raise BadInput(f"{cls.__name__} has no setting {name!r}; it has: {', '.join(known) or 'none'}.")
+    return cls(**{name: checked(known[name], value) for name, value in given.items()})
+
+
+def checked(setting: Setting, value: Any) -> Any:
+    """Turn `value` into the setting's type within its limits.
+
+    Raises:
+        BadInput: it is of another type, outside the limits, or not among the choices.
+    """
+    try:
+        converted = _convert(setting.type, value)
+    except (TypeError, ValueError):
+        raise BadInput(f"{setting.name} must be {setting.type.__name__}; got {value!r}.") from None
+    if setting.choices and converted not in setting.choices:
+        raise BadInput(f"{setting.name} must be one of {', '.join(map(str, setting.choices))}; got {value!r}.")
+    low, high = setting.min, setting.max
+    if (low is not None and not converted >= low) or (high is not None and not converted <= high):
+        raise BadInput(f"{setting.name} must lie between {low} and {high}; got {value!r}.")
+    return converted
+
+
+def _convert(kind: type, value: Any) -> Any:
+    if kind is bool and isinstance(value, str):
+        return {"true": True, "false": False, "1": True, "0": False}[value.lower()] if value.lower() in ("true", "false", "1", "0") else int("x")
+    if kind is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(int(part) for part in parts if str(part).strip())
+    return kind(value)
+
+
+class Registry:
+    """The classes of one kind, by id."""
+
+    def __init__(self, package: str, what: str) -> None:
+        self.package, self.what = package, what
+        self._classes: dict[str, type] = {}
+        self._found = False
+
+    def __call__(self, cls: T) -> T:
+        """Register a class under the name of its file; used as a decorator."""
+        name = cls.__module__.rsplit(".", 1)[-1]
+        cls.id = name  # type: ignore[attr-defined]
+        self._classes[name] = cls
+        return cls
+
+    @property
+    def classes(self) -> dict[str, type]:
+        """All classes by id; importing the package's files is what finds them, and an error in one is raised."""
+        if not self._found:
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+            self._found = True
+        return dict(sorted(self._classes.items()))
+
+    def make(self, name: str, given: Mapping[str, Any] | None = None) -> Any:
+        """Make the one of this name with these settings.
+
+        Raises:
+            BadInput: no such name (the known ones are listed), or settings that it does not allow.
+        """
+        if name not in self.classes:
+            raise BadInput(f"There is no {self.what} {name!r}; there are: {', '.join(self.classes)}.")
+        return build(self.classes[name], given or {})
+
+    def explain(self, name: str) -> str:
+        """Return the explanation of one: its class docstring."""
+        return inspect.cleandoc(self.classes[name].__doc__ or "")
+
+
+def described(instance: Any) -> dict[str, Any]:
+    """Return id and settings of a registered instance as JSON; `Registry.make(**_)` with them gives an equal one."""
+    return {"name": type(instance).id, "given": {s.name: getattr(instance, s.name) for s in settings(type(instance))}}
+
+
+models = Registry("influence.models", "model")
+queries = Registry("influence.queries", "query")
+attribution = Registry("influence.attribution", "attribution method")
+unlearning = Registry("influence.unlearning", "unlearning method")
+evaluation = Registry("influence.evaluation", "evaluation")
+finders = Registry("influence.finders", "finder")
+datasets = Registry("influence.data.bundled", "bundled data set")
