@@ -1,0 +1,28 @@
+"""Multi-layer perceptron with GELU (Hendrycks and Gimpel, arXiv:1606.08415): smooth, so that its metagradient can be trusted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import nn
+
+from influence.registry import models, option
+
+
+@models
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected layers with GELU between them."""
+
+    inputs: tuple[int, ...] = ()
+    outputs: int = 0
+    hidden: tuple[int, ...] = option((64,), "Widths of the hidden layers, comma-separated")
+
+    def __call__(self) -> nn.Module:
+        """Build it, (B, *inputs) -> (B, outputs)."""
+        widths = [math.prod(self.inputs), *self.hidden]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(before, after), nn.GELU()]
+        return nn.Sequential(*layers, nn.Linear(widths[-1], self.outputs))
