@@ -28,11 +28,10 @@ def parse(data: bytes, name: str) -> pd.DataFrame:
         BadInput: no rows, no header, names that repeat, a quote that is not closed, or rows of another length than the header.
     """
     encoding = _encoding(data)
-    sample = _sample(data, encoding)
-    delimiter = _delimiter(sample)
-    header = [cell.strip() for cell in _rows(sample, delimiter, 1)[0]]
-    _refuse_header(header, name)
+    delimiter = _delimiter(_sample(data, encoding))
     table = _table(data, encoding, delimiter, name)
+    header = [cell.strip() for cell in table.column_names]
+    _refuse_header(header, name)
     if not table.num_rows:
         raise BadInput(f"{name!r} has a header but no rows; at least 20 are needed. Export the table again.")
     _refuse_open_quote(table, data, name)
@@ -57,7 +56,7 @@ def _sample(data: bytes, encoding: str, size: int = 1_000_000) -> str:
 
 
 def _rows(text: str, delimiter: str, most: int) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         return list(islice((row for row in reader if any(cell.strip() for cell in row)), most))
     except csv.Error:
@@ -86,7 +85,9 @@ def _is_number(cell: str) -> bool:
 def _refuse_header(header: list[str], name: str) -> None:
     named = [cell for cell in header if cell]
     if all(_is_number(cell) for cell in named):
-        raise BadInput(f"The first line of {name!r} holds only numbers ({', '.join(named[:3])}); it must name the columns. Add a header line.")
+        raise BadInput(
+            f"The first line of {name!r} holds only numbers ({', '.join(named[:3])}); it must name the columns. Add a header line."
+        )
     repeated = sorted({cell for cell in named if named.count(cell) > 1}) if len(set(named)) < len(named) else []
     if repeated:
         raise BadInput(
@@ -96,7 +97,7 @@ def _refuse_header(header: list[str], name: str) -> None:
 
 
 def _refuse_headless(header: list[str], frame: pd.DataFrame, name: str) -> None:
-    """Names that also stand as values of their own columns are values: a first line of data."""
+    # Names that also stand as values of their own columns are values: a first line of data.
     among = [_stands_in(cell, frame.iloc[:, place]) for place, cell in enumerate(header)]
     if sum(among) > len(among) / 2:
         raise BadInput(
@@ -143,7 +144,7 @@ def _line(data: bytes, row: pacsv.InvalidRow, encoding: str) -> int:
 
 
 def _refuse_open_quote(table: pa.Table, data: bytes, name: str) -> None:
-    """A quote that is never closed swallows the rest of the file into one cell of the last row."""
+    # A quote that is never closed swallows the rest of the file into one cell of the last row.
     if data.count(b'"') % 2 and any("\n" in str(cell) for cell in table.slice(table.num_rows - 1).to_pylist()[0].values()):
         raise BadInput(f"A quote opened near row {table.num_rows} of {name!r} is never closed. Close or double it, and export again.")
 

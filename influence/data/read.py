@@ -101,22 +101,31 @@ def read_table(path: str | Path, max_bytes: int | None = None) -> pd.DataFrame:
 
 
 def _contents(path: Path, limit: int) -> bytes:
-    if path.is_dir():
-        raise BadInput(f"{path.name!r} is a folder; a file is needed. Choose a CSV or Parquet file in it.")
+    size = _size(path)
+    if size > limit:
+        raise BadInput(
+            f"{path.name!r} has {size / 1e6:,.0f} MB; at most {limit / 1e6:,.0f} MB are read. "
+            "Take a sample of its rows or fewer columns, save it as Parquet, or raise INFLUENCE_MAX_MB."
+        )
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise BadInput(
-                f"{path.name!r} has {size / 1e6:,.0f} MB; at most {limit / 1e6:,.0f} MB are read. "
-                "Take a sample of its rows or fewer columns, save it as Parquet, or raise INFLUENCE_MAX_MB."
-            )
-        data = path.read_bytes() if path.is_file() else b""
-    except (OSError, ValueError) as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be opened"
-        raise error if isinstance(error, BadInput) else BadInput(f"{path.name!r} {reason}. Check the path and its permissions.") from None
+        data = path.read_bytes()
+    except OSError:
+        raise BadInput(f"{path.name!r} cannot be opened; a readable file is needed. Check its permissions.") from None
     if not data.strip(b"\xef\xbb\xbf \t\r\n"):
         raise BadInput(f"{path.name!r} is empty; a header line and rows are needed. Export the table again.")
     return data
+
+
+def _size(path: Path) -> int:
+    # Size in bytes of an ordinary file; devices and pipes could be read for ever.
+    if path.is_dir():
+        raise BadInput(f"{path.name!r} is a folder; a file is needed. Choose a CSV or Parquet file in it.")
+    try:
+        if path.is_file():
+            return path.stat().st_size
+    except (OSError, ValueError):
+        pass
+    raise BadInput(f"{path.name!r} does not exist or is no ordinary file. Check the path.")
 
 
 def _refuse_unreadable(data: bytes, path: Path) -> None:
@@ -156,21 +165,23 @@ def _is_binary(head: bytes) -> bool:
 
 
 def _parquet(data: bytes, name: str) -> pd.DataFrame:
+    damaged = BadInput(f"{name!r} is damaged and can't be read as Parquet. Export it again.")
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        _refuse_swelling(file.metadata, len(data), name)
+    except (pa.ArrowException, OSError):
+        raise damaged from None
+    _refuse_swelling(file.metadata, len(data), name)
+    try:
         frame = file.read().to_pandas(ignore_metadata=True, date_as_object=False)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{name!r} is damaged and can't be read as Parquet. Export it again.") from None
-    if not len(frame) or not frame.shape[1]:
+    except (pa.ArrowException, OSError):
+        raise damaged from None
+    if not frame.size:
         raise BadInput(f"{name!r} holds no rows; at least 20 are needed. Export the table again.")
     return frame[[column for column in frame if not str(column).startswith("__index_level_")]]
 
 
 def _refuse_swelling(metadata: pq.FileMetaData, size: int, name: str) -> None:
-    """A few kilobytes of Parquet can stand for billions of cells: look at the footer before unpacking."""
+    # A few kilobytes of Parquet can stand for billions of cells: look at the footer before unpacking.
     cells = metadata.num_rows * metadata.num_columns
     unpacked = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
     if cells > MOST_CELLS or unpacked > MOST_GROWTH * max(size, 10_000_000):

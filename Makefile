@@ -1,0 +1,38 @@
+# `make run` and `make test` do all the set-up that they need. Nothing but make, a shell and Python 3.11 or newer is assumed.
+PY := .venv/bin/python
+
+.PHONY: help setup run browser check test test-slow bench docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
+
+setup: ## make .venv and install what is pinned; nothing to do if it is as it should be
+	@sh scripts/setup.sh
+
+run: setup ## start Lethe and open it in the browser (PORT=8600 for another port)
+	$(PY) -m streamlit run app.py $(if $(PORT),--server.port $(PORT))
+
+browser: setup ## find a Chromium for the tests, or install one
+	@$(PY) -m scripts.browser
+
+check: setup ## format, lint, types, import contracts
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+test: check browser ## all checks and all tests but the slow ones (ARGS="-k name" to choose)
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-slow: setup browser ## the slow tests alone
+	$(PY) -m pytest -m slow $(ARGS)
+
+bench: setup ## list the benchmarks, or run one: make bench NAME=sweep ARGS="--help"
+	@$(if $(NAME),$(PY) -m benchmarks.$(NAME) $(ARGS),ls benchmarks/*.py)
+
+docs: setup ## write docs/methods.md anew from what is registered
+	$(PY) -m scripts.make_docs
+
+clean: ## remove what can be made again; projects/ stays
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,67 @@
+"""Figures of a model on its rows: the tables that runs keep, and the short JSON that commands print."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.data.dataset import Dataset
+from influence.errors import BadInput
+from influence.registry import evaluation
+from influence.types import Examples
+
+
+def group_columns(dataset: Dataset) -> tuple[str, ...]:
+    """Return the columns by which groups are compared: protected, then audit columns."""
+    return tuple(dict.fromkeys((*dataset.protected, *dataset.audit)))
+
+
+def tables(logits: np.ndarray, examples: Examples, groups: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the utility table and a fairness table per group column that can be measured on these rows."""
+    fairness = {}
+    for group in groups:
+        try:
+            fairness[group] = evaluation.make("fairness", {"group": group})(logits, examples)
+        except BadInput:
+            continue  # fewer than two groups with enough members among these rows: there is no gap to speak of
+    return evaluation.make("utility")(logits, examples), fairness
+
+
+def summary(utility: pd.DataFrame, fairness: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return the tables as JSON: overall figures by name, `groups` and `gaps` by column; each with low, high and n."""
+    groups: dict[str, Any] = {}
+    gaps: dict[str, Any] = {}
+    for column, table in fairness.items():
+        for row in table.to_dict("records"):
+            figures = gaps.setdefault(column, {}) if row["group"] == "" else groups.setdefault(column, {}).setdefault(row["group"], {})
+            figures[row["metric"]] = _figure(row)
+    overall = {row["metric"]: _number(row["value"]) for row in utility.to_dict("records")}
+    intervals = {row["metric"]: _figure(row) for row in utility.to_dict("records")}
+    return {**overall, "intervals": intervals, "groups": groups, "gaps": gaps}
+
+
+def _figure(row: dict[str, Any]) -> dict[str, Any]:
+    return {"value": _number(row["value"]), "low": _number(row["low"]), "high": _number(row["high"]), "n": int(row["n"])}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def predictions(dataset: Dataset, logits: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return one row per example of every role: id, split, target, p_<class> or prediction, protected and audit columns."""
+    return pd.concat([_predicted(dataset.split(role), role, values, group_columns(dataset)) for role, values in logits.items()], ignore_index=True)
+
+
+def _predicted(examples: Examples, role: str, logits: np.ndarray, groups: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.DataFrame({"id": examples.ids, "split": role})
+    if examples.classes:
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        table["target"] = np.asarray(examples.classes, dtype=object)[examples.y]
+        table[[f"p_{name}" for name in examples.classes]] = p
+    else:
+        table["target"], table["prediction"] = examples.y, logits[:, 0]
+    return pd.concat([table, examples.columns[[g for g in groups if g in examples.columns]]], axis=1)

@@ -1,0 +1,64 @@
+"""What the live curves show while a model is unlearned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from influence import grads
+from influence.actions._opened import asked
+from influence.data.dataset import Dataset
+from influence.errors import BadInput
+from influence.loop import Bound, threads
+from influence.queries.loss import Loss
+from influence.types import Examples, Query, Question, Selection
+
+SHOWN = 4096  # retained rows that the live curve looks at: enough for a smooth curve, few enough for twenty looks a run
+
+
+def monitor(dataset: Dataset, selection: Selection, query: str, group: str, count: int) -> Callable[[Bound], dict[str, float]]:
+    """Return a function from a module to its live metrics, measured on forget, retained and holdout rows.
+
+    `forget_loss`, `retain_loss`, `test_loss`, `accuracy` (holdout; for a numeric target `r2`), and with a group `gap` and `gap:<group>`.
+    """
+    train = dataset.train
+    out = train.mask(selection.ids)
+    kept = np.flatnonzero(~out)
+    if len(kept) > SHOWN:
+        kept = kept[np.linspace(0, len(kept) - 1, SHOWN).astype(int)]
+    parts = {"forget_loss": train.take(out), "retain_loss": train.take(kept), "test_loss": dataset.holdout}
+    overall = asked("accuracy_margin", {})
+    gap = gap_query(dataset, query, group)
+
+    def look(bound: Bound) -> dict[str, float]:
+        was = bound.module.training
+        with threads(count):
+            seen = {name: grads.outputs(bound, part) for name, part in parts.items()}
+        bound.module.train(was)
+        found = {name: _measured(Loss(), logits, parts[name]) for name, logits in seen.items()}
+        found["accuracy" if dataset.train.classes else "r2"] = _measured(overall, seen["test_loss"], dataset.holdout)
+        if gap is not None:
+            found["gap"] = _measured(gap, seen["test_loss"], dataset.holdout)
+        return found
+
+    return look
+
+
+def _measured(query: Query, logits: object, examples: Examples) -> float:
+    return float(Question((query,), examples).measured(logits)[0])  # type: ignore[arg-type]
+
+
+def gap_query(dataset: Dataset, query: str, group: str) -> Query | None:
+    """Return the gap to watch, or None if there is no group column or no gap can be measured on the holdout rows."""
+    if not group:
+        return None
+    name = query or ("equal_opportunity_gap" if dataset.train.classes else "group_loss_gap")
+    found = asked(name, {"group": group})
+    try:
+        import torch
+
+        Question((found,), dataset.holdout).measured(torch.zeros(len(dataset.holdout), dataset.train.outputs))
+    except BadInput:
+        return None
+    return found

@@ -1,0 +1,122 @@
+"""What most actions begin with: the run asked for, its data and its model; and what they end with: its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from influence import grads, training
+from influence.data.dataset import Dataset
+from influence.errors import BadInput
+from influence.loop import Bound, threads
+from influence.registry import queries
+from influence.store import Project, Run
+from influence.types import Query, Question, Scores, Selection, Trained
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run with its data set and model, loaded when asked."""
+
+    project: Project
+    run: Run
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set, memory-mapped."""
+        return self.project.dataset(self.run.dataset)
+
+    @cached_property
+    def trained(self) -> Trained:
+        """The model, without tensors."""
+        return self.project.trained(self.run.id)
+
+    @cached_property
+    def bound(self) -> Bound:
+        """The module at its final weights."""
+        return training.load(self.trained)
+
+    def outputs(self, role: str) -> torch.Tensor:
+        """Return the model's outputs on a role's rows, (M, C)."""
+        with threads(self.trained.recipe.threads if self.trained.recipe else 1):
+            return grads.outputs(self.bound, self.dataset.split(role))
+
+    def question(self, asked: Sequence[Query]) -> Question:
+        """Return the question to the evaluation rows, oriented on this model.
+
+        Raises:
+            BadInput: a query does not fit the data.
+        """
+        return Question(tuple(asked), self.dataset.evaluation).oriented(self.outputs("evaluation"))
+
+
+def opened(project: Project, run: str | None) -> Opened:
+    """Open a run (None: the newest made by train or import).
+
+    Raises:
+        BadInput: there is no such run.
+    """
+    return Opened(project, project.run(run))
+
+
+def asked(query: str, given: Mapping[str, Any] | None) -> Query:
+    """Make a query from its name and settings; `class` stands for `class_`.
+
+    Raises:
+        BadInput: an unknown query or setting.
+    """
+    return queries.make(query, {("class_" if key == "class" else key): value for key, value in (given or {}).items()})
+
+
+def chosen(project: Project, opened: Opened, ids: Iterable[Any] | None) -> Selection:
+    """Return the rows meant: those of `ids`, or the project's current selection; checked against the training rows.
+
+    Raises:
+        BadInput: nothing is selected, or an id is not among the training rows.
+    """
+    train = opened.dataset.train
+    if ids is None:
+        selection = project.current()
+        if selection is None or not len(selection):
+            raise BadInput("No rows are selected. Choose rows first (the Influence or Plan page, or --ids IDS.csv).")
+    else:
+        selection = Selection(as_ids(train.ids, ids), reason={"rule": "ids given"})
+        if not len(selection):
+            raise BadInput("The list of ids is empty. Give at least one training row.")
+    train.mask(selection.ids)
+    return selection
+
+
+def as_ids(like: np.ndarray, ids: Iterable[Any]) -> tuple[Any, ...]:
+    """Return ids in the type of the data's ids, without repeats, in order.
+
+    Raises:
+        BadInput: an id cannot be of that type.
+    """
+    try:
+        return tuple(dict.fromkeys(np.asarray(list(ids)).astype(like.dtype).tolist()))
+    except (ValueError, TypeError):
+        raise BadInput(f"Ids must be like those of the data, for example {like[0]!r}; some given are not.") from None
+
+
+def weights_without(n: int, masks: np.ndarray) -> np.ndarray:
+    """Return example weights (R, N): 0 where a row is left out, 1 elsewhere."""
+    return 1.0 - np.asarray(masks, dtype=np.float32).reshape(-1, n)
+
+
+def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table as JSON rows; what is not finite becomes null."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
+def ranking(scores: Scores, label: str, better: str) -> np.ndarray:
+    """Return positions from the row whose removal is predicted to move the query most in its better direction (lower unless "higher")."""
+    values = scores.column(label)
+    return np.argsort(-values if better == "higher" else values, kind="stable")

@@ -1,0 +1,112 @@
+"""Original, unlearned and retrained side by side: every standard metric, flipped predictions, and what was predicted."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.actions._measures import group_columns, tables
+from influence.actions._opened import Opened, opened
+from influence.actions._retrained import now
+from influence.actions.confirm import questions_of
+from influence.actions.preview import kept, predicted
+from influence.evaluation.flips import flips
+from influence.registry import evaluation
+from influence.store import Project
+from influence.types import Event, Report, Selection, ignore
+
+
+def compare(project: Project, run: str, group: str | None = None, report: Report = ignore) -> dict[str, Any]:
+    """Compare an unlearned run with its parent and with the model retrained without the same rows, on the holdout rows.
+
+    Tables (digests): `metrics` (role, run, metric, group, value, low, high, n, better; the fairness rows of `column`), `forgetting` (on the removed
+    rows), `flips` (per holdout row whose prediction changed from the original), `change` (per standard metric and role: predicted and realised).
+
+    Raises:
+        BadInput: there is no such run, or it was not made by unlearning.
+    """
+    began = time.perf_counter()
+    new = opened(project, run)
+    runs = {"original": opened(project, new.run.parent), "unlearned": new}
+    if new.run.body.get("retrained"):
+        runs["retrained"] = opened(project, new.run.body["retrained"])
+    elif new.run.body.get("yardstick") or new.run.body.get("method", {}).get("name") == "retrain":
+        runs = {"original": runs["original"], "retrained": new}
+    by = (new.run.body.get("groups") or [""])[0] if group is None else group
+    selection = project.selection(new.run.body["selection"])
+    found = {
+        "metrics": _metrics(runs),
+        "forgetting": _forgetting(runs, selection),
+        "flips": _flips(runs),
+        "change": _change(project, runs, selection, by),
+    }
+    report(Event("compare", 1, 1))
+    digests = {name: project.put_table(table) for name, table in found.items() if len(table.columns)}
+    result = {"tables": digests, "runs": {role: it.run.id for role, it in runs.items()}, "group": by, "n_removed": len(selection)}
+    with project.transaction():
+        project.note(f"compare/{new.run.id}", result)
+        project.record(
+            "compare", inputs=dict(result["runs"]), settings={"group": by}, outputs=digests, measures={}, seconds=time.perf_counter() - began
+        )
+    return result
+
+
+def _metrics(runs: dict[str, Opened]) -> pd.DataFrame:
+    parts = []
+    for role, it in runs.items():
+        utility, fairness = tables(it.outputs("holdout").numpy(), it.dataset.holdout, group_columns(it.dataset))
+        for column, table in {"": utility, **fairness}.items():
+            parts.append(table.assign(role=role, run=it.run.id, column=column))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _forgetting(runs: dict[str, Opened], selection: Selection) -> pd.DataFrame:
+    first = next(iter(runs.values()))
+    rows = first.dataset.train.mask(selection.ids)
+    forget = first.dataset.train.take(rows)
+    logits = {role: it.outputs("train").numpy()[rows] for role, it in runs.items()}
+    measure = evaluation.make("forgetting")
+    parts = [measure(values, forget, logits.get("retrained")).assign(role=role) for role, values in logits.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _flips(runs: dict[str, Opened]) -> pd.DataFrame:
+    it = runs["original"]
+    if not it.dataset.holdout.classes:
+        return pd.DataFrame()
+    before = it.outputs("holdout").numpy()
+    parts = []
+    for role, other in runs.items():
+        if role != "original":
+            table, _ = flips(before, other.outputs("holdout").numpy(), it.dataset.holdout)
+            parts.append(table.assign(role=role))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _change(project: Project, runs: dict[str, Opened], selection: Selection, group: str) -> pd.DataFrame:
+    original = runs["original"]
+    note = kept(project, original.run.id, group)
+    if note is None:
+        return pd.DataFrame()
+    expected = predicted(note, project.scores(note["scores"]), selection.ids)
+    questions = questions_of(original, note)
+    before = now(original, questions)
+    rows: list[dict[str, Any]] = []
+    for role, it in runs.items():
+        if role == "original":
+            continue
+        after = now(it, questions)
+        for where in questions:
+            for i, label in enumerate(note["labels"]):
+                real = {kind: float(after[where][kind][i] - before[where][kind][i]) for kind in ("value", "measured")}
+                rows.append({"role": role, "rows": where, "label": label, **_expected(expected[label]), **real})
+    return pd.DataFrame(rows)
+
+
+def _expected(entry: dict[str, Any]) -> dict[str, Any]:
+    names = ("change", "low", "high", "measured_change", "measured_low", "measured_high")
+    return {f"predicted_{name}": np.nan if entry[name] is None else entry[name] for name in names} | {"measured_label": entry["measured_label"]}
+

@@ -1,0 +1,94 @@
+"""Prepare previews of a run: one walk with the standard queries, and a few real retrainings that calibrate it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from influence.actions._calibration import fit
+from influence.actions._opened import Opened, opened, ranking
+from influence.actions._retrained import answers, now, random_sets
+from influence.actions.preview import key
+from influence.queries.standard import standard
+from influence.registry import attribution, described
+from influence.store import Project
+from influence.types import Question, Report, Scores, ignore
+
+SHARES = (0.003, 0.01, 0.03, 0.08)
+
+
+def prepare(project: Project, run: str | None = None, group: str = "", positive: str = "", report: Report = ignore) -> dict[str, Any]:
+    """Score every training row for all standard queries, retrain a dozen times, and keep what previews need.
+
+    A model without a recipe gets TracIn scores, which rank only, and no calibration.
+
+    Raises:
+        BadInput: the group column does not exist or holds one group only.
+    """
+    began = time.perf_counter()
+    it = opened(project, run)
+    question = it.question(standard(it.dataset.evaluation, group, positive))
+    method = attribution.make("metagradient")
+    if method.unavailable(it.trained):
+        method = attribution.make("tracin")
+    scores = method(it.trained, it.dataset.train, question, report)
+    before = now(it, {"evaluation": question})["evaluation"]
+    better = {label: query.better for query in question.queries for label in query.labels}
+    note = {
+        "run": it.run.id,
+        "group": group,
+        "scores": project.put_scores(scores),
+        "calibrated": scores.calibrated,
+        "labels": list(scores.labels),
+        "better": better,
+        "queries": {label: described(query) for query in question.queries for label in query.labels},
+        "measured_labels": {label: query.measured_label for query in question.queries for label in query.labels},
+        "before": {label: {kind: float(before[kind][i]) for kind in before} for i, label in enumerate(scores.labels)},
+        "n_evaluation": len(question.examples),
+        "calibration": _calibrated(it, question, scores, better, before, report) if scores.calibrated else {},
+        "seconds": time.perf_counter() - began,
+    }
+    with project.transaction():
+        project.note(key(it.run.id, group), note)
+        project.record(
+            "prepare",
+            inputs={"run": it.run.id, "question": question.digest},
+            settings={"group": group, "queries": list(note["queries"].values()), "shares": list(SHARES)},
+            outputs={"scores": note["scores"]},
+            measures={},
+            seconds=note["seconds"],
+        )
+    return note
+
+
+def _calibrated(
+    it: Opened, question: Question, scores: Scores, better: dict[str, str], before: dict[str, np.ndarray], report: Report
+) -> dict[str, Any]:
+    """Fit realised on predicted changes over coherent sets: random halves of the rows that the main questions rank first, and random rows."""
+    left_out = _sets(scores, better)
+    predicted = left_out.astype(np.float64) @ scores.values
+    sizes = left_out.sum(1).astype(float)
+    real = answers(it, left_out, {"evaluation": question}, report=report, stage="calibrate")["evaluation"]
+    return {
+        label: {kind: fit(predicted[:, i], real[kind][:, i] - before[kind][i], sizes) for kind in ("value", "measured")}
+        for i, label in enumerate(scores.labels)
+    }
+
+
+def _sets(scores: Scores, better: dict[str, str]) -> np.ndarray:
+    """Return (R, N) bool. Per share of the rows: half of the best 2k for up to four questions with a better direction, and k random rows."""
+    n = len(scores.ids)
+    asked = [label for label in scores.labels if better[label] != "neither"]
+    asked = sorted(asked, key=lambda label: "gap" not in label.lower())[:3]
+    sets = []
+    for place, share in enumerate(SHARES):
+        k = min(max(4, round(share * n)), n // 4)
+        for turn, label in enumerate(asked):
+            first = ranking(scores, label, better[label])[: 2 * k]
+            row = np.zeros(n, dtype=bool)
+            row[first[random_sets(len(first), k, 1, seed=100 * place + turn)[0]]] = True
+            sets.append(row)
+        sets.append(random_sets(n, k, 1, seed=1000 + place)[0])
+    return np.stack(sets)

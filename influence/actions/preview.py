@@ -1,0 +1,101 @@
+"""Predict what removing rows would do to every standard metric, at once, from the walk that `prepare` kept. No PyTorch at import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.actions._calibration import band
+from influence.errors import BadInput
+from influence.store import Project
+from influence.types import Report, Scores, ignore
+
+
+def key(run: str, group: str) -> str:
+    """Return the name under which a run's preview is kept."""
+    return f"preview/{run}/{group}"
+
+
+def kept(project: Project, run: str, group: str) -> dict[str, Any] | None:
+    """Return what `prepare` kept for a run and group, or None."""
+    return project.noted(key(run, group))
+
+
+def curves(note: dict[str, Any], scores: Scores, order: np.ndarray, ks: Sequence[int], kind: str = "value") -> pd.DataFrame:
+    """Return the predicted change of every metric when the first k rows of `order` are removed.
+
+    Columns: label, k, change, low, high (95 %; NaN where nothing was calibrated). `kind`: the differentiable "value" or the "measured" metric.
+    Uncalibrated scores are good for ranking only: no change is given.
+    """
+    sizes = np.asarray(ks, dtype=int)
+    sums = np.vstack([np.zeros(len(scores.labels)), np.cumsum(scores.values[order[: sizes.max(initial=0)]], axis=0)])[sizes]
+    return pd.concat([_curve(note, label, sizes, sums[:, i], kind) for i, label in enumerate(scores.labels)], ignore_index=True)
+
+
+def _curve(note: dict[str, Any], label: str, sizes: np.ndarray, sums: np.ndarray, kind: str) -> pd.DataFrame:
+    fitted = note["calibration"].get(label)
+    if fitted is None:
+        nothing = np.full(len(sizes), np.nan)
+        return pd.DataFrame({"label": label, "k": sizes, "change": nothing, "low": nothing, "high": nothing})
+    change, low, high = band(fitted[kind], sums, sizes)
+    return pd.DataFrame({"label": label, "k": sizes, "change": change, "low": low, "high": high})
+
+
+def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    """Return {metric: {change, low, high, calibrated, ...}} for removing these rows.
+
+    Raises:
+        BadInput: an id is not among the scored rows.
+    """
+    at = pd.Index(scores.ids).get_indexer(pd.Index(ids))
+    if (at < 0).any():
+        raise BadInput(f"{int((at < 0).sum())} of {len(at)} ids are not among the {len(scores.ids)} training rows of this run.")
+    found: dict[str, dict[str, Any]] = {}
+    for i, label in enumerate(scores.labels):
+        total = scores.values[at, i].sum(keepdims=True)
+        entry: dict[str, Any] = {"before": note["before"][label]["value"], "measured_before": note["before"][label]["measured"]}
+        for kind, prefix in (("value", ""), ("measured", "measured_")):
+            row = _curve(note, label, np.array([len(at)]), total, kind).iloc[0]
+            entry |= {prefix + name: None if np.isnan(row[name]) else float(row[name]) for name in ("change", "low", "high")}
+        found[label] = {**entry, "calibrated": bool(note["calibration"]), "measured_label": note["measured_labels"][label]}
+    return found
+
+
+def preview(
+    project: Project,
+    run: str | None = None,
+    group: str | None = None,
+    ids: Sequence[Any] | None = None,
+    scores: str | None = None,
+    label: str | int = 0,
+    better: str = "lower",
+    top: int = 0,
+    report: Report = ignore,
+) -> dict[str, Any]:
+    """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
+
+    The first call for a run and group prepares it (one walk, a dozen retrainings).
+
+    Raises:
+        BadInput: no rows, unknown rows, or a group column that does not exist.
+    """
+    from influence.actions._opened import as_ids, chosen, opened, ranking
+
+    it = opened(project, run)
+    by = (it.run.body.get("groups") or [""])[0] if group is None else group
+    note = kept(project, it.run.id, by)
+    if note is None:
+        from influence.actions.prepare import prepare
+
+        note = prepare(project, it.run.id, by, report=report)
+    if scores is not None:
+        if top < 1:
+            raise BadInput(f"--top must be at least 1 with scores; got {top}.")
+        ranked = project.scores(scores)
+        rows = as_ids(it.dataset.train.ids, ranked.ids[ranking(ranked, label, better)[:top]])
+    else:
+        rows = chosen(project, it, ids).ids
+    return {"predicted": predicted(note, project.scores(note["scores"]), rows), "n": len(rows), "run": it.run.id, "group": by}

@@ -1,0 +1,113 @@
+"""Make a model forget rows, beside the same model retrained without them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from influence import training
+from influence.actions._monitor import monitor
+from influence.actions._new_run import new_run
+from influence.actions._opened import Opened, chosen, opened
+from influence.errors import BadInput
+from influence.loop import Bound
+from influence.registry import described, unlearning
+from influence.store import Project
+from influence.types import Event, Report, Selection, Trained, ignore
+
+KEPT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1 although the weights never saw them."
+
+
+def unlearn(
+    project: Project,
+    method: str = "retrain",
+    ids: Sequence[Any] | None = None,
+    run: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    group: str | None = None,
+    query: str = "",
+    report: Report = ignore,
+) -> dict[str, Any]:
+    """Unlearn `ids` (or the current selection) and keep the result as a new run; the retrained model is made first, as the yardstick.
+
+    Events carry the live metrics; the first ones also carry those of the original and the retrained model as `original:*` and `retrained:*`.
+
+    Raises:
+        BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.
+    """
+    it = opened(project, run)
+    selection = chosen(project, it, ids)
+    unlearner = unlearning.make(method, set)
+    if unlearner.unavailable(it.trained):
+        raise BadInput(unlearner.unavailable(it.trained))
+    by = (it.run.body.get("groups") or [""])[0] if group is None else group
+    look = monitor(it.dataset, selection, query, by, it.trained.recipe.threads if it.trained.recipe else 1)
+    original = look(training.load(it.trained))
+    report(Event("original", 1, 1, metrics={f"original:{k}": v for k, v in original.items()}))
+    retrained = _oracle(project, it, selection, look, report)
+    report(Event("retrained", 1, 1, metrics={f"retrained:{k}": v for k, v in retrained["metrics"].items()}))
+    began = time.perf_counter()
+    made = unlearner(it.trained, it.dataset.train, selection, monitor=look, report=report)
+    seconds = time.perf_counter() - began
+    extra = {"retrained": retrained["run"], "retrain_seconds": retrained["seconds"], "live": look(training.load(made))}
+    new, body = _keep(project, it, selection, made, unlearner, seconds, extra)
+    return {
+        "run": new,
+        "claim": body["claim"],
+        "claim_note": body["claim_note"],
+        "metrics": body["metrics"],
+        "evaluation_metrics": body["evaluation_metrics"],
+        "seconds": seconds,
+        "retrain_seconds": retrained["seconds"],
+        "retrained": retrained["run"],
+        "n_removed": len(selection),
+    }
+
+
+def _oracle(
+    project: Project, it: Opened, selection: Selection, look: Callable[[Bound], dict[str, float]], report: Report
+) -> dict[str, Any]:
+    """Return run, seconds and live metrics of the model retrained without the rows (truth same), made once per run and selection."""
+    note = f"retrained/{it.run.id}/{selection.digest}"
+    known = project.noted(note)
+    if known is not None:
+        return {**known, "metrics": look(training.load(project.trained(known["run"])))}
+    oracle = unlearning.make("retrain")
+    if oracle.unavailable(it.trained):
+        return {"run": None, "seconds": None, "metrics": {}}
+    began = time.perf_counter()
+    made = oracle(it.trained, it.dataset.train, selection, report=lambda event: report(replace(event, stage="retrain for comparison")))
+    seconds = time.perf_counter() - began
+    new, _ = _keep(project, it, selection, made, oracle, seconds, {"yardstick": True})
+    project.note(note, {"run": new, "seconds": seconds})
+    return {"run": new, "seconds": seconds, "metrics": look(training.load(made))}
+
+
+def _keep(
+    project: Project, it: Opened, selection: Selection, made: Trained, unlearner: Any, seconds: float, extra: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    fitted = bool(it.dataset.encoding.get("fitted", True)) and made.claim == "L2"
+    made = replace(made, claim="L1") if fitted else made
+    stored = project.put_selection(selection)
+    name = type(unlearner).id
+    return new_run(
+        project,
+        "unlearn",
+        it.dataset,
+        made,
+        settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason)},
+        extra={
+            "method": described(unlearner),
+            "selection": stored,
+            "n_removed": len(selection),
+            "claim_note": KEPT if fitted else "",
+            "groups": it.run.body.get("groups", []),
+            "source": it.run.body.get("source", {}),
+            **extra,
+        },
+        seconds=seconds,
+        parent=it.run.id,
+        name=f"{name} without {len(selection):,} rows",
+    )

@@ -1,0 +1,76 @@
+"""Write docs/methods.md from what is registered: `make docs`. Explanations and settings stand in the code, once."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from influence import registry
+from influence.registry import Registry, Setting, settings
+from influence.types import Recipe
+
+PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+
+SECTIONS: tuple[tuple[str, str, Registry], ...] = (
+    ("Bundled data sets", "`train bundled:ID --data-set KEY=VALUE`", registry.datasets),
+    ("Models", "`train --model ID --set KEY=VALUE`", registry.models),
+    ("Queries", "`attribute --query ID --query-set KEY=VALUE`", registry.queries),
+    ("Attribution methods", "`attribute --method ID --set KEY=VALUE`", registry.attribution),
+    ("Finders", "from scores to a selection of rows", registry.finders),
+    ("Unlearning methods", "`unlearn --method ID --set KEY=VALUE`", registry.unlearning),
+    ("Evaluations", "what is measured of a model's outputs", registry.evaluation),
+)
+
+HEAD = """# Methods
+
+Everything that can be chosen, and its settings; written by `make docs` from the code, so do not edit it here.
+A form, a command line and a record take their settings from the same declarations.
+"""
+
+
+def render() -> str:
+    """Return the page."""
+    parts = [HEAD, "## Training\n\nHow a model is trained: `train --set KEY=VALUE`.\n", *_table(Recipe)]
+    for title, use, kind in SECTIONS:
+        parts.append(f"## {title}\n\n{use[0].upper()}{use[1:]}.\n")
+        for name, cls in kind.classes.items():
+            parts += [f"### {name}\n", _explained(cls), *_table(cls)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _explained(cls: type) -> str:
+    """Return the class docstring, and below it the docstring of its file, which names the source."""
+    source = inspect.getdoc(sys.modules[cls.__module__]) or ""
+    return "\n\n".join(text for text in (inspect.getdoc(cls) or "", source) if text) + "\n"
+
+
+def _table(cls: type) -> Iterator[str]:
+    rows = [_row(setting) for setting in settings(cls)]
+    if rows:
+        yield "| setting | default | allowed | what it does |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _row(setting: Setting) -> str:
+    note = " *(a column of the data)*" if setting.column else ""
+    return f"| `{setting.name}` | {_code(setting.default)} | {_allowed(setting)} | {setting.help}{note} |"
+
+
+def _allowed(setting: Setting) -> str:
+    if setting.choices:
+        return ", ".join(map(_code, setting.choices))
+    low, high = setting.min, setting.max
+    limits = {(False, False): f" {low} to {high}", (False, True): f" ≥ {low}", (True, False): f" ≤ {high}", (True, True): ""}
+    return setting.type.__name__ + limits[low is None, high is None]
+
+
+def _code(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"`{text}`" if text else "empty"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
+    print(f"Wrote {PAGE}")

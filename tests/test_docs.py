@@ -1,0 +1,79 @@
+"""Documentation is tested: pages are fresh, commands and links in them exist, and the examples for contributors work."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from influence.registry import option, settings
+from influence.types import Recipe
+from scripts import make_docs
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+REGISTERED = {f"{kind.what} {name}": cls for *_, kind in make_docs.SECTIONS for name, cls in kind.classes.items()}
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_methods_page_is_fresh():
+    assert read("docs/methods.md") == make_docs.render(), "Run `make docs`."
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_registered_is_explained(name):
+    cls = REGISTERED[name]
+    # A dataclass without a docstring gets its own signature for one.
+    assert cls.__doc__ and not cls.__doc__.startswith(f"{cls.__name__}("), f"{name} needs a class docstring: it is its explanation on every page."
+    assert inspect.getdoc(sys.modules[cls.__module__]), f"{name} needs a module docstring that names its source."
+
+
+@pytest.mark.parametrize("name", [*REGISTERED, "recipe"])
+def test_settings_have_help(name):
+    for setting in settings(REGISTERED.get(name, Recipe)):
+        assert setting.help.strip(), f"{name}: {setting.name} needs a help text."
+        assert "|" not in setting.help, f"{name}: {setting.name}: a bar breaks the table of docs/methods.md."
+
+
+def test_limits_are_shown():
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Sample:
+        both: int = option(3, "Between", min=1, max=5)
+        group: str = option("", "Which", column=True)
+        sizes: tuple[int, ...] = option((64, 32), "Widths", min=None)
+
+    rows = [make_docs._row(setting) for setting in settings(Sample)]
+    assert rows[0] == "| `both` | `3` | int 1 to 5 | Between |"
+    assert rows[1] == "| `group` | empty | str | Which *(a column of the data)* |"
+    assert rows[2] == "| `sizes` | `64,32` | tuple | Widths |"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert target.startswith(("https://", "http://")) or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_make_targets_exist(page):
+    named = set(re.findall(r"`make ([a-z-]+)", read(page)))
+    known = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    assert named
+    assert named <= known
+
+
+def test_commands_of_the_readme_exist():
+    named = set(re.findall(r"python -m influence ([a-z-]+)", read("README.md")))
+    done = subprocess.run([sys.executable, "-m", "influence", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    known = set(re.findall(r"^\W*([a-z-]+)\b", done.stdout, re.MULTILINE))
+    assert named
+    assert named <= known
