@@ -55,7 +55,7 @@ def describe(value: Any) -> Any:
 def _array(value: np.ndarray) -> str:
     if value.dtype == object:
         return hashlib.sha256(json.dumps([str(part) for part in value.ravel()]).encode()).hexdigest()
-    return hashlib.sha256(np.ascontiguousarray(value)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data).hexdigest()
 
 
 def _column(column: pd.Series) -> str:

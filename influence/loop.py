@@ -104,7 +104,7 @@ def batches(recipe: Recipe, examples: Examples, removed: Sequence[Any] = (), see
     """
     if not len(examples):
         raise BadInput("There are no training rows left. Keep at least one row of each class.")
-    gone = np.setdiff1d(np.asarray(removed, dtype=examples.ids.dtype), examples.ids)
+    gone = np.setdiff1d(np.asarray(removed), examples.ids) if len(removed) else examples.ids[:0]
     roll = np.sort(np.concatenate([examples.ids, gone]))  # sorted: the order of the rows in a file is no part of the recipe
     at = as_places(roll, examples.ids)
     orders = [order(recipe.seed if seed is None else seed, epoch, roll) for epoch in range(recipe.epochs)]

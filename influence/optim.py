@@ -37,7 +37,7 @@ class Optimizer(Protocol):
 class SGD:
     """v <- m v + g + d theta; theta <- theta - lr v."""
 
-    slots = ("velocity",)
+    slots: tuple[str, ...] = ("velocity",)
     recorded: tuple[str, ...] = ()
 
     def __init__(self, recipe: Recipe) -> None:
@@ -62,8 +62,8 @@ class SGD:
 class AdamW:
     """Adam with decoupled weight decay; the root is sqrt(v_hat + eps_root) + eps."""
 
-    slots = ("mean", "square")
-    recorded = ("mean", "square")
+    slots: tuple[str, ...] = ("mean", "square")
+    recorded: tuple[str, ...] = ("mean", "square")
 
     def __init__(self, recipe: Recipe) -> None:
         self.b1, self.b2, self.decay = recipe.beta1, recipe.beta2, recipe.weight_decay

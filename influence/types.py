@@ -114,12 +114,13 @@ class Examples:
         Raises:
             BadInput: an id is not among these examples.
         """
-        wanted = pd.Index(np.asarray(list(ids), dtype=self.ids.dtype if len(self.ids) else None))
-        unknown = wanted.difference(pd.Index(self.ids))
+        wanted = pd.Index(list(ids), dtype=self.ids.dtype if self.ids.dtype.kind in "iu" else object)
+        own = pd.Index(self.ids, dtype=wanted.dtype)
+        unknown = wanted.difference(own)
         if len(unknown):
             shown = ", ".join(map(str, unknown[:3]))
             raise BadInput(f"{len(unknown)} of {len(wanted)} ids are not among the {len(self)} rows, for example {shown}.")
-        return pd.Index(self.ids).isin(wanted)
+        return own.isin(wanted)
 
     def without(self, selection: Selection) -> Examples:
         """Return the rows that the selection does not name."""

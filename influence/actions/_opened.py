@@ -100,7 +100,9 @@ def as_ids(like: np.ndarray, ids: Iterable[Any]) -> tuple[Any, ...]:
         BadInput: an id cannot be of that type.
     """
     try:
-        return tuple(dict.fromkeys(np.asarray(list(ids)).astype(like.dtype).tolist()))
+        given = np.asarray(list(ids), dtype=object)
+        typed = given.astype(like.dtype) if like.dtype.kind in "iu" else given.astype(str)
+        return tuple(dict.fromkeys(typed.tolist()))
     except (ValueError, TypeError):
         raise BadInput(f"Ids must be like those of the data, for example {like[0]!r}; some given are not.") from None
 

@@ -42,11 +42,15 @@ def parse(data: bytes, name: str) -> pd.DataFrame:
 
 
 def _encoding(data: bytes) -> str:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
+    if data.startswith(b"\xef\xbb\xbf"):
+        return "utf-8-sig"
+    for encoding in ("utf-8", "cp1252"):  # Windows' superset of the printable Latin-1
+        try:
+            data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "latin-1"
 
 
 def _sample(data: bytes, encoding: str, size: int = 1_000_000) -> str:
@@ -158,6 +162,7 @@ def _tidied(column: pa.ChunkedArray, *, decimal_comma: bool) -> pa.ChunkedArray:
     candidate = pc.replace_substring(text, ",", ".") if decimal_comma else text
     for kind in (pa.int64(), pa.float64()):
         try:
+            candidate[:1000].cast(kind)  # a cast goes through all rows before it fails
             return candidate.cast(kind)
         except pa.ArrowInvalid:
             continue

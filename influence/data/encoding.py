@@ -20,9 +20,6 @@ def fit_encoding(train: pd.DataFrame, columns: Iterable[Column]) -> dict[str, An
     Numbers: missing cells become the median, then mean 0 and sd 1; flags stay 0 and 1; both get an indicator if cells are missing.
     Categories: one 0/1 feature per level, one for missing if cells are, and one for all beyond the 99 most frequent levels.
     Columns that do not vary among the training rows are left out.
-
-    Raises:
-        BadInput: a column's numbers are too large to be standardised.
     """
     usable = [column for column in columns if column.kind in USABLE]
     fitted = [_fit_levels(train[c.name]) if c.kind == "category" else _fit_numbers(train[c.name], c.kind) for c in usable]
@@ -37,8 +34,6 @@ def _fit_numbers(column: pd.Series, kind: str) -> dict[str, Any]:
     filled = values.fillna(median)
     mean, sd = (0.0, 1.0) if kind == "flag" else (float(filled.mean()), float(filled.std(ddof=0)))
     sd = sd if filled.nunique() > 1 else 0.0  # the computed sd of equal numbers can be a rounding error
-    if not (np.isfinite(mean) and np.isfinite(sd)):
-        raise BadInput(f"The numbers of {column.name!r} are too large to be standardised. Rescale the column, or leave it out.")
     return {"name": str(column.name), "kind": kind, "median": median, "mean": mean, "sd": sd, "missing": missing}
 
 

@@ -148,14 +148,20 @@ def _refuse_unreadable(data: bytes, path: Path) -> None:
 def _is_pickle(data: bytes) -> bool:
     """Whether the bytes are a pickle, judged by walking its opcodes without executing any.
 
-    Binary pickles begin with 0x80; older ones are plain text and could pass for a CSV file.
+    Binary pickles begin with 0x80. Older ones are plain text and could pass for a CSV file: their opcodes go on to the very end, where
+    those that a CSV file happens to spell break off after a few.
     """
     if data[:1] == b"\x80":
         return True
+    end = 0
     try:
-        return max(place or 0 for _, _, place in pickletools.genops(data[:1_000_000])) >= 3
+        for count, (_, _, place) in enumerate(pickletools.genops(data)):
+            end = (place or 0) + 1
+            if count > 1000:
+                return True
     except Exception:  # genops raises whatever the first wrong byte brings about
         return False
+    return not data[end:].strip()
 
 
 def _is_binary(head: bytes) -> bool:

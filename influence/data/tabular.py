@@ -14,13 +14,15 @@ from influence.data.dataset import ROLES, Dataset
 from influence.data.encoding import encode, fit_encoding
 from influence.data.groups import refuse_groupless
 from influence.data.rows import Rows, gather
-from influence.data.schema import USABLE, Column, infer, plain
+from influence.data.schema import USABLE, Column, infer, numbers, plain
 from influence.data.split import TRAIN, refuse_empty
 from influence.data.target import Target, Task, fit_target
 from influence.errors import BadInput
 from influence.types import Examples
 
 MOST_X_BYTES = 8_000_000_000
+LARGEST = 1e30
+"""Beyond it, standardised numbers overflow float32."""
 
 
 def prepare(
@@ -65,7 +67,7 @@ def prepare(
     choices.check(table)
     columns = {column.name: column for column in infer(table)}
     every = gather(table, evaluation_frame, choices, columns)
-    _refuse_infinite(every.table[choices.shown(every.table)])
+    _refuse_extreme(every.table[choices.shown(every.table)], columns)
     rows = every.take(every.table[target].notna().to_numpy())
     roles = rows.roles(split, test_share, seed)
     goal = fit_target(rows.table[target], roles == TRAIN, columns[target], task)
@@ -88,13 +90,14 @@ def prepare(
     )
 
 
-def _refuse_infinite(table: pd.DataFrame) -> None:
-    for name, column in table.select_dtypes("float64").items():
-        infinite = np.isinf(column.to_numpy())
-        if infinite.any():
+def _refuse_extreme(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:
+    for name in (name for name in table if columns[name].kind == "numeric"):
+        extreme = numbers(table[name]).abs().to_numpy() > LARGEST
+        if extreme.any():
+            first = int(extreme.argmax())
             raise BadInput(
-                f"{name!r} is infinite in {int(infinite.sum())} rows, first in row {int(infinite.argmax())}; numbers must be finite. "
-                "Correct the cells, or empty them."
+                f"{name!r} is infinite or too large in {int(extreme.sum())} rows, first in row {first} ({table[name][first]}); "
+                f"numbers must lie within {LARGEST:.0e}. Correct the cells, or empty them."
             )
 
 

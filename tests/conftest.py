@@ -1,0 +1,22 @@
+"""What all tests share: one torch thread, and the folder of real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def lethe_data() -> Path:
+    """Folder of the real public data sets: LETHE_DATA, or ../shared/data beside the checkout; skips where it is absent."""
+    folder = Path(os.environ.get("LETHE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set LETHE_DATA")
+    return folder

@@ -1,0 +1,217 @@
+"""The actions, on a small simulated set whose biased rows are known: each against retraining, none without its record."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from influence.actions import names, perform
+from influence.actions._calibration import band, fit
+from influence.actions._opened import opened
+from influence.actions.preview import curves, kept
+from influence.actions.preview import predicted as predict
+from influence.errors import BadInput
+from influence.store import Project
+from influence.types import Cancelled, Event, Selection
+
+GAP = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with one trained run on 1,500 simulated loans, prepared for previews."""
+    project = Project(tmp_path_factory.mktemp("project") / "p")
+    result = perform("train", project, {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}})
+    perform("prepare", project, {"group": "group"})
+    return project, result
+
+
+def test_every_verb_is_found():
+    assert {"demo", "train", "attribute", "prepare", "preview", "confirm", "fidelity", "unlearn", "compare", "report"} <= set(names())
+    with pytest.raises(BadInput, match="there are: "):
+        perform("explode", None, {})
+
+
+def test_training_is_bit_equal_and_leaves_records(made):
+    project, first = made
+    second = perform("train", project, {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}})
+    weights = [project.run(run["run"]).body["checkpoints"][-1]["digest"] for run in (first, second)]
+    assert weights[0] == weights[1]
+    assert project.check() == []
+    assert [r.kind for r in project.records()].count("train") == 2
+    table = pd.read_parquet(first["predictions"])
+    assert {"id", "split", "target", "group", "p_declined", "p_granted"} <= set(table.columns)
+    assert set(table["split"]) == {"train", "evaluation", "holdout"}
+    assert np.allclose(table[["p_declined", "p_granted"]].sum(axis=1), 1)
+    hit = (table["p_granted"] > 0.5) == (table["target"] == "granted")
+    assert hit[table["split"] == "holdout"].mean() == pytest.approx(first["metrics"]["accuracy"])
+
+
+def test_excluding_rows_equals_retraining_without_them(made):
+    project, first = made
+    ids = opened(project, first["run"]).dataset.train.ids[:40].tolist()
+    excluded = perform("train", project, {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}, "exclude": ids})
+    again = perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "retrain"})
+    digests = [project.run(run["run"]).body["checkpoints"][-1]["digest"] for run in (excluded, again)]
+    assert digests[0] == digests[1]
+    assert excluded["n_train"] == first["n_train"] - 40
+
+
+def test_the_metagradient_finds_the_planted_rows_and_random_does_not(made):
+    project, first = made
+    planted = set(opened(project, first["run"]).dataset.planted)
+    found = {}
+    for method in ("metagradient", "random"):
+        got = perform("attribute", project, {**GAP, "method": method, "run": first["run"]})
+        scores = project.scores(got["scores"])
+        top = scores.ids[np.argsort(scores.column(), kind="stable")[: len(planted)]]
+        found[method] = len(planted & set(top.tolist())) / len(planted)
+    assert found["metagradient"] > 0.3 > found["random"] + 0.1
+
+
+def test_attribute_times_itself_against_a_plain_loop_and_says_whether_it_replayed(made):
+    project, first = made
+    for recompute in (False, True):
+        got = perform("attribute", project, {**GAP, "run": first["run"], "set": {"recompute": recompute}, "baseline": True})
+        assert got["replayed"] is recompute
+        assert got["train_seconds"] > 0
+        assert got["walk_seconds"] > 0
+        assert got["calibrated"] is True
+
+
+def test_preview_bands_hold_real_retrainings(made):
+    project, first = made
+    run = first["run"]
+    note = kept(project, run, "group")
+    scores = project.scores(note["scores"])
+    label = next(name for name in note["labels"] if "opportunity" in name.lower())
+    order = scores.ids[np.argsort(scores.column(label), kind="stable")]
+    ks = [10, 25, 50, 75, 100]
+    points = project.table(perform("confirm", project, {"run": run, "group": "group", "order": order.tolist(), "ks": ks, "seeds": 2})["points"])
+    same = points[(points["truth"] == "same") & (points["role"] == "evaluation")].set_index(["label", "k"])
+    curve = curves(note, scores, np.argsort(scores.column(label), kind="stable"), ks).set_index(["label", "k"])
+    inside = (same["value_change"] >= curve["low"]) & (same["value_change"] <= curve["high"])
+    assert inside.mean() > 0.75
+    asked = curve.loc[label]
+    assert np.corrcoef(asked["change"], same.loc[label, "value_change"])[0, 1] > 0.95
+    assert set(points["truth"]) == {"same", "fresh"}
+    assert points.loc[points["truth"] == "fresh", "seed"].nunique() == 2
+
+
+def test_preview_of_a_list_equals_the_curve_at_its_end(made):
+    project, first = made
+    note = kept(project, first["run"], "group")
+    scores = project.scores(note["scores"])
+    order = np.argsort(scores.column(0), kind="stable")
+    curve = curves(note, scores, order, [30]).set_index("label")
+    for label, entry in predict(note, scores, scores.ids[order[:30]].tolist()).items():
+        assert entry["change"] == pytest.approx(curve.loc[label, "change"])
+        assert entry["low"] <= entry["change"] <= entry["high"]
+    with pytest.raises(BadInput, match="not among"):
+        predict(note, scores, [10**9])
+
+
+def test_calibration_recovers_slope_and_width():
+    rng = np.random.default_rng(0)
+    hits = []
+    for _ in range(300):
+        sizes = np.repeat([20.0, 60.0, 180.0, 400.0], 4)
+        predicted = rng.normal(size=16) * sizes * 1e-3
+        realised = predicted * (1.1 + 0.3 * sizes / 400) + rng.normal(size=16) * 0.004 * np.sqrt(sizes)
+        fitted = fit(predicted, realised, sizes)
+        truth = 0.05 * (1.1 + 0.3 * 100 / 400) + rng.normal() * 0.004 * 10
+        _, low, high = band(fitted, np.array([0.05]), np.array([100.0]))
+        hits.append(low[0] <= truth <= high[0])
+    assert 0.90 < np.mean(hits) < 0.99
+
+
+def test_fidelity_of_the_metagradient_is_high_and_of_random_is_not(made):
+    project, first = made
+    args = {**GAP, "run": first["run"], "fraction": 0.02, "subsets": 24}
+    good = perform("fidelity", project, {**args, "method": "metagradient"})
+    poor = perform("fidelity", project, {**args, "method": "random"})
+    assert good["lds"] > 0.95
+    assert good["lds_low"] <= good["lds"] <= good["lds_high"]
+    assert 0.8 < good["slope"] < 1.25
+    assert abs(poor["lds"]) < 0.6
+    assert poor["slope"] is None
+    assert good["noise_ceiling"] is None
+    fresh = perform("fidelity", project, {**args, "method": "metagradient", "truth": "fresh", "subsets": 8})
+    assert fresh["noise_ceiling"] is None or 0 <= fresh["noise_ceiling"] <= 1
+
+
+@pytest.mark.parametrize("change", [{"fraction": 0.0}, {"fraction": 1.0}, {"subsets": 2}, {"truth": "other"}, {"truth": "fresh", "seeds": 1}])
+def test_fidelity_refuses_what_makes_no_sense(made, change):
+    project, first = made
+    with pytest.raises(BadInput):
+        perform("fidelity", project, {**GAP, "run": first["run"], "fraction": 0.02, "subsets": 8, **change})
+
+
+@pytest.mark.parametrize("method", ["retrain", "finetune", "neggrad_plus"])
+def test_unlearning_makes_a_run_with_live_metrics_and_comparison(made, method):
+    project, first = made
+    ids = list(opened(project, first["run"]).dataset.planted)
+    events: list[Event] = []
+    got = perform("unlearn", project, {"run": first["run"], "ids": ids, "method": method}, events.append)
+    run = project.run(got["run"])
+    assert (run.kind, run.parent) == ("unlearn", first["run"])
+    assert got["claim"] == "L1"
+    assert ("encoder" in got["claim_note"]) is (method == "retrain")
+    names = {name for event in events for name in event.metrics}
+    assert {"forget_loss", "retain_loss", "test_loss", "accuracy", "gap", "original:gap", "retrained:gap"} <= names
+    assert sum("forget_loss" in event.metrics for event in events) >= 20
+    assert project.run(None).id == project.runs()[0].id or project.run(None).kind == "train"
+    compared = perform("compare", project, {"run": got["run"]})
+    metrics = project.table(compared["tables"]["metrics"])
+    assert {"original", "retrained"} <= set(metrics["role"])
+    assert (metrics["n"] > 0).all()
+    change = project.table(compared["tables"]["change"])
+    assert set(change["rows"]) == {"evaluation", "holdout"}
+    report = perform("report", project, {"run": got["run"]})
+    assert "Simulated" in (project.path / report["html"]).read_text(encoding="utf-8")
+
+
+def test_the_current_selection_is_what_unlearn_takes(made):
+    project, first = made
+    ids = opened(project, first["run"]).dataset.train.ids[:5].tolist()
+    project.choose(Selection(tuple(ids), reason={"rule": "first five"}))
+    assert perform("unlearn", project, {"run": first["run"]})["n_removed"] == 5
+
+
+def test_nothing_is_written_by_an_action_that_is_cancelled_or_refused(made):
+    project, first = made
+    before = len(project.records()), len(project.runs())
+
+    def stop(event: Event) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        perform("unlearn", project, {"run": first["run"], "ids": [int(opened(project, first["run"]).dataset.train.ids[9])], "method": "finetune"}, stop)
+    for args in ({"ids": [10**9]}, {"ids": []}, {"ids": ["abc"]}, {"ids": [0], "method": "magic"}):
+        with pytest.raises(BadInput):
+            perform("unlearn", project, {"run": first["run"], **args})
+    with pytest.raises(BadInput):
+        perform("attribute", project, {"query": "equal_opportunity_gap", "query_set": {"group": "no such column"}, "run": first["run"]})
+    with pytest.raises(BadInput):
+        perform("attribute", project, {**GAP, "run": "no such run"})
+    assert (len(project.records()), len(project.runs())) == before
+
+
+def test_a_numeric_target_goes_all_the_way(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    side = rng.choice(["left", "right"], 400)
+    y = x @ [1.0, -2.0, 0.5] + np.where(side == "left", 1.0, 0.1) * rng.normal(size=400)
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "side": side, "price": y}).to_csv(tmp_path / "prices.csv", index=False)
+    project = Project(tmp_path / "p")
+    got = perform("train", project, {"data": str(tmp_path / "prices.csv"), "target": "price", "protected": ["side"]})
+    assert got["metrics"]["r2"] > 0.5
+    assert got["metrics"]["mae"] > 0
+    assert "side" in got["metrics"]["gaps"]
+    perform("prepare", project, {"group": "side"})
+    assert perform("preview", project, {"ids": [int(opened(project, None).dataset.train.ids[0])]})["predicted"]
+    scores = perform("attribute", project, {"query": "group_loss_gap", "query_set": {"group": "side"}})
+    assert scores["calibrated"]
+    unlearned = perform("unlearn", project, {"ids": opened(project, None).dataset.train.ids[:10].tolist(), "method": "finetune"})
+    assert perform("compare", project, {"run": unlearned["run"]})["tables"]["metrics"]
