@@ -4,14 +4,15 @@ A question's gradient needs the model through its logits alone: one forward pass
 O(batch) memory for any functional. The *sweep* is then d/de l_i(theta + e v) for every example, exact, without any per-example gradient:
 
 - *ghost*: for layers that are linear in their own parameters (Linear, Conv, GroupNorm, LayerNorm, Embedding, ...), the tangent of the
-  layer's output along v is the layer itself with v in place of its parameters. So <grad l_i, v> = sum over layers of delta_i . layer(a_i; v),
-  where delta_i = dl_i/d(output) comes from one backward pass to the layers' outputs (no weight gradient is formed);
+  layer's output along v is the layer itself with v in place of its parameters, and <grad l_i, v> = sum of delta_i . layer(a_i; v) over the
+  layers, where delta_i = dl_i/d(output) comes from one backward pass to the layers' outputs (no weight gradient is formed);
 - *forward*: `torch.func.jvp` of the unreduced loss, for any other layer.
 """
 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -124,7 +125,8 @@ def _forward(bound: Bound, v: torch.Tensor) -> Callable[..., torch.Tensor]:
         def losses(p: dict[str, torch.Tensor]) -> torch.Tensor:
             return per_example(loss, functional_call(bound.module, p, (x,)), y)
 
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch's own, of what it loads at the first jvp
             return torch.stack([jvp(losses, (params,), (direction,))[1] for direction in directions], dim=1)
 
     return step

@@ -49,7 +49,7 @@ class SGD:
         theta.add_(velocity, alpha=-lr)
 
     def to_gradient(self, at: Slots, slots: Slots, g: torch.Tensor, lr: float, t: int) -> torch.Tensor:
-        """mu = lambda_v - lr lambda_theta; then lambda_v <- m mu."""
+        """Return mu = lambda_v - lr lambda_theta; then lambda_v <- m mu."""
         mu = at["velocity"].add(at["theta"], alpha=-lr)
         at["velocity"] = mu * self.momentum
         return mu
@@ -80,7 +80,7 @@ class AdamW:
         return (square + self.eps_root).sqrt_().add_(self.eps)
 
     def to_gradient(self, at: Slots, slots: Slots, g: torch.Tensor, lr: float, t: int) -> torch.Tensor:
-        """mu = (1 - b1) lambda_m + 2 (1 - b2) g lambda_v, with the step's own pull on m' and v' added first."""
+        """Return mu = (1 - b1) lambda_m + 2 (1 - b2) g lambda_v, with the step's own pull on m' and v' added first."""
         c1, c2 = 1 - self.b1 ** (t + 1), 1 - self.b2 ** (t + 1)
         mean = slots["mean"] * self.b1 + g * (1 - self.b1)
         square = (slots["square"] * self.b2 + g * g * (1 - self.b2)) / c2

@@ -76,22 +76,29 @@ def checked(setting: Setting, value: Any) -> Any:
     """
     try:
         converted = _convert(setting.type, value)
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise BadInput(f"{setting.name} must be {setting.type.__name__}; got {value!r}.") from None
     if setting.choices and converted not in setting.choices:
         raise BadInput(f"{setting.name} must be one of {', '.join(map(str, setting.choices))}; got {value!r}.")
-    low, high = setting.min, setting.max
-    if (low is not None and not converted >= low) or (high is not None and not converted <= high):
-        raise BadInput(f"{setting.name} must lie between {low} and {high}; got {value!r}.")
+    if not all(_within(setting, part) for part in (converted if setting.type is tuple else (converted,))):
+        low, high = setting.min, setting.max
+        bounds = f"at least {low}" if high is None else f"at most {high}" if low is None else f"between {low} and {high}"
+        raise BadInput(f"{setting.name} must be {bounds}; got {value!r}.")
     return converted
+
+
+def _within(setting: Setting, value: Any) -> bool:
+    return (setting.min is None or value >= setting.min) and (setting.max is None or value <= setting.max)
 
 
 def _convert(kind: type, value: Any) -> Any:
     if kind is bool and isinstance(value, str):
-        return {"true": True, "false": False, "1": True, "0": False}[value.lower()] if value.lower() in ("true", "false", "1", "0") else int("x")
+        return {"true": True, "false": False, "1": True, "0": False}[value.strip().lower()]
     if kind is tuple:
         parts = value.split(",") if isinstance(value, str) else value
-        return tuple(int(part) for part in parts if str(part).strip())
+        return tuple(_convert(int, part) for part in parts if str(part).strip())
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value} is no whole number")
     return kind(value)
 
 

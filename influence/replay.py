@@ -1,18 +1,20 @@
 """The metagradient: dF/dw_i of every training example, by walking the recorded training backwards.
 
-Reverse-mode differentiation through all T steps (Maclaurin et al., arXiv:1502.03492; MAGIC: Ilyas and Engstrom, arXiv:2504.16430). At each
-step one forward pass, one backward pass with its graph and one double-backward give <d g/d w_i, mu> and H mu; the optimiser's own adjoint is
-written by hand (`optim.py`). States before each step come from the recorded trajectory or are recomputed: whole if it fits the memory budget,
-otherwise from about sqrt(T) snapshots, one segment at a time.
+Reverse-mode differentiation through all T steps (Maclaurin et al., arXiv:1502.03492; MAGIC: Ilyas and Engstrom, arXiv:2504.16430). At
+each step one forward pass, one backward pass with its graph and one double-backward give <d g/d w_i, mu> and H mu; the optimiser's own
+adjoint is written by hand (`optim.py`). States before each step come from the recorded trajectory or are recomputed: whole if it fits the
+memory budget, otherwise from about sqrt(T) snapshots, one segment at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
+from torch import nn
 
 from influence.errors import BadInput
 from influence.grads import query_gradient
@@ -28,14 +30,16 @@ def walk(
 ) -> tuple[np.ndarray, bool]:
     """Return dF/dw, (N, Q), and whether the training had to be replayed.
 
-    w_i multiplies example i's loss in every batch; removing it predicts a change of -dF/dw_i, exact to first order. `memory`: MiB for states
-    that have to be recomputed. `recompute`: do not use the recorded trajectory.
+    w_i multiplies example i's loss in every batch; removing it predicts a change of -dF/dw_i, exact to first order. `memory`: MiB for
+    states that have to be recomputed. `recompute`: do not use the recorded trajectory.
 
     Raises:
         BadInput: there is no recipe, or the replayed training does not end at the model's weights.
     """
     if trained.recipe is None:
-        raise BadInput("The metagradient walks back through training and needs its recipe; this model has none. Choose tracin, or train the model here.")
+        raise BadInput(
+            "The metagradient walks back through training and needs its recipe; this model has none. Choose tracin, or train it here."
+        )
     with threads(trained.recipe.threads):
         loop = Loop.of(trained.model, examples, trained.recipe, None, trained.removed)
         recorded = None if recompute or trained.trajectory is None else trained.trajectory.load()
@@ -88,11 +92,18 @@ def _step_back(loop: Loop, t: int, state: Slots, at: Slots, total: torch.Tensor)
 def _second(loop: Loop, grads: list[torch.Tensor], w: torch.Tensor, mu: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return H mu (Q, P) and d<g, mu>/dw (Q, |B|)."""
     wanted = [*loop.bound.params, w]
-    if len(mu) == 1:
-        *by_theta, by_w = torch.autograd.grad(grads, wanted, loop.bound.views(mu[0]), materialize_grads=True)
-        return cat(by_theta)[None], by_w[None]
-    *by_theta, by_w = torch.autograd.grad(grads, wanted, loop.bound.views(mu), is_grads_batched=True, materialize_grads=True)
-    return cat(by_theta, 1), by_w
+    if len(mu) > 1 and _only_linear(loop.bound.module):
+        *by_theta, by_w = torch.autograd.grad(grads, wanted, loop.bound.views(mu), is_grads_batched=True, materialize_grads=True)
+        return cat(by_theta, 1), by_w
+    parts = []
+    for q, row in enumerate(mu):
+        parts.append(torch.autograd.grad(grads, wanted, loop.bound.views(row), retain_graph=q + 1 < len(mu), materialize_grads=True))
+    return torch.stack([cat(by_theta) for *by_theta, _ in parts]), torch.stack([by_w for *_, by_w in parts])
+
+
+def _only_linear(module: nn.Module) -> bool:
+    """Whether all questions can share one double-backward: PyTorch batches that of other layers wrongly or not at all."""
+    return all(type(layer) is nn.Linear for layer in module.modules() if any(True for _ in layer.parameters(recurse=False)))
 
 
 def _recorded(loop: Loop, states: States) -> Iterator[tuple[int, States]]:
@@ -109,7 +120,7 @@ def _recomputed(loop: Loop, trained: Trained, memory: float, report: Report) -> 
     steps, names = len(loop.batches), ("theta", *loop.rule.recorded)
     row = loop.bound.flat.numel() * loop.bound.flat.element_size()
     fits = int(memory * 2**20 / (row * len(names)))
-    length = steps if fits >= steps else max(1, min(fits, math.isqrt(steps) + 1))
+    length = steps if fits >= steps else math.isqrt(steps) + 1  # a shorter segment would need more snapshots than it saves
     snapshots: dict[int, Slots] = {}
     states: dict[str, np.ndarray] = {}
 
@@ -117,7 +128,7 @@ def _recomputed(loop: Loop, trained: Trained, memory: float, report: Report) -> 
         if t % length == 0:
             snapshots[t] = {"theta": loop.bound.flat.clone(), **{name: slot.clone() for name, slot in loop.slots.items()}}
         if t >= steps - length:
-            _write(loop, states, names, t, t - (steps - length), length)
+            _write(loop, states, names, steps - length, length, t)
         if t % 32 == 0:
             report(Event("replay", t, steps))
 
@@ -131,15 +142,18 @@ def _recomputed(loop: Loop, trained: Trained, memory: float, report: Report) -> 
         states = {}
         loop.bound.flat.copy_(snapshots[start]["theta"])
         loop.slots = {name: slot.clone() for name, slot in snapshots[start].items() if name != "theta"}
-        loop.run(start, end, lambda t, s=start, e=end, into=states: _write(loop, into, names, t, t - s, e - s))
+        loop.run(start, end, partial(_write, loop, states, names, start, end - start))
         yield start, states
         end = start
 
 
-def _write(loop: Loop, states: dict[str, np.ndarray], names: tuple[str, ...], t: int, place: int, length: int) -> None:
+def _write(loop: Loop, states: dict[str, np.ndarray], names: tuple[str, ...], start: int, length: int, t: int) -> None:
+    """Write the state before step t into its place in the segment of `length` steps from `start`."""
     for name in names:
         value = loop.bound.flat if name == "theta" else loop.slots[name]
-        states.setdefault(name, np.empty((length, len(value)), dtype=value.numpy().dtype))[place] = value.numpy()
+        if name not in states:
+            states[name] = np.empty((length, len(value)), dtype=value.numpy().dtype)
+        states[name][t - start] = value.numpy()
 
 
 def _same_end(loop: Loop, trained: Trained) -> None:

@@ -36,7 +36,7 @@ def train(
     """Train by the recipe; bit-equal for equal inputs, threads, torch and CPU.
 
     `weights`: (N,), of each example's loss. `removed`: ids whose places in the order stay empty. `record`: MiB that the trajectory may take
-    (0: none is kept). `monitor` is asked for metrics about twenty times.
+    (0: none is kept; nor of a weighted training). `monitor` is asked for metrics about twenty times.
 
     Raises:
         BadInput: the loss diverged, or no rows are left.
@@ -45,7 +45,7 @@ def train(
         loop = Loop.of(model, examples, recipe, weights, removed)
         steps, kept = len(loop.batches), []
         ends = {max(1, round(steps * (k + 1) / recipe.checkpoints)) for k in range(recipe.checkpoints)}
-        states = _room(loop, record)
+        states = _room(loop, record) if weights is None else {}  # a walk knows the recipe and the removed ids, not other weights
         shown = max(1, steps // 20)
         since = 0
 
@@ -58,6 +58,7 @@ def train(
                 rows[t] = (loop.bound.flat if name == "theta" else loop.slots[name]).numpy()
             if t % shown == 0 or t % 64 == 0:
                 report(Event("train", t, steps, metrics=monitor(loop.bound) if monitor and t % shown == 0 else {}))
+                loop.bound.module.train()  # a monitor may have set it to evaluate
 
         loop.bound.module.train()
         loop.run(0, steps, before)
@@ -70,7 +71,7 @@ def train(
 
 
 def _mean_step(loop: Loop, start: int, stop: int) -> float:
-    """Mean step size over the steps that led to a checkpoint: TracIn's eta stands for all of them (at the very end of a schedule it is near 0)."""
+    """Mean step size over the steps that led to a checkpoint: TracIn's eta stands for all of them (the last steps' own is near 0)."""
     part = loop.batches.lr[start:stop]
     return sum(part) / max(1, len(part))
 

@@ -114,7 +114,12 @@ class Examples:
         Raises:
             BadInput: an id is not among these examples.
         """
-        wanted = pd.Index(list(ids), dtype=self.ids.dtype if self.ids.dtype.kind in "iu" else object)
+        given = list(ids)
+        try:
+            wanted = pd.Index(given, dtype=self.ids.dtype if self.ids.dtype.kind in "iu" else object)
+        except (TypeError, ValueError, OverflowError):
+            shown = ", ".join(map(str, given[:3]))
+            raise BadInput(f"These rows have whole numbers for ids; got {shown}. Give ids as the data set has them.") from None
         own = pd.Index(self.ids, dtype=wanted.dtype)
         unknown = wanted.difference(own)
         if len(unknown):

@@ -37,7 +37,7 @@ def render() -> str:
     for title, use, kind in SECTIONS:
         parts.append(f"## {title}\n\n{use[0].upper()}{use[1:]}.\n")
         for name, cls in kind.classes.items():
-            parts += [f"### {name}\n", _explained(cls), *_table(cls)]
+            parts += [f"### {name}\n", _explained(cls), *_facts(cls), *_table(cls)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -45,6 +45,15 @@ def _explained(cls: type) -> str:
     """Return the class docstring, and below it the docstring of its file, which names the source."""
     source = inspect.getdoc(sys.modules[cls.__module__]) or ""
     return "\n\n".join(text for text in (inspect.getdoc(cls) or "", source) if text) + "\n"
+
+
+def _facts(cls: type) -> Iterator[str]:
+    """Yield what a method needs and costs, and what its numbers are good for."""
+    said = [f"**{word.capitalize()}**: {getattr(cls, word)}" for word in ("needs", "cost") if hasattr(cls, word)]
+    if hasattr(cls, "calibrated"):
+        said.append(f"**Scores**: {'in the unit of the question' if cls.calibrated else 'good for ranking only'}.")
+    if said:
+        yield "\n".join(f"- {line}" for line in said) + "\n"
 
 
 def _table(cls: type) -> Iterator[str]:
@@ -63,7 +72,8 @@ def _allowed(setting: Setting) -> str:
         return ", ".join(map(_code, setting.choices))
     low, high = setting.min, setting.max
     limits = {(False, False): f" {low} to {high}", (False, True): f" ≥ {low}", (True, False): f" ≤ {high}", (True, True): ""}
-    return setting.type.__name__ + limits[low is None, high is None]
+    name = "whole numbers" if setting.type is tuple else setting.type.__name__
+    return name + limits[low is None, high is None]
 
 
 def _code(value: Any) -> str:

@@ -54,7 +54,7 @@ def test_limits_are_shown():
     rows = [make_docs._row(setting) for setting in settings(Sample)]
     assert rows[0] == "| `both` | `3` | int 1 to 5 | Between |"
     assert rows[1] == "| `group` | empty | str | Which *(a column of the data)* |"
-    assert rows[2] == "| `sizes` | `64,32` | tuple | Widths |"
+    assert rows[2] == "| `sizes` | `64,32` | whole numbers | Widths |"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -17,7 +17,7 @@ class CNN:
 
     inputs: tuple[int, ...] = ()
     outputs: int = 0
-    channels: tuple[int, ...] = option((16, 32), "Channels of each block, comma-separated; multiples of 4")
+    channels: tuple[int, ...] = option((16, 32), "Channels of each block, comma-separated; multiples of 4", min=4)
 
     def __call__(self) -> nn.Module:
         """Build it, (B, channels, height, width) -> (B, outputs).
@@ -26,7 +26,7 @@ class CNN:
             BadInput: the inputs are no images, or channels is no multiple of 4.
         """
         if len(self.inputs) != 3:
-            raise BadInput(f"The CNN needs images (channels, height, width); these inputs have shape {self.inputs}. Choose mlp or logistic.")
+            raise BadInput(f"The CNN needs images (channels, height, width); these have shape {self.inputs}. Choose mlp or logistic.")
         if any(width % 4 or width < 4 for width in self.channels):
             raise BadInput(f"channels must be multiples of 4; got {self.channels}.")
         layers: list[nn.Module] = []

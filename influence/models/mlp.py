@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -17,12 +18,12 @@ class MLP:
 
     inputs: tuple[int, ...] = ()
     outputs: int = 0
-    hidden: tuple[int, ...] = option((64,), "Widths of the hidden layers, comma-separated")
+    hidden: tuple[int, ...] = option((64,), "Widths of the hidden layers, comma-separated", min=1)
 
     def __call__(self) -> nn.Module:
         """Build it, (B, *inputs) -> (B, outputs)."""
         widths = [math.prod(self.inputs), *self.hidden]
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.GELU()]
         return nn.Sequential(*layers, nn.Linear(widths[-1], self.outputs))

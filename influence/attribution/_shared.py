@@ -1,0 +1,31 @@
+"""What several attribution methods need of a model: its training loss, and a single progress over its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from influence.types import Event, Examples, Report, Trained
+
+
+def training_loss(trained: Trained, train: Examples) -> str:
+    """Return the kind of the training loss; for a model without a recipe, the usual one for its target."""
+    if trained.recipe is not None:
+        return trained.recipe.loss
+    return "cross_entropy" if train.classes else "squared"
+
+
+def part(report: Report, stage: str, start: int, total: int) -> Callable[[Event], None]:
+    """Return a `Report` that counts on from `start` of `total`."""
+    return lambda event: report(Event(stage, start + event.done, total))
+
+
+def no_recipe(trained: Trained, what: str) -> str:
+    """Return why `what` is closed to a model whose weights do not follow from its recipe alone, or ""."""
+    if trained.recipe is None:
+        return f"{what} needs the recipe by which the model was trained; this model has none. Train it here, or choose tracin."
+    if trained.claim in ("L0", "L1"):
+        return (
+            f"{what} follows training, but these weights were made by an approximate unlearning method (claim {trained.claim}), not by the "
+            "recipe alone. Ask it of the original or the retrained model, or choose tracin."
+        )
+    return ""

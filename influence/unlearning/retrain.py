@@ -1,0 +1,55 @@
+"""Training again without the rows: exact by construction, and the truth by which every other method is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from influence import training
+from influence.errors import BadInput
+from influence.loop import Bound
+from influence.registry import option, unlearning
+from influence.types import Examples, Report, Selection, Trained, ignore
+from influence.unlearning._rows import left, parted
+
+
+@unlearning
+@dataclass(frozen=True)
+class Retrain:
+    """Trains the model from the beginning by its recipe, without the rows: they had no part in the new weights.
+
+    Truth *same* keeps the initial weights and every other row's place in the order, so that nothing but the removal differs.
+    Truth *fresh* draws both anew from `seed`: a model as one would get it the next time.
+    """
+
+    truth: Literal["same", "fresh"] = option("same", "Keep initial weights and order, or draw them anew")
+    seed: int = option(1, "Truth fresh: seed of the initial weights and the order of rows", min=0, max=2**31 - 1, advanced=True)
+
+    cost: ClassVar[str] = "One full training."
+    needs: ClassVar[str] = "The recipe by which the model was trained, and the retained rows."
+
+    def unavailable(self, trained: Trained) -> str:
+        """Return why the model cannot be retrained, or nothing."""
+        return "" if trained.recipe else "This model has no recipe to train it again by. Train it here, or choose finetune or neggrad_plus."
+
+    def __call__(
+        self,
+        trained: Trained,
+        train: Examples,
+        selection: Selection,
+        monitor: Callable[[Bound], dict[str, float]] | None = None,
+        report: Report = ignore,
+    ) -> Trained:
+        """Return the model trained without the selection, claim L2.
+
+        Raises:
+            BadInput: there is no recipe, or the selection cannot be removed.
+        """
+        if trained.recipe is None:
+            raise BadInput(self.unavailable(trained))
+        retained, _ = parted(trained, train, selection)
+        recipe = trained.recipe if self.truth == "same" else replace(trained.recipe, seed=self.seed)
+        removed = (*trained.removed, *left(trained, selection))
+        made = training.train(trained.model, retained, recipe, removed=removed, monitor=monitor, report=report)
+        return replace(made, claim="L2")
