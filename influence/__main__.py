@@ -132,7 +132,16 @@ def train(
     """Train a model with a recipe that can be replayed."""
 
     def args() -> dict[str, Any]:
-        given = {"data": data, "target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "eval": eval, "split": split}
+        given = {
+            "data": data,
+            "target": target,
+            "protected": protected,
+            "audit": audit,
+            "drop": drop,
+            "id": id,
+            "eval": eval,
+            "split": split,
+        }
         return given | {
             "model": model, "set": pairs(set), "data_set": pairs(data_set), "exclude": read_ids(exclude) or [], "seed": seed,
         }  # fmt: skip

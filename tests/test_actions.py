@@ -11,9 +11,9 @@ from influence.actions._calibration import band, fit
 from influence.actions._opened import opened
 from influence.actions.preview import curves, kept
 from influence.actions.preview import predicted as predict
-from influence.errors import BadInput
+from influence.errors import BadInput, Cancelled
 from influence.store import Project
-from influence.types import Cancelled, Event, Selection
+from influence.types import Event, Selection
 
 GAP = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}}
 

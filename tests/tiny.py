@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 
 from influence.registry import models
 from influence.types import Architecture, Examples, Question, Recipe
@@ -68,7 +69,7 @@ class Tangle:
 
     def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
         soft = torch.tanh(logits[:, 0])
-        a = torch.from_numpy((examples.columns["group"] == "a").to_numpy())
+        a = torch.from_numpy(np.array(examples.columns["group"] == "a"))
         return torch.stack([soft[a].mean() - soft[~a].mean(), logits.std()])
 
     measured = value
@@ -124,8 +125,15 @@ def embedded() -> nn.Module:
     return nn.Sequential(nn.Embedding(7, 5), nn.LayerNorm(5), nn.Flatten(), nn.Linear(20, 3))
 
 
-def weight_normed() -> nn.Module:
-    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 3))
+class _Softplus(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.softplus(x)
+
+
+def reparametrised() -> nn.Module:
+    layer = nn.Linear(4, 5)
+    parametrize.register_parametrization(layer, "weight", _Softplus())
+    return nn.Sequential(layer, nn.Tanh(), nn.Linear(5, 3))
 
 
 MODULES: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
@@ -146,7 +154,7 @@ MODULES: dict[str, tuple[tuple[int, ...], Callable[[], nn.Module]]] = {
 }
 """Modules to which the ghost sweep applies, and the shape of one input."""
 
-OTHERS: dict[str, Callable[[], nn.Module]] = {"tied": Tied, "own parameter": Scaled, "weight norm": weight_normed}
+OTHERS: dict[str, Callable[[], nn.Module]] = {"tied": Tied, "own parameter": Scaled, "reparametrised": reparametrised}
 """Modules with inputs (4,) to which it does not."""
 
 

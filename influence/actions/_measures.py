@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from influence.data.dataset import Dataset
 from influence.errors import BadInput
+from influence.groups import edges_of
 from influence.registry import evaluation
 from influence.types import Examples
 
@@ -18,12 +20,16 @@ def group_columns(dataset: Dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*dataset.protected, *dataset.audit)))
 
 
-def tables(logits: np.ndarray, examples: Examples, groups: tuple[str, ...]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Return the utility table and a fairness table per group column that can be measured on these rows."""
-    fairness = {}
-    for group in groups:
+def tables(logits: np.ndarray, dataset: Dataset, role: str) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the utility table and a fairness table per group column that can be measured on a role's rows.
+
+    Numeric columns are cut at the quantiles of the evaluation rows, so that a group means the same in every table.
+    """
+    fairness, examples = {}, dataset.split(role)
+    for group in group_columns(dataset):
+        measure = evaluation.make("fairness", {"group": group})
         try:
-            fairness[group] = evaluation.make("fairness", {"group": group})(logits, examples)
+            fairness[group] = replace(measure, edges=edges_of(dataset.evaluation, group, measure.bins))(logits, examples)
         except BadInput:
             continue  # fewer than two groups with enough members among these rows: there is no gap to speak of
     return evaluation.make("utility")(logits, examples), fairness
@@ -52,7 +58,9 @@ def _number(value: float) -> float | None:
 
 def predictions(dataset: Dataset, logits: dict[str, np.ndarray]) -> pd.DataFrame:
     """Return one row per example of every role: id, split, target, p_<class> or prediction, protected and audit columns."""
-    return pd.concat([_predicted(dataset.split(role), role, values, group_columns(dataset)) for role, values in logits.items()], ignore_index=True)
+    return pd.concat(
+        [_predicted(dataset.split(role), role, values, group_columns(dataset)) for role, values in logits.items()], ignore_index=True
+    )
 
 
 def _predicted(examples: Examples, role: str, logits: np.ndarray, groups: tuple[str, ...]) -> pd.DataFrame:

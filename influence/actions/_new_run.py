@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from influence import grads, training
-from influence.actions._measures import group_columns, predictions, summary, tables
+from influence.actions._measures import predictions, summary, tables
 from influence.data.dataset import Dataset
 from influence.loop import threads
 from influence.registry import described
@@ -30,7 +30,7 @@ def new_run(
     bound = training.load(trained)
     with threads(trained.recipe.threads if trained.recipe else 1):
         logits = {role: grads.outputs(bound, dataset.split(role)).numpy() for role in ("train", "evaluation", "holdout")}
-    figures = {role: tables(logits[role], dataset.split(role), group_columns(dataset)) for role in ("evaluation", "holdout")}
+    figures = {role: tables(logits[role], dataset, role) for role in ("evaluation", "holdout")}
     body = {
         **project.put_trained(trained),
         "predictions": project.put_table(predictions(dataset, logits)),

@@ -55,6 +55,23 @@ class Opened:
         """
         return Question(tuple(asked), self.dataset.evaluation).oriented(self.outputs("evaluation"))
 
+    def askable(self, candidates: Sequence[Query]) -> Question:
+        """Return the question of those queries that these rows can answer; a gap needs two groups with enough rows of its kind.
+
+        Raises:
+            BadInput: none can be answered.
+        """
+        logits, kept = self.outputs("evaluation"), []
+        for query in candidates:
+            try:
+                kept.append(query.oriented(logits, self.dataset.evaluation))
+                kept[-1].measured(logits, self.dataset.evaluation)
+            except BadInput:
+                kept = [k for k in kept if type(k) is not type(query)]
+        if not kept:
+            raise BadInput("None of the standard questions can be asked of these evaluation rows: there are too few of them.")
+        return Question(tuple(kept), self.dataset.evaluation)
+
 
 def opened(project: Project, run: str | None) -> Opened:
     """Open a run (None: the newest made by train or import).

@@ -35,7 +35,9 @@ def answers(
     """
     recipe = it.trained.recipe
     if recipe is None:
-        raise BadInput("Retraining needs the model's recipe; this model has none. Train it here, or choose a method that needs no retraining.")
+        raise BadInput(
+            "Retraining needs the model's recipe; this model has none. Train it here, or choose a method that needs no retraining."
+        )
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {"value": [], "measured": []} for name in questions}
     done = 0
     for start in range(0, len(left_out), SIDE_BY_SIDE):

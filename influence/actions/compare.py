@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.actions._measures import group_columns, tables
+from influence.actions._measures import tables
 from influence.actions._opened import Opened, opened
 from influence.actions._retrained import now
 from influence.actions.confirm import questions_of
@@ -49,7 +49,12 @@ def compare(project: Project, run: str, group: str | None = None, report: Report
     with project.transaction():
         project.note(f"compare/{new.run.id}", result)
         project.record(
-            "compare", inputs=dict(result["runs"]), settings={"group": by}, outputs=digests, measures={}, seconds=time.perf_counter() - began
+            "compare",
+            inputs=dict(result["runs"]),
+            settings={"group": by},
+            outputs=digests,
+            measures={},
+            seconds=time.perf_counter() - began,
         )
     return result
 
@@ -57,7 +62,7 @@ def compare(project: Project, run: str, group: str | None = None, report: Report
 def _metrics(runs: dict[str, Opened]) -> pd.DataFrame:
     parts = []
     for role, it in runs.items():
-        utility, fairness = tables(it.outputs("holdout").numpy(), it.dataset.holdout, group_columns(it.dataset))
+        utility, fairness = tables(it.outputs("holdout").numpy(), it.dataset, "holdout")
         for column, table in {"": utility, **fairness}.items():
             parts.append(table.assign(role=role, run=it.run.id, column=column))
     return pd.concat(parts, ignore_index=True)
@@ -108,5 +113,6 @@ def _change(project: Project, runs: dict[str, Opened], selection: Selection, gro
 
 def _expected(entry: dict[str, Any]) -> dict[str, Any]:
     names = ("change", "low", "high", "measured_change", "measured_low", "measured_high")
-    return {f"predicted_{name}": np.nan if entry[name] is None else entry[name] for name in names} | {"measured_label": entry["measured_label"]}
-
+    return {f"predicted_{name}": np.nan if entry[name] is None else entry[name] for name in names} | {
+        "measured_label": entry["measured_label"]
+    }

@@ -108,5 +108,7 @@ def _table(labels: list[str], sizes: list[int], found: dict[str, Any], whole: di
             for i, label in enumerate(labels):
                 value, measured = float(kinds["value"][place, i]), float(kinds["measured"][place, i])
                 change = {f"{kind}_change": float(kinds[kind][place, i] - whole[role][kind][i]) for kind in kinds}
-                rows.append({"k": k, "truth": truth, "seed": seed, "role": role, "label": label, "value": value, "measured": measured, **change})
+                rows.append(
+                    {"k": k, "truth": truth, "seed": seed, "role": role, "label": label, "value": value, "measured": measured, **change}
+                )
     return pd.DataFrame(rows)

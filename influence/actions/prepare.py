@@ -11,10 +11,11 @@ from influence.actions._calibration import fit
 from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
 from influence.actions.preview import key
+from influence.errors import BadInput
 from influence.queries.standard import standard
 from influence.registry import attribution, described
 from influence.store import Project
-from influence.types import Question, Report, Scores, ignore
+from influence.types import Query, Question, Report, Scores, ignore
 
 SHARES = (0.003, 0.01, 0.03, 0.08)
 
@@ -29,7 +30,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     """
     began = time.perf_counter()
     it = opened(project, run)
-    question = it.question(standard(it.dataset.evaluation, group, positive))
+    question = it.askable(_standard(it, group, positive))
     method = attribution.make("metagradient")
     if method.unavailable(it.trained):
         method = attribution.make("tracin")
@@ -61,6 +62,12 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
             seconds=note["seconds"],
         )
     return note
+
+
+def _standard(it: Opened, group: str, positive: str) -> tuple[Query, ...]:
+    if group and group not in it.dataset.evaluation.columns:
+        raise BadInput(f"There is no column {group!r}; there are: {', '.join(it.dataset.evaluation.columns)}.")
+    return standard(it.dataset.evaluation, group, positive)
 
 
 def _calibrated(

@@ -89,7 +89,9 @@ def _dataset(
         raise BadInput("No target column was given; name the column to predict (--target COL).")
     source = {"path": Path(data).name}
     second = read_table(eval) if eval else None
-    return prepare(read_table(data), target=target, evaluation_frame=second, seed=seed, name=name or Path(data).stem, source=source, **columns)
+    return prepare(
+        read_table(data), target=target, evaluation_frame=second, seed=seed, name=name or Path(data).stem, source=source, **columns
+    )
 
 
 def configured(train: Examples, model: str, given: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
@@ -106,12 +108,16 @@ def configured(train: Examples, model: str, given: Mapping[str, Any]) -> tuple[A
     recipe_names = {s.name for s in settings(Recipe)}
     unknown = [key for key in given if key not in own | recipe_names]
     if unknown:
-        raise BadInput(f"There is no setting {unknown[0]!r}; {model} has {', '.join(sorted(own)) or 'none'}; training has {', '.join(sorted(recipe_names))}.")
+        raise BadInput(
+            f"There is no setting {unknown[0]!r}; {model} has {', '.join(sorted(own)) or 'none'}; training has {', '.join(sorted(recipe_names))}."
+        )
     built = models.make(model, {k: v for k, v in given.items() if k in own})
     built = replace(built, inputs=train.shape, outputs=train.outputs)
     recipe = build(Recipe, {**defaults(train), **{k: v for k, v in given.items() if k in recipe_names}})
     if (recipe.loss == "cross_entropy") != bool(train.classes):
-        raise BadInput(f"Loss {recipe.loss} does not fit this target; use {'cross_entropy for classes' if train.classes else 'squared or huber for a number'}.")
+        raise BadInput(
+            f"Loss {recipe.loss} does not fit this target; use {'cross_entropy for classes' if train.classes else 'squared or huber for a number'}."
+        )
     return built, recipe
 
 

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from influence.attribution._shared import training_loss
 from influence.errors import BadInput
 from influence.grads import logits
-from influence.loop import tensors, threads
+from influence.loop import Bound, tensors, threads
 from influence.losses import per_example
 from influence.registry import attribution, option
 from influence.training import load
@@ -58,7 +58,7 @@ class CaptumTracIn:
 
     def unavailable(self, trained: Trained) -> str:
         """Say why Captum cannot score this model, or ""."""
-        if self.layer == "last" and not any(type(layer) is nn.Linear for layer in trained.model().modules()):
+        if self.layer == "last" and not any(type(layer) is nn.Linear for layer in Bound(trained.model).module.modules()):
             return "TracInCPFast scores the last Linear layer; this model has none. Choose layer=all, or tracin."
         return ""
 
@@ -97,15 +97,14 @@ class CaptumTracIn:
         reduction = "sum" if at_once else "none"
         peer = TracInCP(
             module,
-            rows,
+            _batches(rows, size),
             [checkpoint],
             checkpoints_load_func=_step_size,
             loss_fn=_Loss(lambda z, y: per_example(loss, z, y), reduction, heard),
-            batch_size=size,
             test_loss_fn=_Loss(_linear, reduction),
             sample_wise_grads_per_batch=at_once,
         )
-        return peer.influence(DataLoader(test, size), aggregate=True)[0].numpy()
+        return peer.influence(_batches(test, size), aggregate=True)[0].numpy()
 
     def _last_layer(
         self, module: nn.Module, checkpoint: Checkpoint, rows: TensorDataset, test: TensorDataset, loss: str, heard: _Counter
@@ -118,11 +117,10 @@ class CaptumTracIn:
         peer = TracInCPFast(
             module,
             last,
-            rows,
+            _batches(rows, self.batch),
             [checkpoint],
             checkpoints_load_func=_step_size,
             loss_fn=_Loss(lambda z, y: per_example(loss, z, y), "sum", heard),
-            batch_size=self.batch,
             test_loss_fn=_Loss(_linear, "sum"),
         )
         return sum(peer.influence(block).detach().sum(0) for block in blocks).numpy()
@@ -161,11 +159,15 @@ def _linear(outputs: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
     return (outputs * coefficients).flatten(1).sum(1)
 
 
+def _batches(rows: TensorDataset, size: int) -> DataLoader[Any]:
+    return DataLoader(rows, size, generator=torch.Generator())  # its own generator: iterating draws from the shared one otherwise
+
+
 def _step_size(module: nn.Module, checkpoint: Checkpoint) -> float:
     return checkpoint.lr  # the module already holds this checkpoint: Captum would load it anew for every batch
 
 
-def _surrogates(bound: Any, question: Question, dtype: str) -> Iterator[TensorDataset]:
+def _surrogates(bound: Bound, question: Question, dtype: str) -> Iterator[TensorDataset]:
     """Yield for each value of the question the rows it depends on and their coefficients dF/dz, (rows, C)."""
     x, _ = tensors(question.examples, dtype)
     seen = logits(bound, x).requires_grad_()
@@ -229,8 +231,8 @@ def bias_as_weight(module: nn.Module, name: str) -> tuple[nn.Module, nn.Linear]:
     bias = layer._parameters["bias"]
     if bias is None:
         return module, layer
-    wide = nn.Linear(layer.in_features + 1, layer.out_features, bias=False, dtype=layer.weight.dtype)
-    wide.weight.data = torch.cat([layer.weight.data, bias.data[:, None]], dim=1)
+    wide = nn.Linear(layer.in_features + 1, layer.out_features, bias=False, device="meta")
+    wide.weight = nn.Parameter(torch.cat([layer.weight.data, bias.data[:, None]], dim=1))
     both = nn.Sequential(_WithOne(), wide)
     if not name:
         return both, wide

@@ -22,12 +22,13 @@ from influence.attribution._shared import no_recipe
 from influence.errors import BadInput
 from influence.grads import outputs
 from influence.keyed import uniform
-from influence.loop import threads
+from influence.loop import Bound, threads
 from influence.registry import attribution, option
 from influence.training import bound_at, train_many
 from influence.types import Event, Examples, Question, Recipe, Report, Scores, Trained, ignore
 
-SIDE_BY_SIDE = 16
+MOST, FEWEST, NUMBERS = 128, 4, 2**21
+"""Models trained side by side: as many as have this many parameters in all, within limits."""
 
 
 @attribution
@@ -58,9 +59,9 @@ class Retraining:
         if recipe is None:
             raise BadInput(self.unavailable(trained))
         out = self._left_out(train.ids)
-        values = np.concatenate(
-            [self._answers(trained, recipe, train, question, out, start, report) for start in range(0, len(out), SIDE_BY_SIDE)]
-        )
+        size = min(MOST, max(FEWEST, NUMBERS // len(Bound(trained.model).flat)))
+        parts = [self._answers(trained, recipe, train, question, out, slice(at, at + size), report) for at in range(0, len(out), size)]
+        values = np.concatenate(parts)
         left = out.astype(np.float64)
         without, times = left.T @ values / left.sum(0)[:, None], left.sum(0)[0]
         kept = (1 - left).T @ values / (len(out) - times)
@@ -86,10 +87,10 @@ class Retraining:
         return draws.argsort(axis=0, kind="stable").argsort(axis=0) < times
 
     def _answers(
-        self, trained: Trained, recipe: Recipe, train: Examples, question: Question, out: np.ndarray, start: int, report: Report
+        self, trained: Trained, recipe: Recipe, train: Examples, question: Question, out: np.ndarray, part: slice, report: Report
     ) -> np.ndarray:
-        """Train the next few models and return the question's values, (<= SIDE_BY_SIDE, Q)."""
-        chosen = out[start : start + SIDE_BY_SIDE]
+        """Train the models of one part side by side and return the question's values, (R_part, Q)."""
+        chosen, start = out[part], part.start
         seeds = [self.seed + 1_000_003 + start + r for r in range(len(chosen))] if self.truth == "fresh" else None
 
         def heard(event: Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Connection,
     Float,
@@ -118,7 +118,6 @@ happened = Table(
     Column("name", Text, nullable=False),
     Column("value", Float),
     Column("seconds", Float, nullable=False),
-    Column("final", Boolean, nullable=False, default=False),
     Index("event_job", "job", "seq"),
 )
 
@@ -142,6 +141,7 @@ class Catalogue:
         event.listen(self.engine, "begin", _begin)
         self._writing = self.engine.execution_options(writing=True)
         self._mine = threading.local()
+        weakref.finalize(self, self.engine.dispose)
         try:
             self._open()
         except OperationalError as error:
@@ -151,7 +151,11 @@ class Catalogue:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction, all or nothing; inside another of the same thread it is a part of that one."""
+        """One transaction, all or nothing; inside another of the same thread it is a part of that one.
+
+        Yields:
+            The connection of the transaction.
+        """
         current = getattr(self._mine, "connection", None)
         if current is not None:
             yield current
@@ -165,7 +169,11 @@ class Catalogue:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for reading; inside a transaction of the same thread it sees what that one wrote."""
+        """Read a state of the catalogue that no writer disturbs; inside a transaction of the same thread, what that one wrote, too.
+
+        Yields:
+            The connection to read from.
+        """
         current = getattr(self._mine, "connection", None)
         if current is not None:
             yield current
@@ -184,6 +192,8 @@ class Catalogue:
                 return
         with self.write() as connection:
             names = inspect(connection).get_table_names()
+            if names and "schema" not in names:
+                raise BadInput(f"{self.file} is a database, but no catalogue of a project. Choose another folder.")
             if not names:
                 tables.create_all(connection)
                 connection.execute(schema.insert().values(version=VERSION))
@@ -192,7 +202,9 @@ class Catalogue:
     def _check(self, connection: Connection) -> None:
         version = connection.execute(select(schema.c.version)).scalar_one()
         if version > VERSION:
-            raise BadInput(f"{self.file.parent} was made by a newer version of Lethe (its format is {version}, this one reads {VERSION}). Update Lethe.")
+            raise BadInput(
+                f"{self.file.parent} was made by a newer version of Lethe: its format is {version}, this one reads {VERSION}. Update Lethe."
+            )
 
 
 def _configure(connection: Any, _: Any) -> None:

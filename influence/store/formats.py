@@ -1,4 +1,4 @@
-"""Values as bytes and back: JSON, arrays (.npy), tables (Parquet), weights (safetensors). Equal values give equal bytes; nothing is pickled."""
+"""Values as bytes and back: JSON, .npy, Parquet, safetensors. Equal values give equal bytes, and nothing is pickled."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def array_parts(array: np.ndarray) -> list[bytes | memoryview]:
         BadInput: the array holds Python objects.
     """
     if array.dtype.hasobject:
-        raise BadInput(f"Arrays of {array.dtype} cannot be stored; convert text to fixed width (astype(str)), and other objects to numbers.")
+        raise BadInput(f"Arrays of {array.dtype} cannot be stored; make them numbers, or text of fixed width (astype(str)).")
     array = np.asarray(array, order="C")
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
@@ -82,7 +82,8 @@ def table_bytes(frame: pd.DataFrame) -> memoryview:
         table = pa.Table.from_pandas(plain)
     except (pa.ArrowException, ValueError) as error:
         raise BadInput(f"The table cannot be stored: {error}. Give each column a name of its own and values of one type.") from error
-    schema = pa.schema([field.with_type(_large(field.type)) for field in table.schema], {**(table.schema.metadata or {}), KEPT: canonical(kept)})
+    fields = [field.with_type(_large(field.type)) for field in table.schema]
+    schema = pa.schema(fields, {**(table.schema.metadata or {}), KEPT: canonical(kept)})
     sink = pa.BufferOutputStream()
     pq.write_table(table.cast(schema), sink, compression="zstd")
     return memoryview(sink.getvalue())
@@ -96,7 +97,11 @@ def _large(kind: pa.DataType) -> pa.DataType:
 
 
 def _dtype(column: pd.Series) -> dict[str, Any]:
-    """Return what is needed to give a column its pandas type again."""
+    """Return what is needed to give a column its pandas type again.
+
+    Raises:
+        BadInput: its categories are neither text nor numbers.
+    """
     if not isinstance(column.dtype, pd.CategoricalDtype):
         return {"dtype": str(column.dtype)}
     categories = column.dtype.categories

@@ -106,9 +106,9 @@ def descend(
     stage: str,
     monitor: Callable[[Bound], dict[str, float]] | None,
     report: Report,
-    look: Callable[[], None] = lambda: None,
+    look: Callable[[bool], None] = lambda last: None,
 ) -> None:
-    """Take all steps of the loop in place; `look` is called before each evaluation step.
+    """Take all steps of the loop in place; `look(last)` comes before each evaluation step and, with True, at the end.
 
     Raises:
         BadInput: the weights do not stay finite.
@@ -118,7 +118,7 @@ def descend(
 
     def before(t: int) -> None:
         if t % shown == 0:
-            look()
+            look(False)
             report(Event(stage, t, steps, metrics=monitor(loop.bound) if monitor else {}))
             module.train()
         elif t % 8 == 0:
@@ -126,6 +126,7 @@ def descend(
 
     module.train()
     loop.run(0, steps, before)
+    look(True)
     if not torch.isfinite(loop.bound.flat).all():
         raise BadInput(
             f"The weights are not finite after {steps} steps at step size {loop.recipe.lr:g}. Lower lr, or set it to 0 to search for it."

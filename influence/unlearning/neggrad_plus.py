@@ -26,7 +26,8 @@ class NegGradPlus:
 
     Climbing has no end of its own and soon ruins a model, so it pauses where either brake holds, and plain fine-tuning goes on: when the
     removed rows of the batch have the loss that their nearest retained neighbours let one expect of rows never seen; and when the loss of
-    the retained rows has given back more than `tolerance` of what training gained. Only training rows are looked at. Approximate.
+    the retained rows has given back more than `tolerance` of what training gained. If it still has at the end, the last weights at which
+    it had not are taken. Only training rows are looked at. Approximate.
     """
 
     alpha: float = option(0.9, "Weight of the retained rows; the removed ones have the rest", min=0.5, max=1.0)
@@ -42,7 +43,7 @@ class NegGradPlus:
     batch_size: int = option(0, "Retained rows per step; 0: the training's", min=0, max=65536, advanced=True)
     seed: int = option(0, "Order of the rows", min=0, max=2**31 - 1, advanced=True)
 
-    cost: ClassVar[str] = "Up to half a training: a fifth for the retained rows, as much for the removed ones, and the brakes."
+    cost: ClassVar[str] = "About half a training: a fifth for the retained rows, as much for the removed ones, and the brakes."
     needs: ClassVar[str] = "The retained and the removed rows; without a recipe the usual loss and step size are taken."
 
     def unavailable(self, trained: Trained) -> str:
@@ -67,12 +68,7 @@ class NegGradPlus:
         with threads(recipe.threads):
             recipe = replace(recipe, lr=self.lr or step_size(trained, retained, recipe, "neggrad_plus", report))
             loop = _pairs(trained, train, retained, forget, recipe, self.alpha)
-            guard = Guard(loop.bound, recipe, retained, self.tolerance)
-
-            def look() -> None:
-                loop.braked = not guard.holds(loop.bound)
-
-            descend(loop, "neggrad_plus", monitor, report, look)
+            descend(loop, "neggrad_plus", monitor, report, _brake(loop, Guard(loop.bound, recipe, retained, self.tolerance)))
         return approximate(trained, selection, loop)
 
 
@@ -95,6 +91,21 @@ class Pairs(Loop):
         climbs = not self.braked and bool(gone.detach().mean() < self.target[self.batches.places[t][at:]].mean())
         down, up = self.alpha / len(kept), (1 - self.alpha) / len(gone) * climbs
         return torch.cat([kept * down, gone * -up]) * len(each)
+
+
+def _brake(loop: Pairs, guard: Guard) -> Callable[[bool], None]:
+    """Return what is done at every look: brake or release, and at the end go back to the last weights that the guard let pass."""
+    safe = loop.bound.state()
+
+    def look(last: bool) -> None:
+        nonlocal safe
+        loop.braked = not guard.holds(loop.bound)
+        if not loop.braked:
+            safe = loop.bound.state()
+        elif last:
+            loop.bound.load(safe)
+
+    return look
 
 
 def _pairs(trained: Trained, train: Examples, retained: Examples, forget: Examples, recipe: Recipe, alpha: float) -> Pairs:

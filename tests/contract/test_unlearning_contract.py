@@ -72,7 +72,7 @@ def each_case(request) -> Case:
 @pytest.fixture(scope="module")
 def case() -> Case:
     torch.set_num_threads(1)
-    return Case("mlp")
+    return Case("mlp", epochs=25)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -178,11 +178,10 @@ def test_cancels(case, name, after):
         (Selection(()), "empty"),
         (Selection((1, 10**9)), "1 of 2 ids"),
         (Selection((1,), action="relabel"), "relabel"),
-        (Selection(("a",)), None),
     ],
 )
 def test_refuses_selections(case, name, selection, says):
-    with pytest.raises((BadInput, ValueError) if says is None else BadInput, match=says):
+    with pytest.raises(BadInput, match=says):
         unlearning.make(name)(case.trained, case.train, selection)
 
 
@@ -200,7 +199,9 @@ def test_rows_already_removed_stay_away(case, name):
     shorter = training.train(case.model, case.train.without(Selection(first)), case.recipe, removed=first)
     with pytest.raises(BadInput, match="already removed"):
         unlearning.make(name)(shorter, case.train, Selection(first))
-    full, filtered = (unlearning.make(name)(shorter, rows, Selection(case.selection.ids)) for rows in (case.train, case.train.without(Selection(first))))
+    full, filtered = (
+        unlearning.make(name)(shorter, rows, Selection(case.selection.ids)) for rows in (case.train, case.train.without(Selection(first)))
+    )
     assert full.final.digest == filtered.final.digest
     assert full.removed == (*first, *second)
 

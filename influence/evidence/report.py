@@ -1,0 +1,104 @@
+"""One investigation as one HTML page that stands alone: no scripts, nothing fetched, light and dark, fit to be printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from influence.evidence import words
+from influence.evidence.investigation import ROLES, Change, Investigation, Measure
+from influence.evidence.pictures import Mark, Row, forest
+from influence.evidence.sentences import estimate, limits, name, summary, tiles, verdict
+
+IDS_SHOWN = 100
+TITLES = {"original": "Original", "unlearned": "Unlearned", "retrained": "Retrained"}
+
+
+def render(investigation: Investigation) -> str:
+    """Return the report as HTML.
+
+    Names, ids, notes and settings are escaped wherever they come from; a section of something that was not done says so in a sentence.
+    """
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    pages.filters.update(
+        number=words.number,
+        signed=words.signed,
+        percent=words.percent,
+        count=words.count,
+        duration=words.duration,
+        short=short,
+        said=said,
+        estimate=estimate,
+    )
+    roles = [role for role in ROLES if any(role in measure.found for measure in investigation.comparison)]
+    return pages.get_template("template.html").render(
+        it=investigation,
+        claim=words.claim(investigation.unlearning.claim) if investigation.unlearning else None,
+        summary=summary(investigation),
+        tiles=tiles(investigation),
+        limits=limits(investigation),
+        rows=rows,
+        roles=roles,
+        titles=TITLES,
+        columns=by_column(investigation.comparison),
+        verdict=verdict,
+        interval=words.interval,
+        ids_shown=IDS_SHOWN,
+        gaps=gaps(investigation.comparison),
+        foretold=foretold(investigation.changes),
+    )
+
+
+def short(digest: str) -> str:
+    """Return the beginning of a digest: enough to compare by eye."""
+    return digest[:12] + "…" if len(digest) > 13 else digest
+
+
+def said(settings: Mapping[str, Any]) -> str:
+    """Return settings in one line."""
+    return ", ".join(f"{key} {_setting(value)}" for key, value in settings.items())
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " by ".join(map(_setting, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def rows(by_role: Mapping[str, int]) -> str:
+    """Return how many rows there are of each role."""
+    return ", ".join(f"{words.count(n)} {'training' if role == 'train' else role}" for role, n in by_role.items())
+
+
+def by_column(measures: Sequence[Measure]) -> dict[str, list[Measure]]:
+    """Return the measures by the column whose groups they are of; overall ones under the empty name, first."""
+    found: dict[str, list[Measure]] = {}
+    for measure in sorted(measures, key=lambda measure: measure.column != ""):
+        if measure.found:
+            found.setdefault(measure.column, []).append(measure)
+    return found
+
+
+def gaps(measures: Sequence[Measure]) -> Markup:
+    """Return the forest of the measures that compare the groups of a column."""
+    rows = []
+    for measure in measures:
+        if measure.column and not measure.group:
+            found = [(place, measure.found[role]) for place, role in enumerate(ROLES) if role in measure.found]
+            rows.append(Row(name(measure), tuple(Mark(place, one.value, one.low, one.high) for place, one in found)))
+    return forest("Gaps between groups, by model", [TITLES[role] for role in ROLES], rows)
+
+
+def foretold(changes: Sequence[Change]) -> Markup:
+    """Return the forest of predicted and realised changes."""
+    rows = []
+    for change in changes:
+        realised = [Mark(place, change.realised[role]) for place, role in enumerate(ROLES) if role in change.realised]
+        rows.append(Row(change.label, (Mark(0, change.predicted, change.low, change.high), *realised)))
+    return forest("Predicted and realised change of each metric", ["Predicted", *(TITLES[role] for role in ROLES[1:])], rows)

@@ -1,0 +1,93 @@
+"""How numbers and claims are said: one way in every report, table and sentence."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, TypeGuard
+
+TOO_FEW = "too few to say"
+NOT_MEASURED = "not measured"
+MINUS = "\N{MINUS SIGN}"
+NARROW = "\N{NO-BREAK SPACE}"
+
+
+class Claim(NamedTuple):
+    """A claim level: its short name, and what it says and does not say."""
+
+    name: str
+    meaning: str
+
+
+CLAIMS: dict[str, Claim] = {
+    "trained": Claim("Trained", "The model was trained by its recipe; nothing was unlearned."),
+    "L0": Claim(
+        "Rows filtered only", "The rows were left out of the data. The model was not changed and still holds what it learned from them."
+    ),
+    "L1": Claim(
+        "Approximate",
+        "The model is meant to behave as if it had not seen the rows. Nothing proves that every trace of them is gone: what can be said "
+        "is how near it comes to a model retrained without them, in the tests shown here and in no others.",
+    ),
+    "L2": Claim(
+        "Exact by construction",
+        "The model was trained from the beginning without the rows, and so was all that is fitted to data before it. They had no part in it.",
+    ),
+}
+
+
+def claim(level: str) -> Claim:
+    """Return what a claim level means; an unknown level says so."""
+    return CLAIMS.get(level, Claim(level, "This claim level is not known to this version; nothing can be read from it."))
+
+
+def known(x: float | None) -> TypeGuard[float]:
+    """Whether there is a finite number to show."""
+    return x is not None and math.isfinite(x)
+
+
+def number(x: float | None, digits: int = 3) -> str:
+    """Return a value for people: three decimals, two figures where they would all be zero, thousands apart."""
+    if not known(x):
+        return NOT_MEASURED
+    small = x != 0 and abs(x) < 0.5 * 10**-digits
+    text = f"{abs(x):.2g}" if small else f"{abs(x):,.{digits}f}"
+    return (MINUS if x < 0 else "") + text
+
+
+def signed(x: float | None, digits: int = 3) -> str:
+    """Return a change, with its sign even when it is positive."""
+    if not known(x):
+        return NOT_MEASURED
+    return number(x, digits) if x <= 0 else f"+{number(x, digits)}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Return a 95 % interval, or that there were too few rows for one."""
+    if not known(low) or not known(high):
+        return TOO_FEW
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share in per cent; what is not nothing never reads as 0."""
+    if not known(share):
+        return NOT_MEASURED
+    least = 10.0**-digits
+    if 0 < 100 * share < least:
+        return f"under {least:g}{NARROW}%"
+    return f"{100 * share:,.{digits}f}{NARROW}%".replace("-", MINUS)
+
+
+def count(n: int, noun: str = "") -> str:
+    """Return a count with its noun: 1 row, 1,234 rows."""
+    return f"{n:,} {noun if n == 1 else noun + 's'}".strip() if noun else f"{n:,}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as people say it."""
+    if not known(seconds):
+        return NOT_MEASURED
+    if seconds < 60:
+        return f"{seconds:.2f}{NARROW}s" if seconds < 10 else f"{seconds:.0f}{NARROW}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}{NARROW}min {rest}{NARROW}s" if minutes < 60 else f"{minutes // 60}{NARROW}h {minutes % 60}{NARROW}min"

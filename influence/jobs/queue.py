@@ -1,0 +1,140 @@
+"""Ask for work, watch it, stop it. Every process that opens the project may; none of these compute."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Row, select, update
+
+from influence.errors import BadInput
+from influence.jobs import process
+from influence.jobs.job import Job, State, from_row
+from influence.store import Project
+from influence.store.catalogue import happened, job
+from influence.store.formats import canonical
+
+STALE = 10.0  # seconds without a sign of life after which a job counts as lost
+DEAF = 3.0  # seconds after which a worker whose watchdog did not see to a cancel is ended from here
+GONE = "The process that worked on it ended before the work did: it was stopped, or ran out of memory. Start the job again."
+SILENT = f"The process that works on it has given no sign of life for {STALE:.0f} seconds. Start the job again."
+
+
+def submit(project: Project, action: str, args: Mapping[str, Any]) -> str:
+    """Ask for an action, and return the job's id; the same question while it waits or runs is the same job."""
+    _sweep(project)
+    text = canonical(args)
+    same = select(job.c.id).where(
+        job.c.action == action, job.c.args == text, job.c.state.in_(("queued", "running")), job.c.cancelled.is_(None)
+    )
+    with project.catalogue.write() as connection:
+        id = connection.execute(same).scalar()
+        if id is None:
+            id = secrets.token_hex(6)
+            connection.execute(job.insert().values(id=id, action=action, args=text, state="queued", created=time.time()))
+    wake(project)
+    return str(id)
+
+
+def get(project: Project, id: str) -> Job:
+    """Return a job.
+
+    Raises:
+        BadInput: there is no such job.
+    """
+    _sweep(project)
+    with project.catalogue.read() as connection:
+        row = connection.execute(select(job).where(job.c.id == id)).first()
+    if row is None:
+        raise BadInput(f"There is no job {id!r} in this project. Choose one from the list of jobs.")
+    return from_row(row)
+
+
+def listed(project: Project, limit: int = 20) -> list[Job]:
+    """Return the newest jobs, newest first."""
+    _sweep(project)
+    with project.catalogue.read() as connection:
+        return [from_row(row) for row in connection.execute(select(job).order_by(job.c.seq.desc()).limit(limit))]
+
+
+def cancel(project: Project, id: str) -> None:
+    """Stop a job: at once if it waits, within two seconds if it runs; one that is over stays as it is.
+
+    Raises:
+        BadInput: there is no such job.
+    """
+    get(project, id)
+    with project.catalogue.write() as connection:
+        connection.execute(update(job).where(job.c.id == id, job.c.state == "queued").values(state="cancelled", ended=time.time()))
+        running = (job.c.id == id, job.c.state == "running", job.c.cancelled.is_(None))
+        connection.execute(update(job).where(*running).values(cancelled=time.time()))
+
+
+def restart(project: Project, id: str) -> str:
+    """Ask for the same again, and return the new job's id.
+
+    Raises:
+        BadInput: there is no such job.
+    """
+    old = get(project, id)
+    return submit(project, old.action, old.args)
+
+
+def metrics(project: Project, id: str) -> pd.DataFrame:
+    """Return what a job measured while it ran: step (in its stage), stage, name, value, seconds (since it began)."""
+    table = happened.c
+    wanted = select(table.step, table.stage, table.name, table.value, table.seconds).where(table.job == id).order_by(table.seq)
+    with project.catalogue.read() as connection:
+        rows = connection.execute(wanted).all()
+    frame = pd.DataFrame(rows, columns=["step", "stage", "name", "value", "seconds"])
+    return frame.astype({"step": "int64", "stage": "str", "name": "str", "value": "float64", "seconds": "float64"})
+
+
+def wake(project: Project) -> None:
+    """See to it that a worker lives: a page calls it ahead of the first job, so that PyTorch is loaded by then."""
+    pid = process.holder(project.path)
+    if pid:
+        with project.catalogue.read() as connection:
+            stuck = connection.execute(select(job.c.id).where(job.c.state == "lost", job.c.pid == pid)).first()
+        if stuck:  # it holds the lock, but gives no sign of life
+            process.kill(project.path, pid)
+    process.start(project.path)
+
+
+def finish(
+    project: Project, id: str, state: State, error: str = "", result: str | None = None, only_if: ColumnElement[bool] | None = None
+) -> bool:
+    """Say how a job ended, unless that was said already; return whether it was not."""
+    values = {"state": state, "ended": time.time(), "error": error, "result": result}
+    open_ones = [job.c.id == id, job.c.state.in_(("running", "lost"))]
+    with project.catalogue.write() as connection:
+        done = connection.execute(update(job).where(*open_ones, *([] if only_if is None else [only_if])).values(**values))
+    return done.rowcount > 0
+
+
+def _sweep(project: Project) -> None:
+    """Notice workers that died, and start one where work waits."""
+    with project.catalogue.read() as connection:
+        rows = connection.execute(select(job).where(job.c.state.in_(("queued", "running")))).all()
+    if not rows:
+        return
+    pid = process.holder(project.path)
+    for row in rows:
+        if row.state == "running":
+            _judge(project, row, pid)
+    if pid is None and any(row.state == "queued" for row in rows):
+        wake(project)
+
+
+def _judge(project: Project, row: Row[Any], pid: int | None) -> None:
+    unchanged = job.c.heartbeat == row.heartbeat
+    if row.pid != pid:
+        finish(project, row.id, *(("cancelled", "") if row.cancelled else ("lost", GONE)), only_if=unchanged)
+    elif row.cancelled and time.time() - row.cancelled > DEAF:
+        process.kill(project.path, row.pid)
+        finish(project, row.id, "cancelled")
+    elif time.time() - row.heartbeat > STALE:
+        finish(project, row.id, "lost", SILENT, only_if=unchanged)

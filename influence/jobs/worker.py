@@ -1,0 +1,213 @@
+"""The process that works: `python -m influence.jobs.worker --project P`. One job at a time, warm between jobs, gone after a while idle."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from influence.errors import BadInput, Cancelled
+from influence.jobs import process, queue
+from influence.jobs.job import Job, from_row
+from influence.store import Project
+from influence.store.catalogue import happened, job
+from influence.store.formats import canonical
+from influence.types import Event
+
+TICK = 0.1  # seconds between looks at the queue, and between writes of progress
+BEAT = 0.5  # seconds between signs of life
+PATIENCE = 1.5  # seconds that work has to notice a cancel
+IDLE = 300.0
+
+
+class Task:
+    """One job being worked on: hears its events, and writes them down when told."""
+
+    def __init__(self, project: Project, claimed: Job) -> None:
+        self.project, self.job = project, claimed
+        self.cancelled = threading.Event()
+        self._hearing, self._writing = threading.Lock(), threading.Lock()
+        self._progress: dict[str, Any] = {}
+        self._stage = ""
+        self._staged = self._heard = time.time()
+        self._written = 0.0
+        self._metrics: list[dict[str, Any]] = []
+
+    def hear(self, event: Event) -> None:
+        """Take note of an event; costs no more than a few assignments.
+
+        Raises:
+            Cancelled: somebody asked to stop.
+        """
+        if self.cancelled.is_set():
+            raise Cancelled
+        now = time.time()
+        with self._hearing:
+            self._heard = now
+            if event.stage != self._stage:
+                self._stage, self._staged = event.stage, now
+            place = {"stage": event.stage, "done": int(event.done), "total": int(event.total), "note": event.note}
+            self._progress = {**place, "staged": self._staged, "reported": now}
+            same = {"job": self.job.id, "step": int(event.done), "stage": event.stage, "seconds": now - (self.job.started or now)}
+            self._metrics += [{**same, "name": name, "value": float(value)} for name, value in event.metrics.items()]
+
+    def write(self) -> None:
+        """Beat the heart, and write down what was heard since the last time."""
+        with self._writing:
+            now = time.time()
+            if self._heard < self._written and now - self._written < BEAT:
+                return
+            with self._hearing:
+                progress, metrics = self._progress, list(self._metrics)
+            mine = (job.c.id == self.job.id, job.c.state.in_(("running", "lost")))  # a silence can have been taken for death
+            with self.project.catalogue.write() as connection:
+                connection.execute(update(job).where(*mine).values(state="running", error="", ended=None, heartbeat=now, **progress))
+                if metrics:
+                    connection.execute(happened.insert(), metrics)
+            with self._hearing:
+                del self._metrics[: len(metrics)]
+            self._written = now
+
+    def since_cancel(self) -> float:
+        """Return for how many seconds the job has been meant to stop; 0 if it is not."""
+        with self.project.catalogue.read() as connection:
+            asked = connection.execute(select(job.c.cancelled).where(job.c.id == self.job.id)).scalar()
+        return 0.0 if asked is None else time.time() - asked
+
+
+class Worker:
+    """Works on a project's queue.
+
+    `actions`: a module with `perform(name, project, args, report)`. `lock`: the file whose lock makes this the project's only worker.
+    """
+
+    def __init__(self, project: Project, actions: ModuleType, lock: IO[str], idle: float = IDLE) -> None:
+        self.project, self.actions, self.lock, self.idle = project, actions, lock, idle
+        self._task: Task | None = None
+        self._changing = threading.Lock()
+
+    def run(self) -> None:
+        """Work until there has been nothing to do for `idle` seconds, or the project is gone."""
+        threading.Thread(target=self._watch, daemon=True).start()
+        warm, last = False, time.monotonic()
+        while self._at_home() and time.monotonic() - last < self.idle:
+            claimed = claim(self.project)
+            if claimed is not None:
+                self._work(claimed)
+                warm, last = True, time.monotonic()
+            elif not warm:
+                warm_up(self.actions)
+                warm, last = True, time.monotonic()
+            else:
+                time.sleep(TICK)
+
+    def _work(self, claimed: Job) -> None:
+        task = self._task = Task(self.project, claimed)
+        state, error, result = "failed", "", None
+        try:
+            result = canonical(self.actions.perform(claimed.action, self.project, dict(claimed.args), task.hear))
+            state = "done"
+        except Cancelled:
+            state = "cancelled"
+        except BadInput as refusal:
+            error = str(refusal)
+        except Exception as fault:
+            error = self._logged(claimed.id, fault)
+        with self._changing:
+            self._task = None
+        task.write()
+        queue.finish(self.project, claimed.id, state, error, result)  # type: ignore[arg-type]
+
+    def _logged(self, id: str, fault: Exception) -> str:
+        path = self.project.path / "logs" / f"{id}.log"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(traceback.format_exception(fault)), encoding="utf-8")
+        what = f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}".rstrip(": .")
+        return f"The work stopped unexpectedly: {what}. The log is in {path}."
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(TICK)
+            task = self._task
+            if task is not None:
+                with suppress(SQLAlchemyError):  # a busy catalogue: look again
+                    self._look(task)
+
+    def _look(self, task: Task) -> None:
+        task.write()
+        since = task.since_cancel()
+        if since:
+            task.cancelled.set()
+        if since > PATIENCE:
+            with self._changing:
+                if self._task is task:
+                    self._end(task)
+
+    def _end(self, task: Task) -> None:
+        """End the process with the job that does not stop; nothing of it is half-written, and a new worker takes the next job."""
+        queue.finish(self.project, task.job.id, "cancelled")
+        with self.project.catalogue.read() as connection:
+            waiting = connection.execute(select(job.c.id).where(job.c.state == "queued")).first()
+        if waiting:
+            self.lock.close()
+            process.start(self.project.path)
+        os._exit(1)
+
+    def _at_home(self) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self.lock.fileno()), (self.project.path / process.LOCK).stat())
+        return False
+
+
+def claim(project: Project) -> Job | None:
+    """Take the job that has waited longest, or None."""
+    longest = select(job.c.id).where(job.c.state == "queued").order_by(job.c.seq).limit(1)
+    with project.catalogue.read() as connection:  # idle workers look often, and must not keep writers waiting
+        if connection.execute(longest).scalar() is None:
+            return None
+    now = time.time()
+    with project.catalogue.write() as connection:
+        id = connection.execute(longest).scalar()
+        if id is None:
+            return None
+        begun = {"state": "running", "stage": "start", "pid": os.getpid(), "started": now, "staged": now, "heartbeat": now}
+        connection.execute(update(job).where(job.c.id == id).values(**begun))
+        return from_row(connection.execute(select(job).where(job.c.id == id)).one())
+
+
+def warm_up(actions: ModuleType) -> None:
+    """Import what actions need, so that the first job does not wait for it; what cannot be imported says so when it is asked for."""
+    for name in getattr(actions, "names", list)():
+        with suppress(Exception):
+            importlib.import_module(f"{actions.__name__}.{name}")
+
+
+def main() -> None:
+    """Work, if no other process does so already."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--project", type=Path, required=True)
+    parser.add_argument("--actions", default=process.ACTIONS)
+    parser.add_argument("--idle", type=float, default=IDLE, help="seconds without work after which it ends")
+    given = parser.parse_args()
+    lock = process.hold(given.project)
+    if lock is None:
+        return
+    os.nice(10)
+    process.ACTIONS = given.actions
+    project = Project(given.project)
+    project.objects.sweep()
+    Worker(project, importlib.import_module(given.actions), lock, given.idle).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""One prediction: the log-odds of a class for one evaluation row (read as its probability), or the predicted number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from influence.errors import BadInput
+from influence.groups import place_of
+from influence.registry import option, queries
+from influence.types import Examples
+
+
+@queries
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one evaluation row."""
+
+    id: str = option("", "Id of an evaluation row")
+    class_: str = option("", "Class whose log-odds are asked; default: the last")
+
+    better: ClassVar[Literal["lower", "higher", "neither"]] = "neither"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Name of the value."""
+        return (f"Log-odds of {self.class_ or 'the last class'} for row {self.id}",)
+
+    @property
+    def measured_label(self) -> str:
+        """Name of the hard metric."""
+        return f"Prediction for row {self.id}"
+
+    def oriented(self, logits: torch.Tensor, examples: Examples) -> Prediction:
+        """Check the row; nothing depends on the model."""
+        self._row(examples)
+        return self
+
+    def _row(self, examples: Examples) -> int:
+        found = (examples.ids.astype(str) == self.id).nonzero()[0]
+        if not len(found):
+            shown = ", ".join(map(str, examples.ids[:3]))
+            raise BadInput(f"There is no evaluation row with id {self.id!r}; their ids are like {shown}.")
+        return int(found[0])
+
+    def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
+        """Log-odds of the class, or the predicted number, (1,)."""
+        row = logits[self._row(examples)]
+        if not examples.classes:
+            return row.reshape(1)
+        own = place_of(self.class_, examples)
+        others = torch.cat([row[:own], row[own + 1 :]])
+        return (row[own] - others.logsumexp(0)).reshape(1)
+
+    def measured(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
+        """Probability of the class, or the predicted number, (1,)."""
+        value = self.value(logits, examples)
+        return value.sigmoid() if examples.classes else value

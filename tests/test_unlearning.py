@@ -1,0 +1,332 @@
+"""The parts of the unlearning methods, each against what it should be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.preprocessing import StandardScaler
+
+from influence import grads, training
+from influence.errors import BadInput
+from influence.loop import Loop, tensors
+from influence.losses import per_example
+from influence.registry import models, unlearning
+from influence.types import Examples, Recipe, Selection, Trained
+from influence.unlearning import _descent, _neighbours, neggrad_plus
+from influence.unlearning._descent import Guard, constant_loss, losses, resumed, sample, shortened, step_size
+from influence.unlearning._neighbours import expected_losses, neighbour_losses
+
+
+def cancer(flip: int = 0) -> tuple[Examples, Examples, tuple[int, ...]]:
+    bunch = load_breast_cancer()
+    x, ids = StandardScaler().fit_transform(bunch.data).astype(np.float32), np.arange(len(bunch.target))
+    y, train = bunch.target.astype(np.int64), ids % 3 > 0
+    wrong = np.random.default_rng(0).choice(ids[train], flip, replace=False)
+    y[wrong] = 1 - y[wrong]
+    every = Examples(x, y, ids, pd.DataFrame({"row": ids}), ("malignant", "benign"))
+    return every.take(train), every.take(~train), tuple(wrong.tolist())
+
+
+def fitted(train: Examples, model: str = "logistic", removed: tuple[int, ...] = (), **recipe: object) -> Trained:
+    built = replace(models.make(model), inputs=train.shape, outputs=train.outputs)
+    return training.train(built, train, Recipe(**{"batch_size": 32, "epochs": 30, **recipe}), removed=removed)
+
+
+def mean_loss(trained: Trained, examples: Examples) -> float:
+    return float(losses(training.load(trained), trained.recipe or Recipe(), examples).mean())
+
+
+def accuracy(trained: Trained, examples: Examples) -> float:
+    return float((grads.outputs(training.load(trained), examples).argmax(1).numpy() == examples.y).mean())
+
+
+# Retraining
+
+
+def test_retrain_is_training_without_the_rows():
+    train, _, wrong = cancer(20)
+    trained, selection = fitted(train), Selection(wrong)
+    made = unlearning.make("retrain")(trained, train, selection)
+    plain = fitted(train.without(selection), removed=wrong)
+    assert [c.digest for c in made.checkpoints] == [c.digest for c in plain.checkpoints]
+    weighted = training.train(trained.model, train, trained.recipe, weights=1.0 - train.mask(wrong))
+    assert made.final.digest == weighted.final.digest, "nothing but the removal may differ"
+
+
+def test_retrain_fresh_draws_weights_and_order_anew():
+    train, _, wrong = cancer(20)
+    trained, selection = fitted(train), Selection(wrong)
+    made = unlearning.make("retrain", {"truth": "fresh", "seed": 7})(trained, train, selection)
+    plain = fitted(train.without(selection), removed=wrong, seed=7)
+    assert made.final.digest == plain.final.digest
+    assert made.recipe.seed == 7
+    assert made.claim == "L2"
+    assert made.final.digest != unlearning.make("retrain")(trained, train, selection).final.digest
+
+
+@pytest.mark.parametrize("first", ["retrain", "finetune", "neggrad_plus"])
+def test_one_removal_after_another_ends_at_the_same_retraining(first):
+    train, _, wrong = cancer(20)
+    trained = fitted(train)
+    once = unlearning.make(first)(trained, train, Selection(wrong[:10]))
+    twice = unlearning.make("retrain")(once, train, Selection(wrong[10:]))
+    assert twice.final.digest == unlearning.make("retrain")(trained, train, Selection(wrong)).final.digest
+    assert set(twice.removed) == set(wrong)
+
+
+# Defaults on real data
+
+
+@pytest.mark.parametrize("name", ["finetune", "neggrad_plus"])
+@pytest.mark.parametrize("model", ["logistic", "mlp"])
+def test_breast_cancer_with_default_settings(name, model):
+    train, test, wrong = cancer(20)
+    trained, selection = fitted(train, model), Selection(wrong)
+    made, oracle = (unlearning.make(method)(trained, train, selection) for method in (name, "retrain"))
+    forget, retained = train.take(train.mask(wrong)), train.without(selection)
+    assert mean_loss(made, forget) > 1.5 * mean_loss(trained, forget)
+    assert accuracy(made, retained) >= accuracy(oracle, retained) - 0.01
+    assert accuracy(made, test) >= accuracy(oracle, test) - 0.02
+
+
+def test_neggrad_plus_forgets_what_fine_tuning_leaves():
+    bunch = load_digits()
+    x, ids = (bunch.images[:, None] / 16).astype(np.float32), np.arange(len(bunch.target))
+    y = bunch.target.astype(np.int64)
+    wrong = np.random.default_rng(0).choice(ids, 60, replace=False)
+    y[wrong] = (y[wrong] + 3) % 10
+    train = Examples(x, y, ids, pd.DataFrame({"row": ids}), tuple("0123456789"))
+    trained = fitted(train, "mlp", batch_size=64, epochs=100)
+    forget, selection = train.take(train.mask(wrong)), Selection(tuple(wrong.tolist()))
+    oracle, tuned, climbed = (
+        mean_loss(unlearning.make(name, given)(trained, train, selection), forget)
+        for name, given in (("retrain", {}), ("finetune", {"epochs": 2}), ("neggrad_plus", {"epochs": 2}))
+    )
+    assert tuned + 0.3 < climbed < oracle
+
+
+def test_each_brake_alone_keeps_the_model_whole(monkeypatch):
+    train, _, wrong = cancer(20)
+    trained, selection = fitted(train, "mlp"), Selection(wrong)
+    kept, forget = train.without(selection), train.take(train.mask(wrong))
+    method = unlearning.make("neggrad_plus", {"alpha": 0.6, "tolerance": 0.0})
+    limit = lambda *given: torch.full((2,), torch.inf)  # noqa: E731
+    with monkeypatch.context() as patched:
+        patched.setattr(Guard, "holds", lambda self, bound: True)
+        by_target = method(trained, train, selection)
+        patched.setattr(neggrad_plus, "expected_losses", limit)
+        free = method(trained, train, selection)
+    monkeypatch.setattr(neggrad_plus, "expected_losses", limit)
+    by_guard = method(trained, train, selection)
+    oracle = mean_loss(unlearning.make("retrain")(trained, train, selection), forget)
+    assert mean_loss(free, forget) > 10 * oracle, "climbing without end"
+    assert mean_loss(by_target, forget) < 2 * oracle
+    assert accuracy(by_target, kept) > accuracy(free, kept) + 0.01
+    assert mean_loss(by_guard, kept) <= mean_loss(trained, kept), "the last weights that did the retained rows no harm"
+    assert mean_loss(by_guard, forget) > mean_loss(trained, forget)
+
+
+# The objective of NegGrad+
+
+
+def test_objective_is_the_published_one():
+    train, _, wrong = cancer(20)
+    trained, selection = fitted(train, "mlp", dtype="float64"), Selection(wrong)
+    retained, forget = train.without(selection), train.take(train.mask(wrong))
+    recipe = shortened(trained, train, 1, 0, 0)
+    loop = neggrad_plus._pairs(trained, train, retained, forget, recipe, 0.7)
+    loop.target = torch.full((len(train),), torch.inf)
+    assert sum(loop.split) == len(retained)
+    assert sorted(np.concatenate([at[:n] for at, n in zip(loop.batches.places, loop.split, strict=True)])) == sorted(
+        np.flatnonzero(~train.mask(wrong))
+    )
+    x, y = tensors(train, "float64")
+    kept, gone = loop.batches.places[3].split([loop.split[3], len(loop.batches.places[3]) - loop.split[3]])
+    assert set(train.ids[gone]) <= set(wrong)
+    by_hand = 0.7 * torch.nn.functional.cross_entropy(loop.bound.module(x[kept]), y[kept])
+    by_hand = by_hand - 0.3 * torch.nn.functional.cross_entropy(loop.bound.module(x[gone]), y[gone])
+    assert float(loop.losses(3).mean().detach()) == pytest.approx(float(by_hand.detach()), rel=1e-12)
+    loop.braked = True
+    only = 0.7 * torch.nn.functional.cross_entropy(loop.bound.module(x[kept]), y[kept])
+    assert float(loop.losses(3).mean().detach()) == pytest.approx(float(only.detach()), rel=1e-12)
+
+
+def test_alpha_one_is_fine_tuning():
+    train, _, wrong = cancer(20)
+    trained, selection = fitted(train, dtype="float64"), Selection(wrong)
+    tuned = unlearning.make("finetune")(trained, train, selection)
+    climbed = unlearning.make("neggrad_plus", {"alpha": 1.0})(trained, train, selection)
+    a, b = (training.load(made).flat for made in (tuned, climbed))
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_a_single_row_can_be_forgotten():
+    train, _, wrong = cancer(20)
+    trained = fitted(train, "mlp")
+    one = Selection(wrong[:1])
+    made = unlearning.make("neggrad_plus")(trained, train, one)
+    assert mean_loss(made, train.take(train.mask(one.ids))) > mean_loss(trained, train.take(train.mask(one.ids)))
+
+
+# The target
+
+
+def test_neighbours_agree_with_scikit_learn():
+    train, test, _ = cancer(20)
+    recipe = Recipe(dtype="float64")
+    found = neighbour_losses(recipe, train, test).numpy()
+    share = KNeighborsClassifier(10).fit(train.x, train.y).predict_proba(test.x)
+    smooth = (10 * share + np.bincount(train.y) / len(train)) / 11
+    np.testing.assert_allclose(found, -np.log(smooth[np.arange(len(test)), test.y]), rtol=1e-6)
+    own = neighbour_losses(recipe, train, train.take(np.arange(5))).numpy()
+    for i in range(5):
+        rest = np.arange(len(train)) != i
+        without = KNeighborsClassifier(10).fit(train.x[rest], train.y[rest]).predict_proba(train.x[i : i + 1])[0]
+        smooth = (10 * without + np.bincount(train.y) / len(train)) / 11
+        assert own[i] == pytest.approx(-np.log(smooth[train.y[i]]), rel=1e-6)
+
+
+def test_neighbours_of_a_numeric_target():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3)).astype(np.float32)
+    rows = Examples(x, x.sum(1), np.arange(200), pd.DataFrame(index=range(200)))
+    train, test = rows.take(np.arange(150)), rows.take(np.arange(150, 200))
+    found = neighbour_losses(Recipe(loss="squared"), train, test).numpy()
+    told = KNeighborsRegressor(10).fit(train.x, train.y).predict(test.x)
+    np.testing.assert_allclose(found, (told - test.y) ** 2, rtol=1e-3, atol=1e-5)
+
+
+def test_target_tells_wrong_labels_from_ordinary_rows():
+    train, _, wrong = cancer(20)
+    trained = fitted(train, "mlp")
+    bound, ordinary = training.load(trained), tuple(train.ids[~train.mask(wrong)][:40].tolist())
+    for ids, low, high in ((wrong, 1.5, 4.0), (ordinary, 0.0, 0.5)):
+        retained, forget = train.without(Selection(ids)), train.take(train.mask(ids))
+        target = expected_losses(bound, trained.recipe, retained, forget)
+        assert low <= float(target[torch.from_numpy(forget.y)].mean()) <= high
+
+
+def test_target_of_a_class_without_excess_is_the_models_own_loss():
+    """If the forget rows are copies of the retained ones, nothing is to be forgotten."""
+    train, _, _ = cancer()
+    twins = replace(train, ids=train.ids + 10_000)
+    trained = fitted(train)
+    target = expected_losses(training.load(trained), trained.recipe, train, twins)
+    own = losses(training.load(trained), trained.recipe, train).numpy()
+    both = [own[train.y == kind].mean() for kind in (0, 1)]
+    # A copy finds its twin among its neighbours, so a little less than the loss of the class.
+    assert (target.numpy() <= np.array(both) + 1e-6).all()
+
+
+def test_target_looks_at_a_bounded_number_of_rows(monkeypatch):
+    train, _, wrong = cancer(20)
+    trained = fitted(train)
+    monkeypatch.setattr(_neighbours, "REFERENCE", 50)
+    monkeypatch.setattr(_neighbours, "ASKED", 16)
+    asked: list[tuple[int, int]] = []
+    inner = neighbour_losses
+
+    def counting(recipe: Recipe, reference: Examples, rows: Examples) -> torch.Tensor:
+        asked.append((len(reference), len(rows)))
+        return inner(recipe, reference, rows)
+
+    monkeypatch.setattr(_neighbours, "neighbour_losses", counting)
+    expected_losses(training.load(trained), trained.recipe, train.without(Selection(wrong)), train.take(train.mask(wrong)))
+    assert {reference for reference, _ in asked} == {50}
+    assert max(rows for _, rows in asked) <= 32
+
+
+# Step size and guard
+
+
+def test_step_size_is_the_recipes_where_that_does_no_harm():
+    train, _, wrong = cancer(20)
+    trained = fitted(train)
+    recipe = shortened(trained, train, 0, 0, 0)
+    assert step_size(trained, train.without(Selection(wrong)), recipe, "", lambda event: None) == trained.recipe.lr
+
+
+def test_step_size_shrinks_where_the_recipes_does_harm():
+    train, _, _ = cancer(20)
+    trained = fitted(train, "mlp", lr=0.02)
+    recipe = replace(shortened(trained, train, 0, 0, 0), lr=8.0)
+    found = step_size(trained, train, recipe, "", lambda event: None)
+    assert found < 8.0
+    tried = resumed(Loop, trained, train, replace(recipe, lr=found))
+    tried.run(0, len(tried.batches))
+    assert float(losses(tried.bound, recipe, train).mean()) < 1.2 * mean_loss(trained, train)
+
+
+def test_a_given_step_size_is_used_and_its_failure_said():
+    train, _, wrong = cancer(20)
+    trained = fitted(train, "mlp", optimizer="sgd")
+    made = unlearning.make("finetune", {"lr": 0.01})(trained, train, Selection(wrong))
+    assert 0.004 < made.final.lr < 0.006, "the mean of a fall from 0.01 to 0"
+    broken = replace(trained, recipe=replace(trained.recipe, weight_decay=1.0))
+    with pytest.raises(BadInput, match=r"not finite .* Lower lr"):
+        unlearning.make("finetune", {"lr": 10.0, "epochs": 60})(broken, train, Selection(wrong))
+
+
+def test_shortened_keeps_what_belongs_to_the_model():
+    train, _, _ = cancer()
+    trained = fitted(train, epochs=30, dtype="float64", momentum=0.5, schedule="cosine", warmup=0.1)
+    found = shortened(trained, train, 0, 0, 3)
+    assert (found.epochs, found.batch_size, found.seed, found.schedule, found.warmup) == (6, 32, 3, "linear", 0.0)
+    assert (found.dtype, found.momentum, found.lr, found.threads) == ("float64", 0.5, 0.05, 1)
+    assert shortened(trained, train, 2, 8, 0).epochs == 2
+    assert shortened(replace(trained, recipe=None), train, 0, 0, 0).loss == "cross_entropy"
+    assert shortened(replace(trained, recipe=None), replace(train, classes=()), 0, 0, 0).loss == "squared"
+
+
+def test_guard_allows_a_share_of_what_training_gained():
+    train, _, _ = cancer()
+    trained = fitted(train)
+    bound, start = training.load(trained), mean_loss(trained, train)
+    share = np.bincount(train.y) / len(train)
+    guess = -(share * np.log(share)).sum()
+    assert constant_loss(trained.recipe, train) == pytest.approx(guess, rel=1e-5)
+    guard = Guard(bound, trained.recipe, train, 0.1)
+    assert guard.most == pytest.approx(start + 0.1 * (guess - start), rel=1e-3)
+    assert guard.holds(bound)
+    bound.flat.mul_(-1.0)
+    assert not guard.holds(bound)
+    bound.flat.fill_(torch.nan)
+    assert not guard.holds(bound)
+
+
+def test_constant_loss_of_a_numeric_target_is_its_variance():
+    y = np.random.default_rng(0).normal(size=50).astype(np.float32)
+    rows = Examples(y[:, None], y, np.arange(50), pd.DataFrame(index=range(50)))
+    assert constant_loss(Recipe(loss="squared"), rows) == pytest.approx(y.var(), rel=1e-5)
+
+
+def test_sample_depends_on_ids_alone():
+    train, _, _ = cancer()
+    shown = sample(train, 50, 0, "guard")
+    assert len(shown) == 50
+    turned = sample(train.take(np.arange(len(train))[::-1].copy()), 50, 0, "guard")
+    assert set(shown.ids) == set(turned.ids)
+    assert set(shown.ids) != set(sample(train, 50, 1, "guard").ids)
+    assert sample(train, 10_000, 0, "guard") is train
+
+
+def test_losses_are_those_of_the_recipe():
+    train, _, _ = cancer()
+    trained = fitted(train)
+    x, y = tensors(train, "float32")
+    expected = per_example("cross_entropy", training.load(trained).module(x), y)
+    torch.testing.assert_close(losses(training.load(trained), trained.recipe, train), expected.detach())
+
+
+def test_two_rows_must_remain():
+    rows = Examples(np.eye(3, dtype=np.float32), np.arange(3, dtype=np.float32), np.arange(3), pd.DataFrame(index=range(3)))
+    trained = fitted(rows, loss="squared", epochs=2)
+    with pytest.raises(BadInput, match="Only 1 training rows would remain"):
+        unlearning.make("retrain")(trained, rows, Selection((0, 1)))
+    assert _descent.LOOKS >= 20
