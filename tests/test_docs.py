@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,53 @@ def test_commands_of_the_readme_exist():
     known = set(re.findall(r"^\W*([a-z-]+)\b", done.stdout, re.MULTILINE))
     assert named
     assert named <= known
+
+
+def examples() -> dict[str, str]:
+    """Return the complete files that CONTRIBUTING.md shows, by path."""
+    blocks = re.findall(r"```python\n# (influence/\S+\.py)\n(.*?)```", read("CONTRIBUTING.md"), re.DOTALL)
+    return dict(blocks)
+
+
+@pytest.fixture(scope="module")
+def enlarged(tmp_path_factory) -> Path:
+    """A copy of the project into which somebody has put the files of CONTRIBUTING.md, and nothing else."""
+    root = tmp_path_factory.mktemp("enlarged")
+    for name in ("influence", "tests", "scripts"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    for path, text in examples().items():
+        (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+def run(root: Path, *command: str) -> str:
+    done = subprocess.run([sys.executable, *command], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_examples_are_found_by_their_files(enlarged):
+    kinds = ("attribution", "queries", "unlearning", "evaluation", "bundled")
+    assert [Path(path).parent.name for path in examples()] == list(kinds)
+    page = run(enlarged, "-c", "from scripts.make_docs import render; print(render())")
+    assert all(f"### {Path(path).stem}\n" in page for path in examples())
+
+
+def test_examples_are_in_form(enlarged):
+    run(enlarged, "-m", "ruff", "check", *examples())
+    run(enlarged, "-m", "ruff", "format", "--check", *examples())
+
+
+def test_examples_keep_the_contracts(enlarged):
+    names = {Path(path).stem for path in examples() if "bundled" not in path}
+    shown = run(enlarged, "-m", "pytest", "tests/contract", "-v", "-m", "not slow", "-k", " or ".join(names))
+    tested = {name for name in names if re.search(rf"\[[^]]*\b{name}\b[^]]*\] PASSED", shown)}
+    assert tested == names
+
+
+def test_example_data_set_loads(enlarged):
+    shown = run(
+        enlarged, "-c", "from influence.registry import datasets; d = datasets.make('wine')(); print(len(d.train), d.train.classes)"
+    )
+    assert shown.endswith("('class_0', 'class_1', 'class_2')\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -43,6 +43,7 @@ def test_every_bit_is_a_fair_coin(ids):
     assert np.abs(share - 0.5).max() < 5 * 0.5 / np.sqrt(len(words))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30, unique=True), st.data())
 def test_a_draw_depends_on_its_own_id_only(numbers, data):
     ids = np.array(numbers, dtype=np.int64)
@@ -52,6 +53,7 @@ def test_a_draw_depends_on_its_own_id_only(numbers, data):
     np.testing.assert_array_equal(ids[ranks][kept[ranks]], ids[kept][order(5, 2, ids[kept])])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=12).filter(lambda s: "\0" not in s), min_size=1, max_size=20, unique=True), st.integers(0, 2**31 - 1))
 def test_text_ids_do_not_depend_on_how_they_are_held(texts, seed):
     wide = np.array([*texts, "x" * 50])

@@ -8,6 +8,7 @@ import types
 from dataclasses import dataclass
 from typing import Literal
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
         build(Sample, {"hidden": 3})
 
 
+@hypothesis.settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {},

@@ -441,6 +441,6 @@ def test_a_failed_write_leaves_nothing(project, monkeypatch):
 
 def test_many_processes_may_open_a_new_project_at_once(tmp_path):
     code = "import sys; from influence.store import Project; Project(sys.argv[1]).note(sys.argv[2], 1)"
-    started = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "p", str(i)], cwd=ROOT) for i in range(4)]
-    assert [process.wait() for process in started] == [0] * 4
-    assert [Project(tmp_path / "p").noted(str(i)) for i in range(4)] == [1] * 4
+    started = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "p", str(i)], cwd=ROOT) for i in range(3)]
+    assert [process.wait() for process in started] == [0] * 3
+    assert [Project(tmp_path / "p").noted(str(i)) for i in range(3)] == [1] * 3

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,6 +29,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_equal_content_has_equal_digests(value):
     import copy
@@ -72,6 +73,7 @@ def test_numpy_scalars_tuples_and_layout_make_no_difference():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
 
+@settings(deadline=None)
 @given(hnp.arrays(st.sampled_from(["f4", "f8", "i8", "?", "U3", "M8[D]"]), hnp.array_shapes(min_dims=0, min_side=0, max_dims=3)))
 def test_every_kind_of_array_has_a_digest(array):
     assert digest(array) == digest(array.copy())
@@ -133,6 +135,7 @@ def test_identity_of_examples_is_their_content():
     assert rows.take(np.arange(6)[::-1]).digest != rows.digest
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=8, max_size=8), st.sampled_from([None, [f"r{i}" for i in range(8)]]))
 def test_take_keeps_ids_and_everything_of_a_row(kept, ids):
     rows, mask = examples(8, ids=ids), np.array(kept)

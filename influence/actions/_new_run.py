@@ -49,7 +49,7 @@ def new_run(
             kind,
             inputs={"dataset": digest, "parent": parent, "model": described(trained.model)},
             settings=dict(settings),
-            outputs={"run": run.id, "weights": trained.final.digest, "predictions": body["predictions"]},
+            outputs={"run": run.id, "weights": body["checkpoints"][-1]["digest"], "predictions": body["predictions"]},
             measures={"holdout": {k: v for k, v in body["metrics"].items() if k not in ("groups", "gaps", "intervals")}},
             seconds=seconds,
         )

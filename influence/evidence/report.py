@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from influence.evidence import words
@@ -23,21 +24,8 @@ def render(investigation: Investigation) -> str:
 
     Names, ids, notes and settings are escaped wherever they come from; a section of something that was not done says so in a sentence.
     """
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    pages.filters.update(
-        number=words.number,
-        signed=words.signed,
-        percent=words.percent,
-        count=words.count,
-        duration=words.duration,
-        short=short,
-        said=said,
-        estimate=estimate,
-    )
     roles = [role for role in ROLES if any(role in measure.found for measure in investigation.comparison)]
-    return pages.get_template("template.html").render(
+    return _template().render(
         it=investigation,
         claim=words.claim(investigation.unlearning.claim) if investigation.unlearning else None,
         summary=summary(investigation),
@@ -53,6 +41,24 @@ def render(investigation: Investigation) -> str:
         gaps=gaps(investigation.comparison),
         foretold=foretold(investigation.changes),
     )
+
+
+@cache
+def _template() -> Template:
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    pages.filters.update(
+        number=words.number,
+        signed=words.signed,
+        percent=words.percent,
+        count=words.count,
+        duration=words.duration,
+        short=short,
+        said=said,
+        estimate=estimate,
+    )
+    return pages.get_template("template.html")
 
 
 def short(digest: str) -> str:

@@ -30,7 +30,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "L2": Claim(
         "Exact by construction",
-        "The model was trained from the beginning without the rows, and so was all that is fitted to data before it. They had no part in it.",
+        "The model was trained from the beginning without the rows, and so was all that is fitted to data before it. They had no part.",
     ),
 }
 
@@ -87,7 +87,7 @@ def duration(seconds: float | None) -> str:
     """Return a time as people say it."""
     if not known(seconds):
         return NOT_MEASURED
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.2f}{NARROW}s" if seconds < 10 else f"{seconds:.0f}{NARROW}s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}{NARROW}min {rest}{NARROW}s" if minutes < 60 else f"{minutes // 60}{NARROW}h {minutes % 60}{NARROW}min"

@@ -1,0 +1,218 @@
+"""One investigation as an HTML page that stands alone: what was asked, found, done and measured, with the records that say so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from influence.actions._opened import Opened, opened
+from influence.actions.compare import compare
+from influence.actions.preview import kept, predicted
+from influence.evidence import investigation as told
+from influence.evidence.report import render
+from influence.registry import attribution, queries
+from influence.store import Project, Record
+from influence.types import Event, Report, Selection, ignore
+
+HEADLINES = ("accuracy", "mae", "equal_opportunity_gap", "demographic_parity_gap", "group_loss_gap")
+IDS_KEPT = 10_000
+
+
+def report(project: Project, run: str | None = None, group: str | None = None, report: Report = ignore) -> dict[str, Any]:
+    """Write the report of a run; of an unlearned one, with its comparison. The page lies in the project's folder `reports`.
+
+    Raises:
+        BadInput: there is no such run.
+    """
+    began = time.perf_counter()
+    it = opened(project, run)
+    unlearned = it.run.parent is not None
+    first = opened(project, it.run.parent) if unlearned else it
+    by = (it.run.body.get("groups") or [""])[0] if group is None else group
+    compared = compare(project, it.run.id, by, report) if unlearned else None
+    selection = project.selection(it.run.body["selection"]) if unlearned else project.current()
+    page = render(_investigation(project, it, first, by, compared, selection))
+    path = project.path / "reports" / f"{it.run.id}.html"
+    path.parent.mkdir(exist_ok=True)
+    half = path.with_suffix(".html.part")
+    half.write_text(page, encoding="utf-8")
+    half.replace(path)
+    digest = project.put_json({"html": page})
+    report(Event("report", 1, 1))
+    seconds = time.perf_counter() - began
+    with project.transaction():
+        project.record("report", inputs={"run": it.run.id}, settings={"group": by}, outputs={"page": digest}, measures={}, seconds=seconds)
+    return {"html": str(path.relative_to(project.path)), "page": digest, "run": it.run.id, "seconds": seconds}
+
+
+def _investigation(
+    project: Project, it: Opened, first: Opened, group: str, compared: dict[str, Any] | None, selection: Selection | None
+) -> told.Investigation:
+    asked = _asked(project, first, selection)
+    note = kept(project, first.run.id, group)
+    records = project.records()
+    return told.Investigation(
+        title=f"{first.dataset.name}: {it.run.name}",
+        project=project.path.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=_data(first),
+        model=_model(first),
+        question=asked[0],
+        method=asked[1],
+        selection=_chosen(first, selection, group) if selection else None,
+        preview=_preview(project, note, selection),
+        unlearning=_unlearned(it) if compared else None,
+        comparison=_comparison(project.table(compared["tables"]["metrics"]), group) if compared else (),
+        flips=_flips(project, compared, first) if compared else (),
+        changes=_changes(project, note, compared) if compared else (),
+        records=tuple(told.Entry(r.seq, r.kind, r.created, r.hash, r.prev) for r in records),
+        findings=tuple(project.check()),
+        versions=_versions(records),
+    )
+
+
+def _data(it: Opened) -> told.Data:
+    d = it.dataset
+    source = str(d.source.get("bundled") or d.source.get("path") or d.source)
+    rows = {role: len(d.split(role)) for role in ("train", "evaluation", "holdout")}
+    return told.Data(d.name, rows, d.target, source, tuple(d.protected), tuple(d.audit), d.simulated, d.notes, d.digest)
+
+
+def _model(it: Opened) -> told.Model:
+    body = it.run.body
+    described = body["model"]
+    return told.Model(described["name"], it.run.id, described["given"], body.get("recipe") or {}, body["checkpoints"][-1]["digest"])
+
+
+def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[told.Asked | None, told.Method | None]:
+    """Return the question and method whose scores led to the selection, or the last ones asked of this model."""
+    asked = [r for r in project.records() if r.kind == "attribute" and r.body["inputs"].get("run") == it.run.id]
+    by_scores = [r for r in asked if selection and r.body["outputs"]["scores"] in str(dict(selection.reason))]
+    if not asked:
+        return None, None
+    record = (by_scores or asked)[-1]
+    query, method = (record.body["settings"][name] for name in ("query", "method"))
+    question = it.question([queries.make(**query)])
+    logits = it.outputs("evaluation")
+    n = len(question.examples)
+    value, measured = float(question.value(logits)[0]), float(question.measured(logits)[0])
+    oriented = question.queries[0]
+    label = getattr(oriented, "measured_label", question.labels[0])
+    bounds = _interval(it, query["name"], query["given"].get("group", ""))
+    calibrated = bool(attribution.classes[method["name"]].calibrated)
+    return (
+        told.Asked(
+            question.labels[0],
+            oriented.better,
+            told.Estimate(measured, *bounds, n),
+            told.Estimate(value, n=n),
+            label,
+            queries.explain(query["name"]),
+        ),
+        told.Method(method["name"], attribution.explain(method["name"]), method["given"], calibrated),
+    )
+
+
+def _interval(it: Opened, metric: str, group: str) -> tuple[float | None, float | None]:
+    found = it.run.body["evaluation_metrics"]
+    entry = found["gaps"].get(group, {}).get(metric) or found["intervals"].get({"accuracy_margin": "accuracy"}.get(metric, metric)) or {}
+    return entry.get("low"), entry.get("high")
+
+
+def _chosen(it: Opened, selection: Selection, group: str) -> told.Chosen:
+    train = it.dataset.train
+    mask = train.mask(selection.ids)
+    columns = [c for c in dict.fromkeys((group, it.dataset.target)) if c and c in train.columns and train.columns[c].nunique() <= 12]
+    parts = tuple(part for column in columns for part in _parts(train.columns[column], mask, column))
+    return told.Chosen(len(selection), in_words(selection.reason), selection.digest, tuple(selection.ids[:IDS_KEPT]), parts)
+
+
+def _parts(values: pd.Series, mask: np.ndarray, column: str) -> list[told.Part]:
+    names = values.astype(object).where(values.notna(), "missing").astype(str)
+    return [told.Part(column, str(v), int((names[mask] == v).sum()), int(n)) for v, n in names.value_counts().sort_index().items()]
+
+
+def in_words(reason: Mapping[str, Any]) -> str:
+    """Return a selection's rule as one sentence."""
+    if "words" in reason:
+        return str(reason["words"])
+    shown = [f"{k} {v}" for k, v in reason.items() if k != "rule" and isinstance(v, str | int | float) and len(str(v)) < 60]
+    return str(reason.get("rule", "chosen by hand")) + (f" ({', '.join(shown)})" if shown else "")
+
+
+def _preview(project: Project, note: dict[str, Any] | None, selection: Selection | None) -> told.Preview | None:
+    if note is None or selection is None:
+        return None
+    found = predicted(note, project.scores(note["scores"]), selection.ids)
+    changes = tuple(told.Change(label, note["better"][label], e["change"], e["low"], e["high"], e["before"]) for label, e in found.items())
+    n = next(iter(note["calibration"].values()))["value"]["n"] if note["calibration"] else 0
+    words = f"Slope and width come from {n} real retrainings without other sets of rows." if n else "Not calibrated: good for ranking only."
+    return told.Preview(changes, words)
+
+
+def _unlearned(it: Opened) -> told.Unlearned:
+    body = it.run.body
+    method = body["method"]
+    whole = None if method["name"] == "retrain" else body.get("retrain_seconds")
+    return told.Unlearned(
+        method["name"],
+        body["claim"],
+        body["seconds"],
+        settings=method["given"],
+        claim_note=body["claim_note"],
+        retrain_seconds=whole,
+        run=it.run.id,
+    )
+
+
+def _comparison(table: pd.DataFrame, column: str) -> tuple[told.Measure, ...]:
+    found = []
+    for (where, metric, group), rows in table.groupby(["column", "metric", "group"], sort=False):
+        better = rows["better"].iloc[0]
+        values = {
+            r["role"]: told.Estimate(_number(r["value"]), _number(r["low"]), _number(r["high"]), int(r["n"]))
+            for r in rows.to_dict("records")
+        }
+        headline = group == "" and where in ("", column) and metric in HEADLINES
+        found.append(told.Measure(metric.replace("_", " "), better, values, where, group, headline))
+    return tuple(found)
+
+
+def _flips(project: Project, compared: dict[str, Any], it: Opened) -> tuple[told.Flips, ...]:
+    if "flips" not in compared["tables"]:
+        return ()
+    table = project.table(compared["tables"]["flips"])
+    roles = [role for role in compared["runs"] if role != "original"]
+    n = len(it.dataset.holdout)
+    return tuple(_flip(role, table[table["role"] == role], n) for role in roles)
+
+
+def _flip(role: str, rows: pd.DataFrame, n: int) -> told.Flips:
+    return told.Flips(role, n, len(rows), int((rows["after"] == rows["target"]).sum()), int((rows["before"] == rows["target"]).sum()))
+
+
+def _changes(project: Project, note: dict[str, Any] | None, compared: dict[str, Any]) -> tuple[told.Change, ...]:
+    if note is None or "change" not in compared["tables"]:
+        return ()
+    table = project.table(compared["tables"]["change"])
+    table = table[table["rows"] == "evaluation"]
+    found = []
+    for label, rows in table.groupby("label", sort=False):
+        first = rows.iloc[0]
+        values = [_number(first[f"predicted_{name}"]) for name in ("change", "low", "high")]
+        realised = {r["role"]: _number(r["value"]) for r in rows.to_dict("records")}
+        found.append(told.Change(label, note["better"][label], *values, note["before"][label]["value"], realised))
+    return tuple(found)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _versions(records: list[Record]) -> dict[str, str]:
+    return {str(k): str(v) for k, v in records[-1].body["environment"].items() if isinstance(v, str | int | float)} if records else {}
