@@ -1,8 +1,10 @@
 """From summed scores to a prediction with a band: slope and width learned from a few real retrainings.
 
-Realised change r of a set of k rows with predicted change p is fitted by least squares as r = p (a + b k/K) + e, sd(e) = sigma sqrt(k): the slope
-may bend as sets grow (scores are first order), and what a set leaves unexplained grows like a random walk. The band is the 95 % prediction
-interval of that fit (Student's t). The hard metric is predicted from its differentiable twin the same way. No PyTorch here: sliders call this.
+Scores are first order: what they leave unexplained grows with how far a set of rows moves the model, whichever metric one looks at. The
+*reach* of a set is the root mean square, over all standard metrics, of its predicted changes, each in units of that metric's spread over the
+calibrating sets. The realised change r of a metric with predicted change p is fitted as r = b p + e, sd(e) = sigma reach, by weighted least
+squares; the band is the 95 % prediction interval of that fit (Student's t). The hard metric is predicted from its differentiable twin in the
+same way. No PyTorch here: sliders call this.
 """
 
 from __future__ import annotations
@@ -14,36 +16,31 @@ import numpy as np
 from scipy import stats
 
 
-def fit(predicted: np.ndarray, realised: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
-    """Return the fit of realised (R,) on predicted (R,) changes for sets of `sizes` (R,), as JSON.
-
-    With a prediction that is constant at 0 there is nothing to scale: the slope is 0 and the band is all there is.
-    """
-    largest = float(sizes.max())
-    scale = np.sqrt(sizes)
-    design = np.stack([predicted, predicted * sizes / largest], axis=1) / scale[:, None]
-    target = realised / scale
-    solution, _, rank, _ = np.linalg.lstsq(design, target, rcond=1e-8)
-    free = max(1, len(sizes) - int(rank))
-    variance = float(((target - design @ solution) ** 2).sum() / free)
-    inverse = np.linalg.pinv(design.T @ design, rcond=1e-12)
-    return {
-        "a": float(solution[0]),
-        "b": float(solution[1]),
-        "cov": (inverse * variance).tolist(),
-        "sigma": float(np.sqrt(variance)),
-        "t": float(stats.t.ppf(0.975, free)),
-        "largest": largest,
-        "n": len(sizes),
-    }
+def units(predicted: np.ndarray) -> np.ndarray:
+    """Return the spread of each metric's predicted change over the calibrating sets, (R, Q) -> (Q,); 1 where there is none."""
+    spread = np.sqrt((predicted**2).mean(0))
+    return np.where(spread > 0, spread, 1.0)
 
 
-def band(fitted: Mapping[str, Any], predicted: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return change, low and high (95 %) for sets of `sizes` rows with these predicted changes."""
-    sizes = np.asarray(sizes, dtype=float)
-    bend = np.minimum(sizes / fitted["largest"], 2.0)  # do not stretch the curve far beyond what was tried
-    terms = np.stack([predicted, predicted * bend], axis=-1)
-    change = terms @ np.array([fitted["a"], fitted["b"]])
-    variance = fitted["sigma"] ** 2 * sizes + np.einsum("...i,ij,...j->...", terms, np.array(fitted["cov"]), terms)
-    half = fitted["t"] * np.sqrt(np.maximum(variance, 0.0))
+def reach(predicted: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Return how far sets of rows are predicted to move the model, (..., Q) -> (...)."""
+    return np.sqrt(((predicted / unit) ** 2).mean(-1))
+
+
+def fit(predicted: np.ndarray, realised: np.ndarray, reached: np.ndarray) -> dict[str, float]:
+    """Return the fit of realised (R,) on predicted (R,) changes of sets that reach (R,), as JSON. A prediction that is always 0 has slope 0."""
+    usable = reached > 0
+    x, y = predicted[usable] / reached[usable], realised[usable] / reached[usable]
+    power = float(x @ x)
+    slope = float(x @ y) / power if power > 0 else 0.0
+    free = max(1, len(x) - 1)
+    variance = float(((y - slope * x) ** 2).sum() / free)
+    error = variance / power if power > 0 else 0.0
+    return {"slope": slope, "slope_sd": error**0.5, "sigma": variance**0.5, "t": float(stats.t.ppf(0.975, free)), "n": len(x)}
+
+
+def band(fitted: Mapping[str, float], predicted: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return change, low and high (95 %) for sets with these predicted changes and reaches."""
+    change = fitted["slope"] * predicted
+    half = fitted["t"] * np.sqrt((fitted["sigma"] * reached) ** 2 + (fitted["slope_sd"] * predicted) ** 2)
     return change, change - half, change + half

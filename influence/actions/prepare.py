@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from influence.actions._calibration import fit
+from influence.actions._calibration import fit, reach, units
 from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
 from influence.actions.preview import key
@@ -17,7 +17,8 @@ from influence.registry import attribution, described
 from influence.store import Project
 from influence.types import Query, Question, Report, Scores, ignore
 
-SHARES = (0.003, 0.01, 0.03, 0.08)
+SHARES = (0.002, 0.006, 0.015, 0.035, 0.08)
+MAIN = ("Equal-opportunity gap", "Demographic-parity gap", "Group loss gap", "Mean loss", "Mean margin")
 
 
 def prepare(project: Project, run: str | None = None, group: str = "", positive: str = "", report: Report = ignore) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     scores = method(it.trained, it.dataset.train, question, report)
     before = now(it, {"evaluation": question})["evaluation"]
     better = {label: query.better for query in question.queries for label in query.labels}
+    fits, unit = _calibrated(it, question, scores, better, before, report) if scores.calibrated else ({}, [])
     note = {
         "run": it.run.id,
         "group": group,
@@ -48,7 +50,8 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
         "measured_labels": {label: query.measured_label for query in question.queries for label in query.labels},
         "before": {label: {kind: float(before[kind][i]) for kind in before} for i, label in enumerate(scores.labels)},
         "n_evaluation": len(question.examples),
-        "calibration": _calibrated(it, question, scores, better, before, report) if scores.calibrated else {},
+        "calibration": fits,
+        "units": unit,
         "seconds": time.perf_counter() - began,
     }
     with project.transaction():
@@ -72,30 +75,31 @@ def _standard(it: Opened, group: str, positive: str) -> tuple[Query, ...]:
 
 def _calibrated(
     it: Opened, question: Question, scores: Scores, better: dict[str, str], before: dict[str, np.ndarray], report: Report
-) -> dict[str, Any]:
-    """Fit realised on predicted changes over coherent sets: random halves of the rows that the main questions rank first, and random rows."""
+) -> tuple[dict[str, Any], list[float]]:
+    """Fit realised on predicted changes over the rows that the main questions rank first, and over random rows; also return the units."""
     left_out = _sets(scores, better)
     predicted = left_out.astype(np.float64) @ scores.values
-    sizes = left_out.sum(1).astype(float)
+    unit = units(predicted)
+    reached = reach(predicted, unit)
     real = answers(it, left_out, {"evaluation": question}, report=report, stage="calibrate")["evaluation"]
-    return {
-        label: {kind: fit(predicted[:, i], real[kind][:, i] - before[kind][i], sizes) for kind in ("value", "measured")}
+    fits = {
+        label: {kind: fit(predicted[:, i], real[kind][:, i] - before[kind][i], reached) for kind in ("value", "measured")}
         for i, label in enumerate(scores.labels)
     }
+    return fits, unit.tolist()
 
 
 def _sets(scores: Scores, better: dict[str, str]) -> np.ndarray:
-    """Return (R, N) bool. Per share of the rows: half of the best 2k for up to four questions with a better direction, and k random rows."""
+    """Return (R, N) bool. Per share of the rows: the k best rows for up to three questions with a better direction (gaps first), k random rows."""
     n = len(scores.ids)
     asked = [label for label in scores.labels if better[label] != "neither"]
-    asked = sorted(asked, key=lambda label: "gap" not in label.lower())[:3]
+    asked = sorted(asked, key=lambda label: MAIN.index(label.split(" by ")[0]) if label.split(" by ")[0] in MAIN else len(MAIN))[:3]
     sets = []
     for place, share in enumerate(SHARES):
-        k = min(max(4, round(share * n)), n // 4)
-        for turn, label in enumerate(asked):
-            first = ranking(scores, label, better[label])[: 2 * k]
+        k = min(max(2, round(share * n)), n // 2)
+        for label in asked:
             row = np.zeros(n, dtype=bool)
-            row[first[random_sets(len(first), k, 1, seed=100 * place + turn)[0]]] = True
+            row[ranking(scores, label, better[label])[:k]] = True
             sets.append(row)
         sets.append(random_sets(n, k, 1, seed=1000 + place)[0])
     return np.stack(sets)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.actions._calibration import band
+from influence.actions._calibration import band, reach
 from influence.errors import BadInput
 from influence.store import Project
 from influence.types import Report, Scores, ignore
@@ -32,15 +32,16 @@ def curves(note: dict[str, Any], scores: Scores, order: np.ndarray, ks: Sequence
     """
     sizes = np.asarray(ks, dtype=int)
     sums = np.vstack([np.zeros(len(scores.labels)), np.cumsum(scores.values[order[: sizes.max(initial=0)]], axis=0)])[sizes]
-    return pd.concat([_curve(note, label, sizes, sums[:, i], kind) for i, label in enumerate(scores.labels)], ignore_index=True)
+    return pd.concat([_curve(note, i, sizes, sums, kind) for i in range(len(scores.labels))], ignore_index=True)
 
 
-def _curve(note: dict[str, Any], label: str, sizes: np.ndarray, sums: np.ndarray, kind: str) -> pd.DataFrame:
-    fitted = note["calibration"].get(label)
-    if fitted is None:
+def _curve(note: dict[str, Any], place: int, sizes: np.ndarray, sums: np.ndarray, kind: str) -> pd.DataFrame:
+    """Return one metric's change for sets of `sizes` whose scores add up to `sums`, (S, Q)."""
+    label = note["labels"][place]
+    if not note["calibration"]:
         nothing = np.full(len(sizes), np.nan)
         return pd.DataFrame({"label": label, "k": sizes, "change": nothing, "low": nothing, "high": nothing})
-    change, low, high = band(fitted[kind], sums, sizes)
+    change, low, high = band(note["calibration"][label][kind], sums[:, place], reach(sums, np.array(note["units"])))
     return pd.DataFrame({"label": label, "k": sizes, "change": change, "low": low, "high": high})
 
 
@@ -54,11 +55,11 @@ def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[
     if (at < 0).any():
         raise BadInput(f"{int((at < 0).sum())} of {len(at)} ids are not among the {len(scores.ids)} training rows of this run.")
     found: dict[str, dict[str, Any]] = {}
+    total = scores.values[at].sum(0, keepdims=True)
     for i, label in enumerate(scores.labels):
-        total = scores.values[at, i].sum(keepdims=True)
         entry: dict[str, Any] = {"before": note["before"][label]["value"], "measured_before": note["before"][label]["measured"]}
         for kind, prefix in (("value", ""), ("measured", "measured_")):
-            row = _curve(note, label, np.array([len(at)]), total, kind).iloc[0]
+            row = _curve(note, i, np.array([len(at)]), total, kind).iloc[0]
             entry |= {prefix + name: None if np.isnan(row[name]) else float(row[name]) for name in ("change", "low", "high")}
         found[label] = {**entry, "calibrated": bool(note["calibration"]), "measured_label": note["measured_labels"][label]}
     return found
@@ -77,7 +78,7 @@ def preview(
 ) -> dict[str, Any]:
     """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
 
-    The first call for a run and group prepares it (one walk, a dozen retrainings).
+    The first call for a run and group prepares it (one walk, twenty retrainings).
 
     Raises:
         BadInput: no rows, unknown rows, or a group column that does not exist.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from influence.losses import per_example
 from influence.optim import step_sizes
 from influence.types import Event, Examples, Recipe, Report, Selection, Trained
 from influence.unlearning._rows import left
+
+L = TypeVar("L", bound=Loop)
 
 LOOKS = 20  # times that the monitor is asked on the way
 SEEN = 512  # retained rows on which the retained loss is watched: the same rows each time, so that a small rise shows
@@ -94,9 +97,10 @@ def step_size(trained: Trained, retained: Examples, recipe: Recipe, stage: str, 
     return lr
 
 
-def resumed(kind: type[Loop], trained: Trained, examples: Examples, recipe: Recipe) -> Loop:
+def resumed(kind: type[L], trained: Trained, examples: Examples, recipe: Recipe) -> L:
     """Return a loop over `examples` that starts at the model's weights, with empty optimiser memory."""
     loop = kind.of(trained.model, examples, recipe, None, ())
+    assert isinstance(loop, kind)
     loop.bound.load(trained.final.load())
     return loop
 

@@ -111,7 +111,6 @@ def _brake(loop: Pairs, guard: Guard) -> Callable[[bool], None]:
 def _pairs(trained: Trained, train: Examples, retained: Examples, forget: Examples, recipe: Recipe, alpha: float) -> Pairs:
     """Lay out the steps: each pass over the retained rows, beside the removed rows over and over, all in keyed order."""
     loop = resumed(Pairs, trained, train, recipe)
-    assert isinstance(loop, Pairs)
     kept, gone = (torch.from_numpy(as_places(rows.ids, train.ids)) for rows in (retained, forget))
     parts = [part for epoch in range(recipe.epochs) for part in kept[order(recipe.seed, epoch, retained.ids)].split(recipe.batch_size)]
     sizes = [min(len(part), len(gone)) for part in parts]
