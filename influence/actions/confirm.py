@@ -64,7 +64,7 @@ def confirm(
 
 def questions_of(it: Opened, note: dict[str, Any]) -> dict[str, Question]:
     """The very queries of the preview (already oriented), asked of evaluation and of holdout rows."""
-    asked = it.question(tuple(queries.make(**query) for query in _distinct(note["queries"].values())))
+    asked = it.question(tuple(queries.make(**query) for query in _distinct(note["queries"][label] for label in note["labels"])))
     return {"evaluation": asked, "holdout": Question(asked.queries, it.dataset.holdout)}
 
 
