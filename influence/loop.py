@@ -97,7 +97,7 @@ class Batches:
 
 
 def batches(recipe: Recipe, examples: Examples, removed: Sequence[Any] = (), seed: int | None = None) -> Batches:
-    """Lay out every step of the recipe; `removed` ids keep their (empty) places.
+    """Lay out every step of the recipe; `removed` ids keep their (empty) places, whether or not their rows are here.
 
     Raises:
         BadInput: there is no row to train on.
@@ -106,11 +106,11 @@ def batches(recipe: Recipe, examples: Examples, removed: Sequence[Any] = (), see
         raise BadInput("There are no training rows left. Keep at least one row of each class.")
     gone = np.setdiff1d(np.asarray(removed), examples.ids) if len(removed) else examples.ids[:0]
     roll = np.sort(np.concatenate([examples.ids, gone]))  # sorted: the order of the rows in a file is no part of the recipe
-    at = as_places(roll, examples.ids)
+    at = np.where(np.isin(roll, removed), -1, as_places(roll, examples.ids)) if len(removed) else as_places(roll, examples.ids)
     orders = [order(recipe.seed if seed is None else seed, epoch, roll) for epoch in range(recipe.epochs)]
     chosen = [torch.from_numpy(at[o]) for o in orders]
     cuts = [part for epoch in chosen for part in epoch.split(recipe.batch_size)]
-    present = [(part >= 0).to(getattr(torch, recipe.dtype)) for part in cuts] if len(gone) else None
+    present = [(part >= 0).to(getattr(torch, recipe.dtype)) for part in cuts] if len(removed) else None
     return Batches([part.clamp(min=0) for part in cuts], present, step_sizes(recipe, len(cuts)))
 
 

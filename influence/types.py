@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -224,11 +224,15 @@ class Query(Protocol):
     `better` says which way is an improvement. `value` is differentiable; `measured` is the hard metric that people read.
     """
 
-    better: Literal["lower", "higher", "neither"]
+    better: ClassVar[Literal["lower", "higher", "neither"]]
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the Q values."""
+
+    @property
+    def measured_label(self) -> str:
+        """Name of the hard metric."""
 
     def oriented(self, logits: torch.Tensor, examples: Examples) -> Query:
         """Fix what depends on the model asked about (extreme groups, bin edges), so that the value is a fixed functional."""

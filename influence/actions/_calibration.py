@@ -10,8 +10,6 @@ same way. No PyTorch here: sliders call this.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from scipy import stats
 

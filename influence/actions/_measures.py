@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.data.dataset import Dataset
+from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
 from influence.groups import edges_of
 from influence.registry import evaluation
@@ -20,7 +20,7 @@ def group_columns(dataset: Dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*dataset.protected, *dataset.audit)))
 
 
-def tables(logits: np.ndarray, dataset: Dataset, role: str) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+def tables(logits: np.ndarray, dataset: Dataset, role: Role) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Return the utility table and a fairness table per group column that can be measured on a role's rows.
 
     Numeric columns are cut at the quantiles of the evaluation rows, so that a group means the same in every table.
@@ -56,7 +56,7 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def predictions(dataset: Dataset, logits: dict[str, np.ndarray]) -> pd.DataFrame:
+def predictions(dataset: Dataset, logits: dict[Role, np.ndarray]) -> pd.DataFrame:
     """Return one row per example of every role: id, split, target, p_<class> or prediction, protected and audit columns."""
     return pd.concat(
         [_predicted(dataset.split(role), role, values, group_columns(dataset)) for role, values in logits.items()], ignore_index=True

@@ -7,7 +7,7 @@ from typing import Any
 
 from influence import grads, training
 from influence.actions._measures import predictions, summary, tables
-from influence.data.dataset import Dataset
+from influence.data.dataset import ROLES, Dataset
 from influence.loop import threads
 from influence.registry import described
 from influence.store import Project
@@ -29,8 +29,8 @@ def new_run(
     """Measure the model on every role, store it all, and add run and record together. Returns the run's id and its body."""
     bound = training.load(trained)
     with threads(trained.recipe.threads if trained.recipe else 1):
-        logits = {role: grads.outputs(bound, dataset.split(role)).numpy() for role in ("train", "evaluation", "holdout")}
-    figures = {role: tables(logits[role], dataset, role) for role in ("evaluation", "holdout")}
+        logits = {role: grads.outputs(bound, dataset.split(role)).numpy() for role in ROLES}
+    figures = {role: tables(logits[role], dataset, role) for role in ROLES[1:]}
     body = {
         **project.put_trained(trained),
         "predictions": project.put_table(predictions(dataset, logits)),

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from influence import grads, training
-from influence.data.dataset import Dataset
+from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
 from influence.loop import Bound, threads
 from influence.registry import queries
@@ -42,7 +42,7 @@ class Opened:
         """The module at its final weights."""
         return training.load(self.trained)
 
-    def outputs(self, role: str) -> torch.Tensor:
+    def outputs(self, role: Role) -> torch.Tensor:
         """Return the model's outputs on a role's rows, (M, C)."""
         with threads(self.trained.recipe.threads if self.trained.recipe else 1):
             return grads.outputs(self.bound, self.dataset.split(role))
@@ -135,7 +135,7 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in plain.to_dict("records")]
 
 
-def ranking(scores: Scores, label: str, better: str) -> np.ndarray:
+def ranking(scores: Scores, label: str | int, better: str) -> np.ndarray:
     """Return positions from the row whose removal is predicted to move the query most in its better direction (lower unless "higher")."""
     values = scores.column(label)
     return np.argsort(-values if better == "higher" else values, kind="stable")

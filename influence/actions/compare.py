@@ -50,7 +50,7 @@ def compare(project: Project, run: str, group: str | None = None, report: Report
         project.note(f"compare/{new.run.id}", result)
         project.record(
             "compare",
-            inputs=dict(result["runs"]),
+            inputs={role: it.run.id for role, it in runs.items()},
             settings={"group": by},
             outputs=digests,
             measures={},

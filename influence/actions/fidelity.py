@@ -10,6 +10,7 @@ import numpy as np
 
 from influence.actions._opened import Opened, asked, opened
 from influence.actions._retrained import answers, now, random_sets
+from influence.digest import digest
 from influence.errors import BadInput
 from influence.evaluation.fidelity import lds, noise_ceiling
 from influence.registry import attribution, described
@@ -33,6 +34,8 @@ def fidelity(
 ) -> dict[str, Any]:
     """Compare summed scores with the changes that really happen when `subsets` random sets of a `fraction` of the rows are left out.
 
+    What the retrained models said is kept, so that another method is judged by the same truth at no cost.
+
     Truth *same*: same seed, empty places. Truth *fresh*: `seeds` new seeds, in two banks of means; LDS against each bank, averaged, and its
     ceiling sqrt(r), r the rank correlation of the banks (Park et al., TRAK, arXiv:2303.14186, section 2, defines LDS).
 
@@ -55,7 +58,11 @@ def fidelity(
     scores = scorer(it.trained, it.dataset.train, question, report)
     left_out = random_sets(n, size, subsets, seed)
     predicted = left_out.astype(np.float64) @ scores.values[:, 0]
-    found = _same(it, left_out, question, report) if truth == "same" else _fresh(it, left_out, question, seeds, report)
+    bank = digest([it.trained.digest, question.digest, fraction, subsets, truth, seeds if truth == "fresh" else 0, seed])
+    found = project.noted(f"bank/{bank}")
+    if found is None:
+        found = _same(it, left_out, question, report) if truth == "same" else _fresh(it, left_out, question, seeds, report)
+        project.note(f"bank/{bank}", {kind: [bank.tolist() for bank in banks] for kind, banks in found.items()})
     result = _compared(predicted, found, scores.calibrated)
     seconds = time.perf_counter() - began
     with project.transaction():
@@ -88,7 +95,8 @@ def _fresh(it: Opened, left_out: np.ndarray, question: Question, seeds: int, rep
     return {kind: [c[:half].mean(0), c[half:].mean(0)] for kind, c in changes.items()}
 
 
-def _compared(predicted: np.ndarray, found: dict[str, list[np.ndarray]], calibrated: bool) -> dict[str, Any]:
+def _compared(predicted: np.ndarray, banks: Mapping[str, Any], calibrated: bool) -> dict[str, Any]:
+    found = {kind: [np.asarray(bank, dtype=float) for bank in banks[kind]] for kind in ("value", "measured")}
     soft = [lds(predicted, bank) for bank in found["value"]]
     hard = [lds(predicted, bank) for bank in found["measured"]]
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def _standard(it: Opened, group: str, positive: str) -> tuple[Query, ...]:
 
 
 def _calibrated(
-    it: Opened, question: Question, scores: Scores, better: dict[str, str], before: dict[str, np.ndarray], report: Report
+    it: Opened, question: Question, scores: Scores, better: Mapping[str, str], before: dict[str, np.ndarray], report: Report
 ) -> tuple[dict[str, Any], list[float]]:
     """Fit realised on predicted changes over the rows that the main questions rank first, and over random rows; also return the units."""
     left_out = _sets(scores, better)
@@ -89,7 +90,7 @@ def _calibrated(
     return fits, unit.tolist()
 
 
-def _sets(scores: Scores, better: dict[str, str]) -> np.ndarray:
+def _sets(scores: Scores, better: Mapping[str, str]) -> np.ndarray:
     """Return (R, N) bool. Per share of the rows: the k best rows for up to three questions with a better direction (gaps first), k random rows."""
     n = len(scores.ids)
     asked = [label for label in scores.labels if better[label] != "neither"]

@@ -104,7 +104,7 @@ def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[t
     oriented = question.queries[0]
     label = getattr(oriented, "measured_label", question.labels[0])
     bounds = _interval(it, query["name"], query["given"].get("group", ""))
-    calibrated = bool(attribution.classes[method["name"]].calibrated)
+    calibrated = bool(getattr(attribution.classes[method["name"]], "calibrated"))
     return (
         told.Asked(
             question.labels[0],
@@ -204,9 +204,9 @@ def _changes(project: Project, note: dict[str, Any] | None, compared: dict[str, 
     found = []
     for label, rows in table.groupby("label", sort=False):
         first = rows.iloc[0]
-        values = [_number(first[f"predicted_{name}"]) for name in ("change", "low", "high")]
+        change, low, high = (_number(first[f"predicted_{name}"]) for name in ("change", "low", "high"))
         realised = {r["role"]: _number(r["value"]) for r in rows.to_dict("records")}
-        found.append(told.Change(label, note["better"][label], *values, note["before"][label]["value"], realised))
+        found.append(told.Change(label, note["better"][label], change, low, high, note["before"][label]["value"], realised))
     return tuple(found)
 
 

@@ -88,8 +88,7 @@ def _oracle(
 def _keep(
     project: Project, it: Opened, selection: Selection, made: Trained, unlearner: Any, seconds: float, extra: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    fitted = bool(it.dataset.encoding.get("fitted", True)) and made.claim == "L2"
-    made = replace(made, claim="L1") if fitted else made
+    fitted = made.claim == "L2" and it.dataset.encoding["kind"] == "table"
     stored = project.put_selection(selection)
     name = type(unlearner).id
     return new_run(
@@ -102,6 +101,8 @@ def _keep(
             "method": described(unlearner),
             "selection": stored,
             "n_removed": len(selection),
+            "claim": "L1" if fitted else made.claim,
+            "weights_claim": made.claim,
             "claim_note": KEPT if fitted else "",
             "groups": it.run.body.get("groups", []),
             "source": it.run.body.get("source", {}),

@@ -152,7 +152,7 @@ class Values:
             model=dataclasses.replace(made, inputs=tuple(body["model"]["inputs"]), outputs=body["model"]["outputs"]),
             checkpoints=tuple(self._checkpoint(**kept) for kept in body["checkpoints"]),
             recipe=build(Recipe, body["recipe"]) if body["recipe"] else None,
-            claim=body["claim"],
+            claim=body.get("weights_claim", body["claim"]),
             trajectory=self._trajectory(body["trajectory"]),
             removed=tuple(body["removed"]),
         )

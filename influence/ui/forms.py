@@ -1,0 +1,150 @@
+"""Forms drawn from what is registered: the settings of a class as widgets, and the choice among the classes of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from influence.errors import BadInput
+from influence.registry import Registry, Setting, checked, settings
+from influence.ui import words
+
+AUTOMATIC = "Automatic"
+NO_COLUMN = "No column"
+
+
+def settings_form(
+    cls: type,
+    key: str,
+    columns: Sequence[str] | None = None,
+    *,
+    automatic: Collection[str] = (),
+    hidden: Collection[str] = (),
+    given: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Draw a widget per setting of a class and return the values by name, each allowed by its setting.
+
+    `columns`: what settings that name a column choose from. `automatic`: settings that may stay open; open ones are left out of the result.
+    `hidden`: settings that are not drawn and not returned. `given`: what stands in the widgets at first, instead of the defaults.
+    Settings keep their values when one leaves the page and comes back.
+    """
+    wanted = [s for s in settings(cls) if s.name not in hidden]
+    first, folded = [s for s in wanted if not s.advanced], [s for s in wanted if s.advanced]
+    values = _fields(first, key, columns, automatic, given or {})
+    if folded:
+        with st.expander("More settings", icon=":material/tune:"):
+            values |= _fields(folded, key, columns, automatic, given or {})
+    return values
+
+
+def _fields(
+    wanted: list[Setting], key: str, columns: Sequence[str] | None, automatic: Collection[str], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    values = {}
+    across = st.columns(min(3, len(wanted)) or 1)
+    for place, setting in enumerate(wanted):
+        with across[place % len(across)]:
+            start = None if setting.name in automatic else given.get(setting.name, setting.default)
+            value = field(setting, f"{key}.{setting.name}", start, columns)
+            if value is not None:
+                values[setting.name] = value
+    return values
+
+
+def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None = None) -> Any:
+    """Draw the widget of one setting and return its value; None for one that is open (`start` None)."""
+    same: dict[str, Any] = {"label": words.title(setting.name), "help": setting.help or None, "key": key, "persist_state": "session"}
+    if setting.column and columns is not None:
+        options = [*([] if start else [""]), *columns]
+        index = options.index(start) if start in options else 0
+        return st.selectbox(options=options, index=index, format_func=lambda name: name or NO_COLUMN, **same)
+    if setting.choices:
+        return _choice(setting, start, same)
+    if setting.type is bool:
+        return st.toggle(value=bool(start), **same)
+    if setting.type in (int, float):
+        return _number(setting, start, same)
+    return _text(setting, start, same)
+
+
+def _choice(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
+    options = [*([None] if start is None else []), *setting.choices]
+    shown = {option: AUTOMATIC if option is None else words.title(str(option)) for option in options}
+    return st.selectbox(options=options, index=options.index(start), format_func=shown.__getitem__, **same)
+
+
+def _number(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
+    kind = setting.type
+    limits: dict[str, Any] = {
+        "min_value": None if setting.min is None else kind(setting.min),
+        "max_value": None if setting.max is None else kind(setting.max),
+    }
+    step: Any
+    step, shape = (1, "%d") if kind is int else (_step(start), "%g")
+    return st.number_input(value=start, step=step, format=shape, placeholder=AUTOMATIC, **limits, **same)
+
+
+def _step(start: float | None) -> float:
+    """A tenth of the start value's magnitude, so that the buttons move it sensibly."""
+    return float(f"{abs(start) / 10:.0e}") if start else 0.01
+
+
+def _text(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
+    text = ", ".join(map(str, start)) if isinstance(start, tuple) else str(start or "")
+    value = st.text_input(value=text, **same)
+    try:
+        return checked(setting, value)
+    except BadInput as error:
+        st.error(words.escaped(error))
+        st.stop()
+
+
+def choose(
+    registry: Registry,
+    key: str,
+    label: str,
+    unavailable: Callable[[Any], str] = lambda instance: "",
+    *,
+    columns: Sequence[str] | None = None,
+    automatic: Collection[str] = (),
+    first: str = "",
+) -> tuple[str, dict[str, Any]]:
+    """Draw the choice of one of a kind with its explanation and settings; return its id and the settings, or ("", {}) if none is open.
+
+    `unavailable(instance)` says in a sentence why one is not open; those are listed below with their reasons. `first` is chosen at first.
+    """
+    reasons = {name: unavailable(cls()) for name, cls in registry.classes.items()}
+    open_ones = [name for name, reason in reasons.items() if not reason]
+    if first in open_ones:
+        open_ones = [first, *(name for name in open_ones if name != first)]
+    name = ""
+    if open_ones:
+        captions = [summary(registry, name) for name in open_ones]
+        name = st.radio(label, open_ones, format_func=words.title, captions=captions, key=key, persist_state="session") or open_ones[0]
+    for other, reason in reasons.items():
+        if reason:
+            st.caption(f":material/block: **{words.title(other)}** is not open here. {words.escaped(reason)}")
+    if not name:
+        return "", {}
+    return name, _details(registry, name, key, columns, automatic)
+
+
+def _details(registry: Registry, name: str, key: str, columns: Sequence[str] | None, automatic: Collection[str]) -> dict[str, Any]:
+    cls = registry.classes[name]
+    rest = registry.explain(name).partition("\n\n")[2]
+    facts = [
+        f"**{word}** {words.escaped(text)}"
+        for word, text in (("Needs:", getattr(cls, "needs", "")), ("Cost:", getattr(cls, "cost", "")))
+        if text
+    ]
+    if rest or facts:
+        with st.expander(f"About {words.title(name)}", icon=":material/menu_book:"):
+            st.markdown("\n\n".join([*facts, rest]).replace("$", r"\$"))
+    return settings_form(cls, f"{key}.{name}", columns, automatic=automatic)
+
+
+def summary(registry: Registry, name: str) -> str:
+    """Return the first sentence of an explanation."""
+    return words.escaped(" ".join(registry.explain(name).split("\n\n")[0].split()))

@@ -1,0 +1,170 @@
+"""Jobs on pages: ask for one, follow it, see them all. The truth is the catalogue, so a reload or a second browser sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import streamlit as st
+
+from influence import jobs
+from influence.errors import BadInput
+from influence.jobs import Job
+from influence.store.formats import canonical
+from influence.ui import state, words
+
+TICK = 0.5  # seconds between looks at a job that a page follows
+SLOW, FAST = 5.0, 1.0  # seconds between looks of the tray: nothing under way, and something
+LOOKED_AT = 200  # jobs among which the latest of a kind is looked for
+SHOWN = 4  # jobs that are over in the tray
+MARKS = {
+    "queued": ":material/schedule:", "running": ":material/progress_activity:", "done": ":material/check_circle:",
+    "failed": ":material/error:", "cancelled": ":material/cancel:", "lost": ":material/error:",
+}  # fmt: skip
+
+
+def submit(action: str, args: Mapping[str, Any]) -> str:
+    """Ask for an action and return the job's id; the same question while it waits or runs is the same job."""
+    return jobs.submit(state.project(), action, args)
+
+
+def get(id: str | None) -> Job | None:
+    """Return a job, or None if there is none of this id."""
+    if not id:
+        return None
+    try:
+        return jobs.get(state.project(), id)
+    except BadInput:
+        return None
+
+
+def latest(action: str, **args: Any) -> Job | None:
+    """Return the newest job of an action that was given these arguments, whatever else it was given; or None."""
+    wanted = {name: canonical(value) for name, value in args.items()}
+    for job in jobs.listed(state.project(), LOOKED_AT):
+        if job.action == action and all(canonical(job.args.get(name)) == value for name, value in wanted.items()):
+            return job
+    return None
+
+
+def run_button(
+    label: str,
+    action: str,
+    args: Mapping[str, Any],
+    key: str,
+    help: str = "",
+    cost: str = "",
+    *,
+    primary: bool = True,
+    icon: str = ":material/play_arrow:",
+    disabled: bool = False,
+) -> Job | None:
+    """Draw a button that asks for an action, with its cost beside it; return the newest job with exactly these arguments, or None."""
+    job = latest(action, **args)
+    busy = job is not None and not job.over
+    with st.container(horizontal=True, vertical_alignment="center"):
+        kind: Literal["primary", "secondary"] = "primary" if primary else "secondary"
+        if st.button(label, key=key, help=help or None, type=kind, icon=icon, disabled=disabled or busy):
+            job = get(submit(action, args))
+            st.session_state[f"{key}.asked"] = job.id if job else None
+        if cost:
+            st.caption(cost, width="content")
+    return job
+
+
+def follow(
+    job: Job | str | None, on_done: Callable[[Job], None] | None = None, body: Callable[[Job], None] | None = None, key: str = "follow"
+) -> Job | None:
+    """Show how far a job is until it is over, then what became of it; return it.
+
+    While it is under way this is redrawn twice a second with `body(job)` below the bar, and when it ends the page is run once more.
+    `on_done(job)` draws what comes after success; `body` is drawn for a job that is over too, so that its curves stay.
+    """
+    job = get(job) if isinstance(job, str) else job
+    if job is None:
+        return None
+    if job.over:
+        _ended(job, on_done, key)
+        if body:
+            body(job)
+    else:
+        st.fragment(_progress, run_every=TICK)(job.id, body, key)
+    return job
+
+
+def _progress(id: str, body: Callable[[Job], None] | None, key: str) -> None:
+    job = get(id)
+    if job is None or job.over:
+        st.rerun()
+    with st.container(border=True):
+        line, button = st.columns([5, 1], vertical_alignment="center")
+        with line:
+            st.progress(share(job), text=sentence(job))
+        button.button("Cancel", key=f"{key}.cancel", icon=":material/close:", on_click=cancel, args=(id,), width="stretch")
+    if body:
+        body(job)
+
+
+def share(job: Job) -> float:
+    """Return how much of the present stage is done, from 0 to 1."""
+    return min(1.0, job.done / job.total) if job.total else 0.0
+
+
+def sentence(job: Job) -> str:
+    """Return what a job is doing, how far it is and how long it will take, in one line."""
+    if job.state == "queued":
+        return f"{words.verb(job.action)}: waiting for its turn"
+    stage = "" if job.stage in ("", "start") else words.title(job.stage)
+    done = f"{job.done:,} of {job.total:,}" if job.total > 1 else ""
+    return ", ".join(
+        filter(None, [f"{words.verb(job.action)}: {stage or 'starting'}", words.escaped(job.note), done, words.lasting(job.eta)])
+    )
+
+
+def cancel(id: str) -> None:
+    """Stop a job."""
+    jobs.cancel(state.project(), id)
+
+
+def _ended(job: Job, on_done: Callable[[Job], None] | None, key: str) -> None:
+    if job.state == "done":
+        if on_done:
+            on_done(job)
+        return
+    if job.state == "cancelled":
+        st.info(
+            f"{words.verb(job.action)} was cancelled after {words.duration(job.seconds)}. Nothing was changed.", icon=MARKS["cancelled"]
+        )
+    else:
+        st.error(words.escaped(job.error) or "The work did not end well. Start it again.", icon=MARKS[job.state])
+    st.button("Start again", key=f"{key}.again", icon=":material/refresh:", on_click=again, args=(job,))
+
+
+def again(job: Job) -> None:
+    """Ask for the same once more; a page that showed the old job by its address shows the new one."""
+    new = jobs.restart(state.project(), job.id)
+    if st.query_params.get("job") == job.id:
+        st.query_params["job"] = new
+
+
+def tray() -> None:
+    """Show the jobs under way and the last ones that are over."""
+    active = [job.id for job in jobs.listed(state.project(), 20) if not job.over]
+    st.fragment(_tray, run_every=FAST if active else SLOW)(tuple(active))
+
+
+def _tray(active: tuple[str, ...]) -> None:
+    found = jobs.listed(state.project(), 20)
+    if any(job.over for job in found if job.id in active):
+        st.rerun()
+    running = [job for job in found if not job.over]
+    over = [job for job in found if job.over][:SHOWN]
+    if running:
+        st.caption("**Jobs**")
+    for job in running:
+        st.progress(share(job), text=sentence(job))
+        st.button("Cancel", key=f"tray.{job.id}", icon=":material/close:", type="tertiary", on_click=cancel, args=(job.id,))
+    if over:
+        with st.expander("Recent jobs", icon=":material/history:"):
+            for job in over:
+                st.caption(f"{MARKS[job.state]} {words.verb(job.action)}: {job.state} {words.ago(job.ended or job.created)}")

@@ -1,0 +1,167 @@
+"""What every page shares: the project, the run and the group in the address, and the frame of a page.
+
+The truth is in the project and the address; `st.session_state` only carries the address from page to page.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import streamlit as st
+
+from influence.data.dataset import Dataset
+from influence.errors import BadInput
+from influence.store import Project, Run
+from influence.types import Selection
+from influence.ui import site, words
+
+HOME = Path(__file__).resolve().parents[2] / "projects" / "demo"
+CARRIED = ("run", "group")
+"""Names in the address that go along from page to page."""
+
+
+def project() -> Project:
+    """Return the project of this server: the folder in `INFLUENCE_PROJECT`, or the one that commands use by default.
+
+    Raises:
+        BadInput: the folder is no project and cannot become one.
+    """
+    return _opened(os.environ.get("INFLUENCE_PROJECT") or str(HOME))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _opened(path: str) -> Project:
+    return Project(path)
+
+
+def carry() -> None:
+    """Take the address along: switching pages empties it, and every address is to say which run and group it shows."""
+    for name in CARRIED:
+        if name in st.query_params:
+            st.session_state[f"carried.{name}"] = st.query_params[name]
+        elif st.session_state.get(f"carried.{name}"):
+            st.query_params[name] = st.session_state[f"carried.{name}"]
+
+
+def show(**params: str) -> None:
+    """Put names into the address, and have them carried along; an empty value takes a name out."""
+    for name, value in params.items():
+        if name in CARRIED:
+            st.session_state[f"carried.{name}"] = value
+        if value:
+            st.query_params[name] = value
+        else:
+            st.query_params.pop(name, None)
+
+
+def run_id() -> str | None:
+    """Return the id of the run in the address, or of the newest trained run, or None if nothing was trained."""
+    run = current_run()
+    return run.id if run else None
+
+
+def current_run() -> Run | None:
+    """Return the run in the address, else the newest made by training or import, else None."""
+    for wanted in (st.query_params.get("run"), None):
+        try:
+            return project().run(wanted) if wanted != "" else None
+        except BadInput:
+            continue
+    return None
+
+
+def need_run() -> Run:
+    """Return the current run; without one, say how to get one and end the page."""
+    run = current_run()
+    if run is None:
+        st.info(
+            "There is no trained model in this project yet. Open the demo on Start, or bring your own data on Load.", icon=":material/info:"
+        )
+        with st.container(horizontal=True):
+            link("start", "Open the demo")
+            link("load", "Bring your data")
+        st.stop()
+    return run
+
+
+def dataset(run: Run) -> Dataset:
+    """Return a run's data set, memory-mapped and shared by all sessions: do not change it."""
+    return _dataset(str(project().path), run.dataset)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _dataset(path: str, digest: str) -> Dataset:
+    return _opened(path).dataset(digest)
+
+
+def selection() -> Selection | None:
+    """Return the project's current selection, or None if nothing is selected."""
+    chosen = project().current()
+    return chosen if chosen and len(chosen) else None
+
+
+def groups() -> tuple[str, ...]:
+    """Return the columns by which the run's groups are compared: protected ones, then audit columns."""
+    run = current_run()
+    return tuple(run.body.get("groups", ())) if run else ()
+
+
+def group() -> str:
+    """Return the group column in the address, else the run's first, else ""."""
+    wanted, known = st.query_params.get("group", ""), groups()
+    return wanted if wanted in known else next(iter(known), "")
+
+
+def choose_run() -> None:
+    """Draw the choice of the run and of the group column; changing one changes the address."""
+    run = current_run()
+    if run is None:
+        st.caption("No model yet")
+        return
+    wanted = st.query_params.get("run")
+    if wanted not in (None, run.id):
+        st.warning(f"There is no run {wanted} in this project; the newest is shown.", icon=":material/warning:")
+    runs = [r for r in project().runs() if r.id == run.id or not r.body.get("yardstick")]
+    names = {r.id: words.run_name(r) for r in runs}
+    st.session_state["choice.run"] = run.id
+    st.selectbox(
+        "Model", list(names), format_func=names.__getitem__, key="choice.run", on_change=_run_chosen, help="The model that pages show."
+    )
+    show(run=run.id, group=group())
+    if groups():
+        st.session_state["choice.group"] = group()
+        about = "Column whose groups are compared."
+        st.selectbox("Groups by", groups(), key="choice.group", on_change=lambda: show(group=st.session_state["choice.group"]), help=about)
+
+
+def _run_chosen() -> None:
+    show(run=st.session_state["choice.run"], group="", job="")
+
+
+def page(title: str, purpose: str, run: Run | None = None) -> None:
+    """Draw a page's title and purpose, and the badge wherever data is simulated (of `run`, or of the current run)."""
+    run = run or current_run()
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.title(title, anchor=False, width="content")
+        if run and dataset(run).simulated:
+            st.badge(words.SIMULATED, icon=":material/science:", color="orange", help=words.escaped(dataset(run).notes))
+    st.markdown(purpose)
+
+
+def link(page: str, label: str = "", icon: str = "", help: str = "", **params: str) -> None:
+    """Draw a link to a page by its name; run, group and `params` stand in the address it leads to."""
+    place = site.places().get(page)
+    if place:
+        address = {**_address(), **params}
+        st.page_link(place.path, label=label or place.title, icon=icon or place.icon, help=help or None, query_params=address)
+
+
+def go(page: str, **params: str) -> NoReturn:
+    """Leave for another page."""
+    st.switch_page(site.places()[page].path, query_params={**_address(), **params})
+
+
+def _address() -> dict[str, Any]:
+    return {name: st.query_params[name] for name in CARRIED if name in st.query_params}

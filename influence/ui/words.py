@@ -1,0 +1,88 @@
+"""How the pages speak: figures with their intervals and n, names of things, times. Numbers are said as in `influence.evidence.words`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from influence.evidence.words import TOO_FEW, claim, count, duration, interval, known, number, percent, signed
+
+__all__ = [
+    "SIMULATED", "TOO_FEW", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "number", "percent",
+    "run_name", "signed", "title", "verb",
+]  # fmt: skip
+
+SIMULATED = "Simulated data"
+
+VERBS = {
+    "demo": "Training the demo model",
+    "train": "Training",
+    "attribute": "Scoring training rows",
+    "prepare": "Preparing previews",
+    "preview": "Previewing a removal",
+    "confirm": "Retraining to confirm",
+    "fidelity": "Checking predictions by retraining",
+    "unlearn": "Unlearning",
+    "compare": "Comparing models",
+    "report": "Writing the report",
+}
+SMALL = {"auc": "AUC", "r2": "R²", "mae": "MAE", "mlp": "MLP", "cnn": "CNN", "id": "ID", "ids": "IDs"}
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:^])")
+
+
+def title(name: str) -> str:
+    """Return the name of a metric, method or stage as people read it: equal_opportunity_gap becomes Equal opportunity gap."""
+    parts = [SMALL.get(part, part) for part in name.replace("_", " ").split()]
+    text = " ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def verb(action: str) -> str:
+    """Return what a job does, as the tray says it."""
+    return VERBS.get(action, title(action))
+
+
+def escaped(text: object) -> str:
+    """Return text from data so that Markdown shows it letter by letter."""
+    return MARKDOWN.sub(r"\\\1", str(text))
+
+
+def figure(found: Mapping[str, Any] | None, digits: int = 3) -> str:
+    """Return a measured figure with its 95 % interval and n: 0.885 (0.863 to 0.904), n = 924."""
+    if not found or not known(found.get("value")):
+        return "not measured"
+    between = interval(found.get("low"), found.get("high"), digits)
+    return f"{number(found['value'], digits)} ({between}), n = {int(found['n']):,}"
+
+
+def run_name(run: Any) -> str:
+    """Return a run as lists show it: its name, how it came to be, and when."""
+    model = run.body.get("model", {}).get("name", "")
+    how = title(model) if run.kind != "unlearn" else "retrained for comparison" if run.body.get("yardstick") else "unlearned"
+    return " · ".join(filter(None, [run.name or run.id, how, f"{local(run.created):%d %b %H:%M:%S}"]))
+
+
+def local(created: str) -> datetime:
+    """Return a run's or record's time in the server's time zone."""
+    return datetime.fromisoformat(created).astimezone()
+
+
+def ago(created: str | float) -> str:
+    """Return how long ago something was, from ISO 8601 text or seconds since 1970."""
+    then = datetime.fromtimestamp(created, UTC) if isinstance(created, float) else datetime.fromisoformat(created)
+    seconds = max(0, int((datetime.now(UTC) - then).total_seconds()))
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return f"{count(seconds // size, unit)} ago"
+    return "just now"
+
+
+def lasting(seconds: float | None) -> str:
+    """Return the time left in round figures, or nothing if it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 1.5:
+        return "about a second left"
+    return f"about {duration(round(seconds) if seconds < 90 else 60 * round(seconds / 60))} left".replace(".00", "")
