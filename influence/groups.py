@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,43 +16,76 @@ FEWEST = 10
 """Fewer rows than this say too little of a group to be shown with an interval or to form a gap."""
 
 MISSING = "missing"
+SHOWN = 8
 
 
-def names_of(examples: Examples, column: str, bins: int, edges: tuple[float, ...]) -> np.ndarray:
-    """Return each row's group as text, (M,); numbers with more than `bins` values are cut at `edges` (quantiles if none are given).
+@dataclass(frozen=True)
+class Groups:
+    """Each row's group. `names`: of the G groups, in reading order, missing values last; `code`: (M,) places in `names`."""
+
+    names: tuple[str, ...]
+    code: np.ndarray
+
+    def counts(self, keep: np.ndarray | None = None) -> np.ndarray:
+        """Return how many of the rows at the mask `keep` (all by default) each group has, (G,)."""
+        return np.bincount(self.code if keep is None else self.code[keep], minlength=len(self.names))
+
+    def comparable(self, keep: np.ndarray | None = None) -> np.ndarray:
+        """Return the places of the groups with at least ten such rows.
+
+        Raises:
+            BadInput: there are fewer than two.
+        """
+        counts = self.counts(keep)
+        enough = np.flatnonzero(counts >= FEWEST)
+        if len(enough) >= 2:
+            return enough
+        largest = [place for place in np.argsort(-counts, kind="stable") if counts[place]]
+        shown = ", ".join(f"{self.names[place]}: {counts[place]:,}" for place in largest[:SHOWN]) or "none"
+        more = f" and {len(largest) - SHOWN:,} smaller groups" if len(largest) > SHOWN else ""
+        raise BadInput(
+            f"To compare groups, two of them need at least {FEWEST} rows of the kind compared; there are {shown}{more}. "
+            "Choose another group column or more evaluation rows."
+        )
+
+
+def groups_of(examples: Examples, column: str, bins: int = 4, edges: tuple[float, ...] | None = None) -> Groups:
+    """Return the groups that a column forms.
+
+    `edges`: where numbers are cut, () for nowhere; None cuts numbers with more than `bins` distinct values at their quantiles here.
 
     Raises:
         BadInput: there is no such column.
     """
-    if column not in examples.columns:
-        raise BadInput(f"There is no column {column!r} to form groups by; there are: {', '.join(map(str, examples.columns))}.")
-    values = examples.columns[column]
-    if is_numeric(values, bins):
-        cuts = np.array(edges or edges_of(examples, column, bins))
-        names = (
-            [f"up to {c:.4g}" for c in cuts[:1]]
-            + [f"{a:.4g} to {b:.4g}" for a, b in zip(cuts, cuts[1:], strict=False)]
-            + [f"over {cuts[-1]:.4g}"]
-        )
-        found = np.asarray(names, dtype=object)[
-            np.searchsorted(cuts, values.to_numpy(dtype=float, na_value=np.nan), side="left").clip(max=len(cuts))
-        ]
-        found[values.isna().to_numpy()] = MISSING
-        return found
-    return values.astype(object).where(values.notna(), MISSING).astype(str).to_numpy()
+    cuts = edges_of(examples, column, bins) if edges is None else edges
+    values = _column(examples, column)
+    return _cut(values, cuts) if cuts else _named(values)
 
 
-def is_numeric(values: pd.Series, bins: int) -> bool:
-    """Whether a column is cut into bins: numbers (no flags) with more distinct values than bins."""
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values) and values.nunique() > max(bins, 2)
+def names_of(examples: Examples, column: str, bins: int = 4, edges: tuple[float, ...] | None = None) -> np.ndarray:
+    """Return each row's group as text, (M,); otherwise as `groups_of`.
+
+    Raises:
+        BadInput: there is no such column.
+    """
+    groups = groups_of(examples, column, bins, edges)
+    return np.array(groups.names, dtype=object)[groups.code]
 
 
 def edges_of(examples: Examples, column: str, bins: int) -> tuple[float, ...]:
-    """Return the inner quantiles at which a numeric column is cut; () for any other."""
-    if column not in examples.columns or not is_numeric(examples.columns[column], bins):
+    """Return the quantiles at which a column is cut into `bins` of like size: () unless it holds numbers with more distinct values.
+
+    Each edge is a value of the column and the upper end of its bin, so that ages are cut at whole years; ties make fewer bins.
+
+    Raises:
+        BadInput: there is no such column.
+    """
+    values = _column(examples, column)
+    if not _is_number(values) or values.nunique() <= bins:
         return ()
-    quantiles = np.nanquantile(examples.columns[column].to_numpy(dtype=float, na_value=np.nan), np.linspace(0, 1, bins + 1)[1:-1])
-    return tuple(dict.fromkeys(float(q) for q in quantiles))
+    numbers = values.dropna().to_numpy(dtype=float)
+    quantiles = np.quantile(numbers, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
+    return tuple(np.unique(quantiles.clip(max=np.unique(numbers)[-2])).tolist())  # so that some row lies above the last edge
 
 
 def place_of(positive: str, examples: Examples) -> int:
@@ -60,5 +97,44 @@ def place_of(positive: str, examples: Examples) -> int:
     if not examples.classes:
         raise BadInput("Rates need classes; this target is a number. Ask group_loss_gap, worst_group_loss or loss instead.")
     if positive and positive not in examples.classes:
-        raise BadInput(f"There is no class {positive!r}; there are: {', '.join(examples.classes)}.")
+        raise BadInput(f"There is no class {positive!r}; there are: {', '.join(examples.classes)}. Choose one of them.")
     return examples.classes.index(positive) if positive else len(examples.classes) - 1
+
+
+def _column(examples: Examples, column: str) -> pd.Series:
+    if column in examples.columns:
+        return examples.columns[column]
+    what = f"There is no column {column!r} to form groups by" if column else "No column to form groups by was given"
+    raise BadInput(f"{what}; there are: {', '.join(map(str, examples.columns)) or 'none'}. Choose one of them.")
+
+
+def _is_number(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _named(values: pd.Series) -> Groups:
+    number = _is_number(values)
+    code, found = pd.factorize(values, sort=number)
+    text = [_said(value) for value in found]
+    names = list(dict.fromkeys(text if number else sorted(text)))
+    if (code < 0).any() and MISSING not in names:
+        names.append(MISSING)
+    at = {name: place for place, name in enumerate(names)}
+    # A missing value has code -1 and so takes the last entry.
+    return Groups(tuple(names), np.array([*(at[name] for name in text), at.get(MISSING, -1)], dtype=np.int64)[code])
+
+
+def _said(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _cut(values: pd.Series, edges: tuple[float, ...]) -> Groups:
+    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    code, missing = np.searchsorted(edges, numbers, side="left"), np.isnan(numbers)
+    code[missing] = len(edges) + 1
+    text = [f"{edge:.0f}" if edge.is_integer() or abs(edge) >= 1000 else f"{edge:.4g}" for edge in edges]
+    if len(set(text)) < len(text):
+        text = list(map(repr, edges))
+    between = [f"over {low} to {high}" for low, high in pairwise(text)]
+    names = [f"up to {text[0]}", *between, f"over {text[-1]}"] + [MISSING] * bool(missing.any())
+    return Groups(tuple(names), code)

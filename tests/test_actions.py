@@ -86,9 +86,8 @@ def test_preview_bands_hold_real_retrainings(made):
     note = kept(project, run, "group")
     scores = project.scores(note["scores"])
     label = next(name for name in note["labels"] if "opportunity" in name.lower())
-    order = scores.ids[np.argsort(scores.column(label), kind="stable")]
     ks = [10, 25, 50, 75, 100]
-    points = project.table(perform("confirm", project, {"run": run, "group": "group", "order": order.tolist(), "ks": ks, "seeds": 2})["points"])
+    points = project.table(perform("confirm", project, {"run": run, "group": "group", "label": label, "ks": ks, "seeds": 2})["points"])
     same = points[(points["truth"] == "same") & (points["role"] == "evaluation")].set_index(["label", "k"])
     curve = curves(note, scores, np.argsort(scores.column(label), kind="stable"), ks).set_index(["label", "k"]).loc[same.index]
     inside = (same["value_change"] >= curve["low"]) & (same["value_change"] <= curve["high"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.actions._opened import Opened, opened
+from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now
 from influence.actions.preview import kept
 from influence.errors import BadInput
@@ -22,12 +22,13 @@ def confirm(
     project: Project,
     run: str,
     group: str,
-    order: Sequence[Any],
+    label: str,
     ks: Sequence[int],
+    better: str = "lower",
     seeds: int = 3,
     report: Report = ignore,
 ) -> dict[str, Any]:
-    """Retrain without the first k rows of `order` (ids) for each k, and measure on evaluation and holdout rows.
+    """Retrain without the k rows that the preview ranks first for `label`, for each k, and measure on evaluation and holdout rows.
 
     The table's columns: k, truth (same, fresh), seed, role, label, value, measured, value_change, measured_change; a fresh model is compared with the
     model of the same seed that kept all rows.
@@ -40,7 +41,13 @@ def confirm(
     note = kept(project, it.run.id, group)
     if note is None:
         raise BadInput("There is no preview of this run and group yet; prepare it first.")
-    sizes = sorted({int(k) for k in ks if 0 < k <= len(order)})
+    if label not in note["labels"]:
+        raise BadInput(f"There is no metric {label!r} in this preview; there are: {', '.join(note['labels'])}.")
+    ranked = project.scores(note["scores"])
+    order = ranked.ids[ranking(ranked, label, better)]
+    sizes = sorted({int(k) for k in ks if 0 < k < len(order)})
+    if not sizes:
+        raise BadInput(f"No size to try: each must lie between 1 and {len(order) - 1} rows; got {list(ks)}.")
     questions = questions_of(it, note)
     left_out = _without(it, order, sizes)
     same = answers(it, left_out, questions, report=report, stage="retrain, same seed")
@@ -50,11 +57,11 @@ def confirm(
     digest = project.put_table(pd.concat(tables, ignore_index=True))
     seconds = time.perf_counter() - began
     with project.transaction():
-        project.note(f"confirm/{it.run.id}/{group}", {"points": digest, "order": list(order[: max(sizes)]), "ks": sizes, "seeds": seeds})
+        project.note(f"confirm/{it.run.id}/{group}/{label}", {"points": digest, "ks": sizes, "seeds": seeds})
         project.record(
             "confirm",
             inputs={"run": it.run.id, "scores": note["scores"]},
-            settings={"group": group, "ks": sizes, "seeds": seeds},
+            settings={"group": group, "label": label, "ks": sizes, "seeds": seeds},
             outputs={"points": digest},
             measures={},
             seconds=seconds,
@@ -76,8 +83,8 @@ def _distinct(described: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _without(it: Opened, order: Sequence[Any], sizes: Sequence[int]) -> np.ndarray:
-    at = as_places(list(order), it.dataset.train.ids)
+def _without(it: Opened, order: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    at = as_places(order, it.dataset.train.ids)
     left_out = np.zeros((len(sizes), len(it.dataset.train)), dtype=bool)
     for row, k in zip(left_out, sizes, strict=True):
         row[at[:k]] = True

@@ -1,67 +1,18 @@
-"""Means within groups of rows: what the gap queries share."""
+"""Per-row quantities of the outputs, and their means within groups: vectorised, and differentiable where they are soft."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from influence.errors import BadInput
-from influence.groups import FEWEST, edges_of, names_of
+from influence.groups import Groups
 from influence.types import Examples
 
 
-def means(per_row: torch.Tensor, names: np.ndarray, keep: np.ndarray | None = None) -> tuple[list[str], torch.Tensor]:
-    """Return the groups with at least ten kept members, sorted by name, and the mean of `per_row` (M,) in each, (G,).
-
-    Raises:
-        BadInput: fewer than two groups qualify.
-    """
-    rows = np.ones(len(names), dtype=bool) if keep is None else keep
-    found, code = np.unique(names[rows].astype(str), return_inverse=True)
-    count = np.bincount(code, minlength=len(found))
-    if (count >= FEWEST).sum() < 2:
-        shown = ", ".join(f"{g}: {c}" for g, c in zip(found, count, strict=True)) or "none"
-        raise BadInput(
-            f"A gap needs two groups with at least {FEWEST} such rows each; there are {shown}. Choose another column or more test rows."
-        )
-    values = per_row[torch.from_numpy(np.flatnonzero(rows))]
-    sums = torch.zeros(len(found), dtype=values.dtype).index_add(0, torch.from_numpy(code), values)
-    enough = np.flatnonzero(count >= FEWEST)
-    return [str(found[i]) for i in enough], sums[enough] / torch.from_numpy(count[enough])
-
-
-def mean_in(per_row: torch.Tensor, names: np.ndarray, group: str, keep: np.ndarray | None = None) -> torch.Tensor:
-    """Return the mean of `per_row` over the kept members of one group, ().
-
-    Raises:
-        BadInput: the group has no such member.
-    """
-    rows = (names.astype(str) == group) & (True if keep is None else keep)
-    if not rows.any():
-        raise BadInput(f"Group {group!r} has no such rows here.")
-    return per_row[torch.from_numpy(np.flatnonzero(rows))].mean()
-
-
-def between(query: Any, per_row: torch.Tensor, examples: Examples, keep: np.ndarray | None = None) -> torch.Tensor:
-    """Return the mean in the query's high group minus that in its low group, (1,)."""
-    names = names_of(examples, query.group, query.bins, query.edges)
-    return (mean_in(per_row, names, query.high, keep) - mean_in(per_row, names, query.low, keep)).reshape(1)
-
-
-def spread(query: Any, per_row: torch.Tensor, examples: Examples, keep: np.ndarray | None = None) -> torch.Tensor:
-    """Return the largest minus the smallest group mean, (1,)."""
-    _, found = means(per_row, names_of(examples, query.group, query.bins, query.edges), keep)
-    return (found.max() - found.min()).reshape(1)
-
-
-def extremes(query: Any, per_row: torch.Tensor, examples: Examples, keep: np.ndarray | None = None) -> Any:
-    """Return the query with its bin edges and its two extreme groups fixed."""
-    edges = query.edges or edges_of(examples, query.group, query.bins)
-    groups, found = means(per_row.detach(), names_of(examples, query.group, query.bins, edges), keep)
-    return replace(query, edges=edges, high=groups[int(found.argmax())], low=groups[int(found.argmin())])
+def target(examples: Examples) -> torch.Tensor:
+    """Return y as a tensor of its own (arrays of a data set may be read-only), (M,)."""
+    return torch.from_numpy(np.array(examples.y))
 
 
 def probability(logits: torch.Tensor, positive: int) -> torch.Tensor:
@@ -76,12 +27,60 @@ def chosen(logits: torch.Tensor, positive: int) -> torch.Tensor:
 
 def losses(logits: torch.Tensor, examples: Examples) -> torch.Tensor:
     """Return each row's cross-entropy, or squared error of a numeric target, (M,)."""
-    y = torch.from_numpy(np.array(examples.y))
+    y = target(examples)
     if examples.classes:
         return torch.nn.functional.cross_entropy(logits, y, reduction="none")
-    return (logits.squeeze(-1) - y) ** 2
+    return (logits[:, 0] - y.to(logits.dtype)) ** 2
 
 
 def read_losses(logits: torch.Tensor, examples: Examples) -> torch.Tensor:
     """Return what people read per row: cross-entropy, or the absolute error of a numeric target, (M,)."""
-    return losses(logits, examples) if examples.classes else losses(logits, examples).sqrt()
+    return losses(logits, examples) if examples.classes else (logits[:, 0] - target(examples).to(logits.dtype)).abs()
+
+
+def means(per_row: torch.Tensor, groups: Groups, keep: np.ndarray | None = None) -> tuple[np.ndarray, torch.Tensor]:
+    """Return the places of the groups with at least ten kept rows, (G,), and the mean of `per_row` (M,) in each, (G,).
+
+    Raises:
+        BadInput: fewer than two groups have so many.
+    """
+    enough = groups.comparable(keep)
+    rows = np.arange(len(groups.code)) if keep is None else np.flatnonzero(keep)
+    code = torch.from_numpy(groups.code[rows])
+    sums = per_row.new_zeros(len(groups.names)).index_add(0, code, per_row[torch.from_numpy(rows)])
+    return enough, sums[torch.from_numpy(enough)] / torch.from_numpy(groups.counts(keep)[enough]).to(per_row.dtype)
+
+
+def mean_in(per_row: torch.Tensor, groups: Groups, name: str, keep: np.ndarray | None = None) -> torch.Tensor:
+    """Return the mean of `per_row` over the kept rows of one group, ().
+
+    Raises:
+        BadInput: the group has no such row.
+    """
+    inside = groups.code == groups.names.index(name) if name in groups.names else np.zeros(len(groups.code), dtype=bool)
+    rows = np.flatnonzero(inside if keep is None else inside & keep)
+    if not len(rows):
+        raise BadInput(f"Group {name!r} has no row of the kind asked about here; the groups are: {', '.join(groups.names[:20])}.")
+    return per_row[torch.from_numpy(rows)].mean()
+
+
+def extremes(per_row: torch.Tensor, groups: Groups, keep: np.ndarray | None = None) -> tuple[str, str]:
+    """Return the names of the groups with the highest and the lowest mean; two different ones, even where all means are equal.
+
+    Raises:
+        BadInput: fewer than two groups have at least ten kept rows.
+    """
+    enough, found = means(per_row.detach(), groups, keep)
+    order = enough[found.argsort(stable=True).numpy()]
+    return groups.names[order[-1]], groups.names[order[0]]
+
+
+def contrast(per_row: torch.Tensor, groups: Groups, pair: tuple[str, str], keep: np.ndarray | None = None) -> torch.Tensor:
+    """Return the mean in the first group of the pair minus that in the second, ()."""
+    return mean_in(per_row, groups, pair[0], keep) - mean_in(per_row, groups, pair[1], keep)
+
+
+def spread(per_row: torch.Tensor, groups: Groups, keep: np.ndarray | None = None) -> torch.Tensor:
+    """Return the largest minus the smallest group mean, ()."""
+    _, found = means(per_row, groups, keep)
+    return found.max() - found.min()

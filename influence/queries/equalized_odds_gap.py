@@ -3,69 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Self
 
+import numpy as np
 import torch
 
-from influence.groups import edges_of, names_of, place_of
-from influence.queries._groups import chosen, extremes, mean_in, probability, spread
+from influence.groups import place_of
+from influence.queries._gaps import MINUS, Grouped
+from influence.queries._groups import chosen, contrast, extremes, probability, spread
 from influence.registry import option, queries
 from influence.types import Examples
 
 
 @queries
 @dataclass(frozen=True)
-class EqualizedOddsGap:
-    """Mean over positives and negatives of the difference between two groups; read as the larger of the two gaps in hard rates."""
+class EqualizedOddsGap(Grouped):
+    """Difference between groups in true and in false positive rate: people read the larger, the differentiable twin is the mean of both.
 
-    group: str = option("", "Column that forms the groups", column=True)
+    The two groups compared may be others among positive rows than among negative ones.
+    """
+
     positive: str = option("", "Favourable class; default: the last in sorted order")
-    bins: int = option(4, "Bins of a numeric group column", min=2, max=20, advanced=True)
-    pairs: tuple[str, ...] = ()
-    edges: tuple[float, ...] = ()
-
-    better: ClassVar[Literal["lower", "higher", "neither"]] = "lower"
+    among_positive: tuple[str, ...] = ()
+    among_negative: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Name of the value."""
-        return (f"Equalised-odds gap by {self.group}",)
+        """Name of the value, with its groups once they are fixed."""
+        pairs = [f" {MINUS} ".join(pair) for pair in (self.among_positive, self.among_negative) if pair]
+        said = f" ({pairs[0]})" if len(set(pairs)) == 1 else f" (true positives {pairs[0]}, false {pairs[1]})" if pairs else ""
+        return (self.measured_label + said,)
 
     @property
     def measured_label(self) -> str:
         """Name of the hard metric."""
         return f"Equalised-odds gap by {self.group}"
 
-    def oriented(self, logits: torch.Tensor, examples: Examples) -> EqualizedOddsGap:
-        """Fix, for positives and for negatives, the groups with the highest and the lowest mean probability."""
-        if self.pairs:
+    def _parts(self, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+        real = examples.y == place_of(self.positive, examples)
+        return real, ~real
+
+    def oriented(self, logits: torch.Tensor, examples: Examples) -> Self:
+        """Fix the positive class, the bins, and the extreme groups among positive and among negative rows."""
+        if self.among_positive:
             return self
         own = place_of(self.positive, examples)
-        probe = _Probe(self.group, self.bins, edges_of(examples, self.group, self.bins))
-        found = [extremes(probe, probability(logits, own), examples, examples.y == own if sign else examples.y != own) for sign in (1, 0)]
-        return replace(self, edges=probe.edges, pairs=tuple(name for f in found for name in (f.high, f.low)))
+        fixed = replace(self.cut(examples), positive=examples.classes[own])
+        groups, p = fixed.groups(examples), probability(logits, own)
+        positive, negative = (extremes(p, groups, part) for part in self._parts(examples))
+        return replace(fixed, among_positive=positive, among_negative=negative)
 
     def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
-        """Mean of the two signed differences, (1,)."""
-        fixed, own = self.oriented(logits, examples), place_of(self.positive, examples)
-        names, p = names_of(examples, self.group, self.bins, fixed.edges), probability(logits, own)
-        high1, low1, high0, low0 = fixed.pairs
-        real = examples.y == own
-        positives = mean_in(p, names, high1, real) - mean_in(p, names, low1, real)
-        negatives = mean_in(p, names, high0, ~real) - mean_in(p, names, low0, ~real)
-        return ((positives + negatives) / 2).reshape(1)
+        """Mean over positive and negative rows of the signed difference in mean probability, (1,)."""
+        fixed = self.oriented(logits, examples)
+        groups, p = fixed.groups(examples), probability(logits, place_of(self.positive, examples))
+        pairs = (fixed.among_positive, fixed.among_negative)
+        gaps = [contrast(p, groups, (pair[0], pair[1]), part) for pair, part in zip(pairs, self._parts(examples), strict=True)]
+        return torch.stack(gaps).mean().reshape(1)
 
     def measured(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
         """The larger of the gaps in true and in false positive rate, (1,)."""
-        own = place_of(self.positive, examples)
-        hit, real = chosen(logits, own), examples.y == own
-        return torch.maximum(spread(self, hit, examples, real), spread(self, hit, examples, ~real))
-
-
-@dataclass(frozen=True)
-class _Probe:
-    group: str
-    bins: int
-    edges: tuple[float, ...]
-    high: str = ""
-    low: str = ""
+        hit, groups = chosen(logits, place_of(self.positive, examples)), self.groups(examples)
+        return torch.stack([spread(hit, groups, part) for part in self._parts(examples)]).max().reshape(1)

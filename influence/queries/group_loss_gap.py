@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 
-from influence.queries._groups import between, extremes, losses, read_losses, spread
-from influence.registry import option, queries
+from influence.queries._gaps import Gap
+from influence.queries._groups import losses, read_losses
+from influence.registry import queries
 from influence.types import Examples
 
 
 @queries
 @dataclass(frozen=True)
-class GroupLossGap:
-    """Difference between groups in the mean loss."""
+class GroupLossGap(Gap):
+    """Difference between groups in the mean loss; of a numeric target in the mean squared error, read as the mean absolute error."""
 
-    group: str = option("", "Column that forms the groups", column=True)
-    bins: int = option(4, "Bins of a numeric group column", min=2, max=20, advanced=True)
-    high: str = ""
-    low: str = ""
-    edges: tuple[float, ...] = ()
+    numeric: bool = False
 
-    better: ClassVar[Literal["lower", "higher", "neither"]] = "lower"
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Name of the value, with the two groups once they are fixed."""
-        return (f"Group loss gap by {self.group}" + (f" ({self.high} minus {self.low})" if self.high else ""),)
+    name: ClassVar[str] = "Group loss gap"
 
     @property
     def measured_label(self) -> str:
         """Name of the hard metric."""
-        return f"Group loss gap by {self.group}"
+        return f"{'Mean absolute error gap' if self.numeric else self.name} by {self.group}"
 
-    def oriented(self, logits: torch.Tensor, examples: Examples) -> GroupLossGap:
-        """Fix the groups with the highest and the lowest mean loss."""
-        return self if self.high else extremes(self, losses(logits, examples), examples)
+    def soft(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
+        """Return the loss, (M,)."""
+        return losses(logits, examples)
 
-    def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
-        """Difference of mean losses between the two groups, (1,)."""
-        return between(self.oriented(logits, examples), losses(logits, examples), examples)
+    def hard(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
+        """Return the loss, or the absolute error of a numeric target, (M,)."""
+        return read_losses(logits, examples)
 
-    def measured(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
-        """Largest minus smallest mean loss (numeric target: mean absolute error) over the groups, (1,)."""
-        return spread(self, read_losses(logits, examples), examples)
+    def oriented(self, logits: torch.Tensor, examples: Examples) -> Self:
+        """Fix the bins, the two groups, and what the hard metric is called."""
+        return super(GroupLossGap, replace(self, numeric=not examples.classes)).oriented(logits, examples)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -15,23 +15,25 @@ from influence.types import Examples
 @queries
 @dataclass(frozen=True)
 class Loss:
-    """Mean loss of the evaluation rows."""
+    """Mean loss of the evaluation rows; of a numeric target the mean squared error, read as the mean absolute error."""
+
+    numeric: bool = False
 
     better: ClassVar[Literal["lower", "higher", "neither"]] = "lower"
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Name of the value."""
-        return ("Mean loss",)
+        return ("Mean squared error" if self.numeric else "Mean loss",)
 
     @property
     def measured_label(self) -> str:
         """Name of the hard metric."""
-        return "Mean loss"
+        return "Mean absolute error" if self.numeric else "Mean loss"
 
     def oriented(self, logits: torch.Tensor, examples: Examples) -> Loss:
-        """Nothing depends on the model."""
-        return self
+        """Fix only what the loss is called: nothing depends on the model."""
+        return replace(self, numeric=not examples.classes)
 
     def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
         """Mean loss, (1,)."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
 from influence.errors import BadInput
@@ -16,33 +17,38 @@ from influence.types import Examples
 @queries
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says of one evaluation row."""
+    """What the model says of one evaluation row: the log-odds of a class, read as its probability, or the predicted number.
+
+    On the command line `class_` may be written `class`.
+    """
 
     id: str = option("", "Id of an evaluation row")
-    class_: str = option("", "Class whose log-odds are asked; default: the last")
+    class_: str = option("", "Class whose log-odds are asked; default: the last in sorted order")
+    numeric: bool = False
 
     better: ClassVar[Literal["lower", "higher", "neither"]] = "neither"
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Name of the value."""
-        return (f"Log-odds of {self.class_ or 'the last class'} for row {self.id}",)
+        return (f"{'Prediction' if self.numeric else 'Log-odds of ' + (self.class_ or 'the last class')} for row {self.id}",)
 
     @property
     def measured_label(self) -> str:
         """Name of the hard metric."""
-        return f"Prediction for row {self.id}"
+        return f"{'Prediction' if self.numeric else 'Probability of ' + (self.class_ or 'the last class')} for row {self.id}"
 
     def oriented(self, logits: torch.Tensor, examples: Examples) -> Prediction:
-        """Check the row; nothing depends on the model."""
+        """Fix the class, and see that there is such a row."""
         self._row(examples)
-        return self
+        numeric = not examples.classes
+        return replace(self, class_="" if numeric else examples.classes[place_of(self.class_, examples)], numeric=numeric)
 
     def _row(self, examples: Examples) -> int:
-        found = (examples.ids.astype(str) == self.id).nonzero()[0]
+        found = np.flatnonzero(examples.ids.astype(str) == str(self.id))
         if not len(found):
             shown = ", ".join(map(str, examples.ids[:3]))
-            raise BadInput(f"There is no evaluation row with id {self.id!r}; their ids are like {shown}.")
+            raise BadInput(f"There is no evaluation row with id {str(self.id)!r}; their ids are like {shown}. Give one of them.")
         return int(found[0])
 
     def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
@@ -51,8 +57,7 @@ class Prediction:
         if not examples.classes:
             return row.reshape(1)
         own = place_of(self.class_, examples)
-        others = torch.cat([row[:own], row[own + 1 :]])
-        return (row[own] - others.logsumexp(0)).reshape(1)
+        return (row[own] - torch.cat([row[:own], row[own + 1 :]]).logsumexp(0)).reshape(1)
 
     def measured(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
         """Probability of the class, or the predicted number, (1,)."""

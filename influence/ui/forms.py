@@ -83,7 +83,7 @@ def _number(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
     }
     step: Any
     step, shape = (1, "%d") if kind is int else (_step(start), "%g")
-    return st.number_input(value=start, step=step, format=shape, placeholder=AUTOMATIC, **limits, **same)
+    return st.number_input(value=start, step=step, format=shape, placeholder="Auto", **limits, **same)
 
 
 def _step(start: float | None) -> float:
@@ -147,4 +147,4 @@ def _details(registry: Registry, name: str, key: str, columns: Sequence[str] | N
 
 def summary(registry: Registry, name: str) -> str:
     """Return the first sentence of an explanation."""
-    return words.escaped(" ".join(registry.explain(name).split("\n\n")[0].split()))
+    return " ".join(registry.explain(name).split("\n\n")[0].split()).replace("$", r"\$")

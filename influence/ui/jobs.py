@@ -47,6 +47,14 @@ def latest(action: str, **args: Any) -> Job | None:
     return None
 
 
+def shown(action: str) -> Job | None:
+    """Return the job in the address if it is of this action, else the newest of it that is under way, or None."""
+    job = get(st.query_params.get("job"))
+    if job is not None and job.action == action:
+        return job
+    return next((job for job in jobs.listed(state.project(), LOOKED_AT) if job.action == action and not job.over), None)
+
+
 def run_button(
     label: str,
     action: str,
@@ -64,12 +72,17 @@ def run_button(
     busy = job is not None and not job.over
     with st.container(horizontal=True, vertical_alignment="center"):
         kind: Literal["primary", "secondary"] = "primary" if primary else "secondary"
-        if st.button(label, key=key, help=help or None, type=kind, icon=icon, disabled=disabled or busy):
-            job = get(submit(action, args))
-            st.session_state[f"{key}.asked"] = job.id if job else None
+        asked = {"on_click": _ask, "args": (action, args, key), "disabled": disabled or busy}
+        st.button(label, key=key, help=help or None, type=kind, icon=icon, **asked)  # type: ignore[arg-type]
         if cost:
             st.caption(cost, width="content")
     return job
+
+
+def _ask(action: str, args: Mapping[str, Any], key: str) -> None:
+    id = submit(action, args)
+    st.query_params["job"] = id  # so that a reload, or somebody with this address, follows it
+    st.session_state[f"{key}.asked"] = id
 
 
 def follow(

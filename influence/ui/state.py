@@ -129,6 +129,7 @@ def choose_run() -> None:
     st.selectbox(
         "Model", list(names), format_func=names.__getitem__, key="choice.run", on_change=_run_chosen, help="The model that pages show."
     )
+    simulated(dataset(run))
     show(run=run.id, group=group())
     if groups():
         st.session_state["choice.group"] = group()
@@ -140,14 +141,20 @@ def _run_chosen() -> None:
     show(run=st.session_state["choice.run"], group="", job="")
 
 
-def page(title: str, purpose: str, run: Run | None = None) -> None:
-    """Draw a page's title and purpose, and the badge wherever data is simulated (of `run`, or of the current run)."""
-    run = run or current_run()
+def page(title: str, purpose: str, *, badge: bool = True) -> None:
+    """Draw a page's title and purpose; beside it the badge if the current run's data is simulated."""
+    run = current_run()
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.title(title, anchor=False, width="content")
-        if run and dataset(run).simulated:
-            st.badge(words.SIMULATED, icon=":material/science:", color="orange", help=words.escaped(dataset(run).notes))
+        if badge and run:
+            simulated(dataset(run))
     st.markdown(purpose)
+
+
+def simulated(of: Dataset) -> None:
+    """Draw the badge if a data set is simulated."""
+    if of.simulated:
+        st.badge(words.SIMULATED, icon=":material/science:", color="orange", help=words.escaped(of.notes))
 
 
 def link(page: str, label: str = "", icon: str = "", help: str = "", **params: str) -> None:

@@ -11,7 +11,7 @@ from influence.evidence.words import TOO_FEW, claim, count, duration, interval, 
 
 __all__ = [
     "SIMULATED", "TOO_FEW", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "number", "percent",
-    "run_name", "signed", "title", "verb",
+    "run_name", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
@@ -28,7 +28,19 @@ VERBS = {
     "compare": "Comparing models",
     "report": "Writing the report",
 }
-SMALL = {"auc": "AUC", "r2": "R²", "mae": "MAE", "mlp": "MLP", "cnn": "CNN", "id": "ID", "ids": "IDs"}
+SMALL = {
+    "auc": "AUC",
+    "r2": "R²",
+    "mae": "MAE",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "id": "ID",
+    "ids": "IDs",
+    "lr": "learning rate",
+    "n": "rows",
+    "sgd": "SGD",
+    "adamw": "AdamW",
+}
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:^])")
 
 
@@ -86,3 +98,11 @@ def lasting(seconds: float | None) -> str:
     if seconds < 1.5:
         return "about a second left"
     return f"about {duration(round(seconds) if seconds < 90 else 60 * round(seconds / 60))} left".replace(".00", "")
+
+
+def size(n: int) -> str:
+    """Return a number of bytes as people say it."""
+    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
+        if n >= 1000**power:
+            return f"{n / 1000**power:,.1f} {unit}"
+    return count(n, "byte")

@@ -1,0 +1,35 @@
+"""A metric as rows are removed: the predicted curve with its band, and really retrained models on the same picture."""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from influence.charts.colours import GREY, GROUPS
+
+
+def curve(band: pd.DataFrame, k: int, points: pd.DataFrame | None = None, title: str = "") -> alt.LayerChart:
+    """Draw one metric's level by number of rows removed.
+
+    `band`: columns k, level, low, high. `points`: columns k, truth ("same" or "fresh"), level and, for fresh, low and high over seeds.
+    """
+    x = alt.X("k:Q", title="training rows removed")
+    base = alt.Chart(band).encode(x=x)
+    layers: list[alt.Chart] = [
+        base.mark_area(opacity=0.22, color=GROUPS[0]).encode(y=alt.Y("low:Q", title=title, scale=alt.Scale(zero=False)), y2="high:Q"),
+        base.mark_line(color=GROUPS[0], strokeWidth=2.5).encode(y="level:Q", tooltip=["k:Q", "level:Q", "low:Q", "high:Q"]),
+        alt.Chart(pd.DataFrame({"k": [k]})).mark_rule(color=GREY, strokeDash=[5, 4]).encode(x=x),
+    ]
+    if points is not None and len(points):
+        layers += _points(points)
+    return alt.layer(*layers).properties(height=300)
+
+
+def _points(points: pd.DataFrame) -> list[alt.Chart]:
+    same, fresh = points[points["truth"] == "same"], points[points["truth"] == "fresh"]
+    tips = ["truth:N", "k:Q", "level:Q"]
+    return [
+        alt.Chart(same).mark_point(color=GROUPS[1], filled=True, size=80, shape="circle").encode(x="k:Q", y="level:Q", tooltip=tips),
+        alt.Chart(fresh).mark_rule(color=GROUPS[2], strokeWidth=2).encode(x="k:Q", y="low:Q", y2="high:Q"),
+        alt.Chart(fresh).mark_point(color=GROUPS[2], filled=True, size=80, shape="diamond").encode(x="k:Q", y="level:Q", tooltip=tips),
+    ]

@@ -1,0 +1,48 @@
+"""Values with their intervals, one line each: groups of a rate, or models of a metric."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from influence.charts.colours import GREY
+from influence.charts.frame import framed
+
+
+def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colour: str = "", axis: str = "") -> go.Figure:
+    """Draw one point per row of `table` (columns `by`, value, low, high, n); a row without an interval is hollow and grey.
+
+    `colour`: the column that `colours` has colours for (default: `by`), one trace and legend entry each.
+    """
+    figure = go.Figure()
+    key = colour or by
+    for name, rows in table.groupby(key, sort=False):
+        known = rows["low"].notna()
+        labels = [f"{g} (n = {int(n):,})" if not colour else str(g) for g, n in zip(rows[by], rows["n"], strict=True)]
+        tint = colours.get(str(name), GREY)
+        figure.add_trace(
+            go.Scatter(
+                x=rows["value"],
+                y=labels,
+                mode="markers",
+                name=str(name),
+                marker={
+                    "size": 11,
+                    "color": [tint if k else GREY for k in known],
+                    "symbol": ["circle" if k else "circle-open" for k in known],
+                },
+                error_x={
+                    "type": "data",
+                    "array": (rows["high"] - rows["value"]).fillna(0),
+                    "arrayminus": (rows["value"] - rows["low"]).fillna(0),
+                    "color": tint,
+                    "thickness": 2,
+                },
+                customdata=rows[["low", "high", "n"]],
+                hovertemplate="%{y}: %{x:.3f} (95 % %{customdata[0]:.3f} to %{customdata[1]:.3f}, n = %{customdata[2]:,})<extra></extra>",
+            )
+        )
+    figure.update_yaxes(autorange="reversed")
+    if colour:
+        figure.update_layout(scattermode="group")
+    return framed(figure, 90 + 44 * max(2, table[by].nunique() if not colour else table[by].nunique() * 2), x=axis, legend=bool(colour))

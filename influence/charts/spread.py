@@ -1,0 +1,65 @@
+"""How scores are spread, and where the rows lie on a plane."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from influence.charts.colours import DIVERGING, HARMFUL, HELPFUL
+from influence.charts.frame import framed
+
+DRAWN = 20_000
+
+
+def histogram(values: np.ndarray, axis: str) -> go.Figure:
+    """Draw the number of rows by score, in two colours left and right of 0; counts on a logarithmic scale, since most rows are near 0."""
+    edges = np.histogram_bin_edges(values, bins=60)
+    figure = go.Figure()
+    for part, tint, name in ((values < 0, HARMFUL, "▼ removal lowers the metric"), (values >= 0, HELPFUL, "▲ removal raises the metric")):
+        counts, _ = np.histogram(values[part], edges)
+        middle = (edges[:-1] + edges[1:]) / 2
+        figure.add_trace(go.Bar(x=middle[counts > 0], y=counts[counts > 0], width=np.diff(edges)[counts > 0], marker_color=tint, name=name))
+    figure.update_yaxes(type="log")
+    figure.update_layout(barmode="overlay", bargap=0)
+    return framed(figure, 260, axis, "rows (log scale)", legend=True)
+
+
+def sample(n: int, seed: int = 0) -> np.ndarray:
+    """Return the positions that a map draws: all, or a seeded sample of 20,000, in order."""
+    return np.arange(n) if n <= DRAWN else np.sort(np.random.default_rng(seed).choice(n, DRAWN, replace=False))
+
+
+def plane(x: np.ndarray) -> np.ndarray:
+    """Return the first two principal components of the rows' inputs, (N, ...) -> (N, 2); 0 where there is only one."""
+    flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+    flat = flat - flat.mean(0)
+    _, axes = np.linalg.eigh(flat.T @ flat)
+    found = flat @ axes[:, ::-1][:, :2]
+    return np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
+
+
+def map_of(xy: np.ndarray, values: np.ndarray, ids: np.ndarray, chosen: np.ndarray) -> go.Figure:
+    """Draw rows at `xy` (M, 2) coloured by score around 0; chosen ones (M,) bool stand out, the others stay visible."""
+    limit = float(np.quantile(np.abs(values), 0.995)) or 1.0
+    figure = go.Figure(
+        go.Scattergl(
+            x=xy[:, 0],
+            y=xy[:, 1],
+            mode="markers",
+            marker={
+                "size": np.where(chosen, 9, 5),
+                "opacity": np.where(chosen, 1.0, 0.55),
+                "color": values,
+                "cmin": -limit,
+                "cmax": limit,
+                "colorscale": DIVERGING,
+                "colorbar": {"title": "change if<br>removed", "thickness": 12},
+                "line": {"width": np.where(chosen, 1.5, 0), "color": "#000000"},
+            },
+            customdata=ids,
+            hovertemplate="id %{customdata}: %{marker.color:.3g}<extra></extra>",
+        )
+    )
+    framed(figure, 420, "first principal component", "second")
+    figure.update_layout(dragmode="lasso")
+    return figure

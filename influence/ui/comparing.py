@@ -1,0 +1,146 @@
+"""The parts of the Compare page: the claim, the metrics by model, predicted against realised, forgetting, and flips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from influence.charts.agreement import agreement
+from influence.charts.colours import ROLES
+from influence.charts.forest import forest
+from influence.store import Run
+from influence.ui import kept, state, words
+
+FIRST = ("equal_opportunity_gap", "demographic_parity_gap", "group_loss_gap", "accuracy", "r2", "loss", "mae")
+
+
+def choose() -> Run | None:
+    """Return the unlearned run to compare: the current one, or the one chosen among those made from it."""
+    current = state.need_run()
+    if current.kind == "unlearn":
+        return current
+    made = [r for r in state.project().runs() if r.parent == current.id]
+    made = [r for r in made if not r.body.get("yardstick")] + [r for r in made if r.body.get("yardstick")]
+    if not made:
+        st.info(
+            "Nothing was unlearned from this model yet. Choose rows on Plan, unlearn them on Run, then compare here.",
+            icon=":material/info:",
+        )
+        state.link("plan", "Plan a removal")
+        return None
+    names = {r.id: words.run_name(r) for r in made}
+    chosen = st.selectbox("Compare with the original", list(names), format_func=names.__getitem__, key="compare.which")
+    return next(r for r in made if r.id == chosen)
+
+
+def kept_comparison(run: Run) -> dict[str, Any] | None:
+    """Return the comparison made for this run and group column, or None."""
+    found = state.project().noted(f"compare/{run.id}")
+    return found if found and found["group"] == state.group() else None
+
+
+def claim(run: Run) -> None:
+    """Say how the model came to be, what may be claimed, and what it cost."""
+    body, level = run.body, words.claim(run.body["claim"])
+    cost = f"It took {words.duration(body['seconds'])}"
+    whole = body.get("retrain_seconds")
+    if whole and body["method"]["name"] != "retrain":
+        cost += f", {words.percent(body['seconds'] / whole, 0)} of the {words.duration(whole)} that retraining took"
+    st.markdown(
+        f"**{words.title(body['method']['name'])}** without **{words.count(body['n_removed'], 'training row')}**. {cost}. "
+        f"Claim level **{body['claim']}, {level.name.lower()}**: {level.meaning} {body.get('claim_note', '')}"
+    )
+
+
+def metrics(run: Run, found: dict[str, Any]) -> None:
+    """Show every metric by model with intervals and n: the main gap as a figure, all of them as a table."""
+    table = kept.table(found["tables"]["metrics"])
+    here = table[table["column"].isin(("", state.group()))]
+    overall = here[here["group"] == ""]
+    shown = [m for m in FIRST if m in set(overall["metric"])]
+    for column, metric in zip(st.columns(min(4, len(shown)) or 1), shown[:4], strict=False):
+        _tile(column, overall[overall["metric"] == metric].set_index("role"), metric)
+    metric = st.selectbox("Show", list(dict.fromkeys(here["metric"])), format_func=words.title, key="compare.metric")
+    rows = here[here["metric"] == metric].assign(name=lambda t: t["group"].replace("", "all groups"))
+    st.plotly_chart(
+        forest(rows, ROLES, by="name", colour="role", axis=f"{words.title(metric)}, holdout rows, with 95 % intervals"),
+        key="compare.forest", config={"displayModeBar": False},
+    )  # fmt: skip
+    with st.expander("Every metric as a table"):
+        st.dataframe(_wide(here), hide_index=True)
+
+
+def _tile(column: Any, rows: pd.DataFrame, metric: str) -> None:
+    after = "unlearned" if "unlearned" in rows.index else "retrained"
+    if "original" not in rows.index or after not in rows.index:
+        return
+    old, new = rows.loc["original"], rows.loc[after]
+    kind = "normal" if new["better"] == "higher" else "inverse"
+    column.metric(words.title(metric), words.number(new["value"]), words.signed(new["value"] - old["value"]), delta_color=kind, border=True)
+    column.caption(f"was {words.number(old['value'])}; now 95 % {words.interval(new['low'], new['high'])}, n = {int(new['n']):,}")
+
+
+def _wide(table: pd.DataFrame) -> pd.DataFrame:
+    said = table.assign(
+        said=[f"{words.number(r.value)} ({words.interval(r.low, r.high)})" for r in table.itertuples()],
+        name=[words.title(r.metric) + (f", {r.group}" if r.group else "") for r in table.itertuples()],
+    )
+    wide = said.pivot_table(index=["name", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index()
+    return wide[["name", *(r for r in ROLES if r in wide), "n"]]
+
+
+def changes(found: dict[str, Any]) -> None:
+    """Show what was predicted for the removed rows beside what came true."""
+    if "change" not in found["tables"]:
+        st.caption("Nothing was predicted: the preview was not prepared for this model and group column.")
+        return
+    table = kept.table(found["tables"]["change"])
+    table = table[table["rows"] == "evaluation"]
+    left, right = st.columns([2, 3])
+    left.plotly_chart(agreement(table), key="compare.agreement", config={"displayModeBar": False})
+    inside = table.dropna(subset=["predicted_low"])
+    inside = inside[(inside["value"] >= inside["predicted_low"]) & (inside["value"] <= inside["predicted_high"])]
+    known = table.dropna(subset=["predicted_low"])
+    left.caption(f"{len(inside)} of {len(known)} realised changes lie within their predicted 95 % bands (evaluation rows).")
+    shown = table.assign(
+        predicted=[f"{words.signed(r.predicted_change)} ({words.interval(r.predicted_low, r.predicted_high)})" for r in table.itertuples()],
+        realised=[words.signed(v) for v in table["value"]],
+    )
+    right.dataframe(shown[["role", "label", "predicted", "realised"]], hide_index=True)
+
+
+def forgetting(found: dict[str, Any]) -> None:
+    """Show each model on the removed rows."""
+    table = kept.table(found["tables"]["forgetting"])
+    said = table.assign(
+        said=[f"{words.number(r.value)} ({words.interval(r.low, r.high)})" for r in table.itertuples()],
+        metric=table["metric"].map(words.title),
+    )
+    wide = said.pivot_table(index=["metric", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index()
+    st.dataframe(wide[["metric", *(r for r in ROLES if r in wide), "n"]], hide_index=True)
+    st.caption(
+        "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not better."
+    )
+
+
+def flips(run: Run, found: dict[str, Any]) -> None:
+    """Show which holdout predictions differ from the original model's."""
+    if "flips" not in found["tables"]:
+        st.caption("A numeric target has no predictions that flip.")
+        return
+    table, n = kept.table(found["tables"]["flips"]), len(state.dataset(run).holdout)
+    for role in dict.fromkeys(r for r in found["runs"] if r != "original"):
+        rows = table[table["role"] == role]
+        better, worse = int((rows["after"] == rows["target"]).sum()), int((rows["before"] == rows["target"]).sum())
+        st.markdown(
+            f"**{role.capitalize()}**: {words.count(len(rows), 'prediction')} of {n:,} differ from the original's ({words.percent(len(rows) / n)}); "
+            f"{better:,} became right, {worse:,} became wrong."
+        )
+    with st.expander("Which rows"):
+        counts = table.groupby(["role", "before", "after"]).size().reset_index(name="rows")
+        st.dataframe(counts, hide_index=True)
+        st.dataframe(table.head(1000), hide_index=True)
+        if len(table) > 1000:
+            st.caption(f"The first 1,000 of {len(table):,}.")

@@ -1,0 +1,51 @@
+"""What pages read often, kept by content digest: never a key over data, always over its identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from influence.actions import preview
+from influence.charts import spread
+from influence.store import Run
+from influence.types import Scores
+from influence.ui import state
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def scores(digest: str, _path: str = "") -> Scores:
+    """Return kept scores."""
+    return state.project().scores(digest)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def table(digest: str) -> pd.DataFrame:
+    """Return a kept table; do not change it."""
+    return state.project().table(digest)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def order(digest: str, label: str, better: str) -> np.ndarray:
+    """Return positions from the row whose removal is predicted to help most."""
+    values = scores(digest).column(label)
+    return np.argsort(-values if better == "higher" else values, kind="stable")
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def curves(_note: dict[str, Any], digest: str, label: str, better: str, last: int, calibration: str) -> dict[str, pd.DataFrame]:
+    """Return predicted curves up to `last` rows by kind ("value", "measured"); `calibration` names the note's content."""
+    ks = np.unique(np.concatenate([np.arange(0, min(50, last) + 1), np.linspace(0, last, 120).astype(int)]))
+    ranked = order(digest, label, better)
+    return {kind: preview.curves(_note, scores(digest), ranked, ks.tolist(), kind) for kind in ("value", "measured")}
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def plane(dataset: str, _run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Return the drawn training rows' positions and their places on a plane, (D,) and (D, 2)."""
+    train = state.dataset(_run).train
+    drawn = spread.sample(len(train))
+    x = next(iter(train.x.values())) if isinstance(train.x, dict) else train.x
+    return drawn, spread.plane(np.asarray(x)[drawn])

@@ -1,0 +1,240 @@
+"""Load's middle part: which column plays which part, which model, the check of it all, and what a data set or a new run holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from influence.data.choices import Choices
+from influence.data.dataset import ROLES, Dataset
+from influence.data.schema import USABLE, Column
+from influence.data.tabular import prepare
+from influence.errors import BadInput
+from influence.groups import edges_of, groups_of
+from influence.registry import models
+from influence.store import Run
+from influence.store.formats import canonical
+from influence.types import Recipe
+from influence.ui import forms, sources, standing, state, words
+from influence.ui.sources import Source
+
+SENSITIVE = re.compile(r"\b(sex|gender|race|ethnic\w*|nationalit\w*|religion|disab\w*|marital\w*|age|age cat)\b")
+TESTS = {"share": "A share of the rows", "split": "A column", "eval": "A second file"}
+AUTOMATIC = ("batch_size", "epochs", "loss")
+"""Settings of a recipe that fit themselves to the data when they are left open."""
+PREVIEWED = 20
+BINS = 4
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which column plays which part, and which rows are test rows, as the action `train` takes them."""
+
+    target: str = ""
+    protected: tuple[str, ...] = ()
+    audit: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    id: str = ""
+    split: str = ""
+    eval: str = ""
+    test_share: float = 0.2
+
+    def choices(self) -> Choices:
+        """Return the parts of columns alone."""
+        return Choices(*(getattr(self, f.name) for f in fields(Choices)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that was chosen on the page: the arguments of the action `train`."""
+
+    source: Source
+    parts: Parts
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def args(self) -> dict[str, Any]:
+        """Return the arguments; what is left at its default is left out."""
+        chosen = {f.name: getattr(self.parts, f.name) for f in fields(Parts) if getattr(self.parts, f.name) != f.default}
+        rest = {name: value for name, value in self.settings.items() if name != "seed"}
+        args = {"data": self.source.data, "name": self.source.name, "model": self.model, "set": rest, "seed": self.settings.get("seed", 0)}
+        return args | ({"data_set": dict(self.source.data_set)} if self.source.bundled else chosen)
+
+
+def parts(source: Source) -> Parts:
+    """Draw the columns of a table and the choice of their parts."""
+    found = source.columns()
+    names, key = [c.name for c in found], f"load.{source.stamp[0]}"
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        target = st.selectbox(
+            "Target", names, index=None, placeholder="Choose the column to predict", key=f"{key}.target", persist_state="session"
+        )
+        rest = [name for name in names if name != target]
+        protected = _several(
+            "Protected columns",
+            rest,
+            f"{key}.protected",
+            "They define the groups that are compared. The model sees them unless they are left out as well.",
+        )
+        st.caption(_hint(rest, protected)) if _hint(rest, protected) else None
+        audit = _several("Audit columns", rest, f"{key}.audit", "They define groups too, but the model never sees them.")
+        drop = _several("Leave out", rest, f"{key}.drop", "The model does not see these columns.")
+        about = "Ids name rows in every list and must be distinct. Without a column the rows are numbered from 0."
+        id = st.selectbox("ID column", rest, index=None, placeholder="Row number", key=f"{key}.id", help=about, persist_state="session")
+        tests = _tests(source, rest, key)
+    chosen = Parts(target or "", tuple(protected), tuple(audit), tuple(drop), id or "", **tests)
+    with right:
+        st.dataframe(
+            _shown(found, chosen.choices()),
+            hide_index=True,
+            height=420,
+            alt="Columns of the table: part, kind, missing cells, distinct values, example and note",
+        )
+    return chosen
+
+
+def _several(label: str, names: list[str], key: str, help: str) -> list[str]:
+    return st.multiselect(label, names, key=key, help=help, placeholder="None", persist_state="session")
+
+
+def _hint(names: list[str], chosen: list[str]) -> str:
+    found = [name for name in names if SENSITIVE.search(name.lower().replace("_", " ").replace("-", " ")) and name not in chosen]
+    return f"By their names these may be protected: {words.escaped(', '.join(found[:6]))}." if found else ""
+
+
+def _tests(source: Source, names: list[str], key: str) -> dict[str, Any]:
+    """Draw the choice of the test rows, of which one half answers questions and the other is held out."""
+    about = "One half of the test rows is asked questions; the other half is the holdout, on which results are measured."
+    how = st.segmented_control(
+        "Test rows",
+        list(TESTS),
+        default="share",
+        required=True,
+        format_func=TESTS.__getitem__,
+        key=f"{key}.tests",
+        help=about,
+        persist_state="session",
+    )
+    if how == "split":
+        label = "Column that says train or test"
+        return {
+            "split": st.selectbox(label, names, index=None, placeholder="Choose a column", key=f"{key}.split", persist_state="session")
+            or ""
+        }
+    if how == "eval":
+        return {"eval": sources.second(source)}
+    return {"test_share": st.slider("Share of test rows", 0.05, 0.5, 0.2, 0.05, key=f"{key}.share", persist_state="session")}
+
+
+def _shown(found: list[Column], choices: Choices) -> pd.DataFrame:
+    rows = [(c.name, _part(c, choices), c.kind, c.missing, c.distinct, c.example, c.note) for c in found]
+    return pd.DataFrame(rows, columns=["Column", "Part", "Kind", "Missing", "Distinct", "Example", "Note"])
+
+
+def _part(column: Column, choices: Choices) -> str:
+    part = choices.part(column.name)
+    return "not used" if part == "input" and column.kind not in USABLE else part
+
+
+def model(source: Source, seen: Dataset | None) -> tuple[str, dict[str, Any]]:
+    """Draw the choice of model and recipe; return the model's name and the settings of both that differ from their defaults."""
+    left, right = st.columns(2, gap="medium")
+    shape, outputs = (seen.train.shape, seen.train.outputs) if seen else ((2,), 2)
+    with left:
+        name, given = forms.choose(models, "load.model", "Model", lambda made: _misfit(made, shape, outputs), first="mlp")
+    with right:
+        st.markdown("**Training**", help="Batch size, epochs and loss fit themselves to the data when they are left open.")
+        recipe = forms.settings_form(Recipe, "load.recipe", automatic=AUTOMATIC)
+    usual = Recipe()
+    return name, given | {key: value for key, value in recipe.items() if key in AUTOMATIC or value != getattr(usual, key)}
+
+
+def _misfit(made: Any, shape: tuple[int, ...], outputs: int) -> str:
+    try:
+        replace(made, inputs=shape, outputs=outputs)()
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def check(plan: Plan) -> Dataset:
+    """Return the data set that training will use, after every check that comes before training.
+
+    Raises:
+        BadInput: something chosen cannot be used.
+    """
+    from influence.actions.train import configured
+
+    made = plan.source.dataset() if plan.source.bundled else _prepared(canonical(plan.source.stamp), canonical(vars(plan.parts)), plan)
+    configured(made.train, plan.model, plan.settings)
+    return made
+
+
+@st.cache_resource(show_spinner="Checking the data", max_entries=2)
+def _prepared(stamp: str, parts: str, _plan: Plan) -> Dataset:
+    source, chosen = _plan.source, _plan.parts
+    if not chosen.target:
+        raise BadInput("No target is chosen; one column must be what the model predicts. Choose it.")
+    given = {f.name: getattr(chosen, f.name) for f in fields(Parts) if f.name != "eval"}
+    other = sources.Source(chosen.eval, "").table() if chosen.eval else None
+    return prepare(source.table(), evaluation_frame=other, seed=int(_plan.settings.get("seed", 0)), name=source.name, **given)
+
+
+def preview(rows: pd.DataFrame, name: str, seen: Dataset | None = None) -> None:
+    """Draw the first rows of a table, or of a bundled set's training rows."""
+    if seen:
+        state.simulated(seen)
+    with st.expander(f"First {min(PREVIEWED, len(rows))} of {words.count(len(rows), 'row')}", icon=":material/table_rows:"):
+        st.dataframe(rows.head(PREVIEWED), hide_index=True, alt=f"The first rows of {name}")
+
+
+def contents(made: Dataset) -> None:
+    """Draw what a data set holds: rows by role, and the sizes of classes and groups."""
+    sizes = ", ".join(f"{len(made.split(role)):,} {word}" for role, word in zip(ROLES, ("training", "evaluation", "holdout"), strict=True))
+    state.simulated(made)
+    st.markdown(f"**{words.escaped(made.name)}**: {sizes} rows. {words.escaped(made.notes)}")
+    table = sizes_of(made)
+    percent = st.column_config.NumberColumn(format="percent")
+    shape = {name: percent for name in table if str(name).startswith("Share")}
+    st.dataframe(table, hide_index=True, column_config=shape, alt="Sizes of classes and groups among training, evaluation and holdout rows")
+
+
+def sizes_of(made: Dataset) -> pd.DataFrame:
+    """Return the number of rows per class and per group and role, and the last class's share of the training rows of a group."""
+    parts = [_classes(made)] if made.train.classes else []
+    parts += [_groups(made, name) for name in dict.fromkeys((*made.protected, *made.audit))]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _classes(made: Dataset) -> pd.DataFrame:
+    counts = {role.capitalize(): np.bincount(made.split(role).y, minlength=len(made.train.classes)) for role in ROLES}
+    return pd.DataFrame({"Column": made.target, "Value": made.train.classes, **counts})
+
+
+def _groups(made: Dataset, name: str) -> pd.DataFrame:
+    edges = edges_of(made.evaluation, name, BINS)
+    by_role = {role: groups_of(made.split(role), name, BINS, edges) for role in ROLES}
+    counts = {role.capitalize(): dict(zip(found.names, found.counts(), strict=True)) for role, found in by_role.items()}
+    table = pd.DataFrame(counts).fillna(0).astype(int).rename_axis("Value").reset_index()
+    table.insert(0, "Column", name)
+    if made.train.classes:
+        own, train = made.train.y == len(made.train.classes) - 1, by_role["train"]
+        shares = dict(zip(train.names, train.counts(own) / train.counts().clip(min=1), strict=True))
+        table[f"Share {made.train.classes[-1]} in training"] = table["Value"].map(shares)
+    return table
+
+
+def trained(run: Run) -> None:
+    """Draw what training made: its figures on holdout rows, the sizes of groups and classes, and the way on."""
+    st.success(
+        f"Trained in {words.duration(run.body['seconds'])}. On holdout rows: {standing.headline(run)}.", icon=":material/check_circle:"
+    )
+    contents(state.dataset(run))
+    state.link("audit", "See its groups on Audit", run=run.id, group="")

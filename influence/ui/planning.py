@@ -1,0 +1,181 @@
+"""The parts of the Plan page: the kept preview, the slider with its curve and table, real points, and the preview of a selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from scipy import stats
+
+from influence.actions import preview
+from influence.charts.curves import curve
+from influence.errors import BadInput
+from influence.store import Run
+from influence.types import Selection
+from influence.ui import choosing, jobs, kept, state, words
+
+STEPS = 5  # sizes at which models are really retrained
+SEEDS = 3
+RETRAININGS = 21
+
+
+def not_original(run: Run) -> bool:
+    """Say so if the run was made by unlearning: one plans on the original."""
+    if run.parent is None:
+        return False
+    st.info("This model was made by unlearning. Plans are made on the model it came from.", icon=":material/info:")
+    state.link("plan", "Plan on the original", run=run.parent)
+    return True
+
+
+def kept_note(run: Run) -> dict[str, Any] | None:
+    """Return the run's prepared preview for the group column, or None."""
+    return preview.kept(state.project(), run.id, state.group())
+
+
+def cost(run: Run) -> str:
+    """Say what preparing costs, from what one training took."""
+    took = run.body.get("seconds", 0.0)
+    return f"About {RETRAININGS} trainings at {words.duration(took)} each, several at once: roughly {words.duration(max(2, 0.7 * RETRAININGS * took))}"
+
+
+def choose_label(note: dict[str, Any]) -> str:
+    """Draw the choice of the metric by which rows are ranked, gaps first."""
+    labels = [label for label in note["labels"] if note["better"][label] != "neither"]
+    labels = sorted(labels, key=lambda label: ("gap" not in label, note["labels"].index(label)))
+    return st.selectbox("Remove the rows that are predicted to improve this most", labels, key="plan.label", persist_state="session")
+
+
+def slider(run: Run, note: dict[str, Any], label: str) -> None:
+    """Draw the slider with everything that follows it; a move redraws this part alone."""
+    st.fragment(_slider)(run, note, label)
+
+
+def _slider(run: Run, note: dict[str, Any], label: str) -> None:
+    better = note["better"][label]
+    n = len(kept.scores(note["scores"]).ids)
+    last = max(10, min(n // 2, round(0.1 * n)))
+    k = st.slider("Training rows removed", 0, last, min(last, max(1, round(0.005 * n))), key=f"plan.k.{run.id}", help=f"Of {n:,}")
+    found = kept.curves(note, note["scores"], label, better, last, preview.key(run.id, state.group()) + note["scores"])
+    exact = {
+        kind: preview.curves(note, kept.scores(note["scores"]), kept.order(note["scores"], label, better), [k], kind) for kind in found
+    }
+    if not note["calibration"]:
+        st.warning(
+            "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it.",
+            icon=":material/info:",
+        )
+    else:
+        _picture(run, note, label, k, found)
+        st.dataframe(_metrics(note, exact, k), hide_index=True)
+        st.caption(_trust(note))
+    ranked = kept.order(note["scores"], label, better)
+    ids = kept.scores(note["scores"]).ids[ranked]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
+        if st.button(f"Select these {k:,} rows", type="primary", icon=":material/checklist:", disabled=k == 0, key="plan.select"):
+            choosing.find(run, "top_k", given, kept.scores(note["scores"]), "Replace the selection", note["scores"])
+            st.rerun()
+        _confirm(run, note, ids, last)
+
+
+def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str, pd.DataFrame]) -> None:
+    points = _points(run, label)
+    left, right = st.columns(2)
+    for column, kind, name in ((left, "value", f"{label}, smooth"), (right, "measured", f"{note['measured_labels'][label]}, as measured")):
+        band = found[kind][found[kind]["label"] == label]
+        before = note["before"][label][kind]
+        levels = pd.DataFrame(
+            {"k": band["k"], "level": before + band["change"], "low": before + band["low"], "high": before + band["high"]}
+        )
+        shown = None if points is None else _levels(points, kind, before)
+        column.altair_chart(curve(levels, k, shown, name), width="stretch")
+    told = "Blue: predicted, with its 95 % band."
+    if points is not None:
+        told += " Orange dots: models really retrained from the same start without these rows. Green diamonds: fresh seeds, mean change with 95 % interval."
+    st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}. The predicted curve belongs to the same start (truth “same”).")
+
+
+def _levels(points: pd.DataFrame, kind: str, before: float) -> pd.DataFrame:
+    rows = []
+    for (truth, k), part in points.groupby(["truth", "k"]):
+        change = part[f"{kind}_change"]
+        half = _half(change) if len(change) > 1 else 0.0
+        mean = before + float(change.mean())
+        rows.append({"truth": truth, "k": int(k), "level": mean, "low": mean - half, "high": mean + half})
+    return pd.DataFrame(rows)
+
+
+def _half(change: pd.Series) -> float:
+    return float(stats.t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change)))
+
+
+def _points(run: Run, label: str) -> pd.DataFrame | None:
+    noted = state.project().noted(f"confirm/{run.id}/{state.group()}/{label}")
+    if noted is None:
+        return None
+    table = kept.table(noted["points"])
+    return table[(table["label"] == label) & (table["role"] == "evaluation")]
+
+
+def _confirm(run: Run, note: dict[str, Any], ids: np.ndarray, last: int) -> None:
+    ks = sorted({int(k) for k in np.linspace(0, last, STEPS + 1)[1:]})
+    label = st.session_state.get("plan.label") or note["labels"][0]
+    args = {"run": run.id, "group": state.group(), "label": label, "better": note["better"][label], "ks": ks, "seeds": SEEDS}
+    count = len(ks) + SEEDS * (len(ks) + 1)
+    took = words.duration(max(1.0, 0.7 * count * run.body.get("seconds", 0.0)))
+    job = jobs.run_button(
+        "Check against real retraining", "confirm", args, "plan.confirm", primary=False, icon=":material/fact_check:",
+        cost=f"{count} real trainings, roughly {took}",
+    )  # fmt: skip
+    if job is not None and not (job.over and job.state == "done"):
+        jobs.follow(job, key="plan.confirm.follow")
+
+
+def _metrics(note: dict[str, Any], exact: dict[str, pd.DataFrame], k: int) -> pd.DataFrame:
+    rows = []
+    for label in note["labels"]:
+        soft, hard = (exact[kind][exact[kind]["label"] == label].iloc[0] for kind in ("value", "measured"))
+        before = note["before"][label]
+        rows.append(
+            {
+                "metric": note["measured_labels"][label],
+                "now": words.number(before["measured"]),
+                f"predicted without {k:,} rows": words.number(before["measured"] + hard["change"]),
+                "95 % band": words.interval(before["measured"] + hard["low"], before["measured"] + hard["high"]),
+                "smooth twin": label,
+                "its change": words.signed(soft["change"]),
+                "its band": words.interval(soft["low"], soft["high"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _trust(note: dict[str, Any]) -> str:
+    n = next(iter(note["calibration"].values()))["value"]["n"]
+    return (
+        f"Bands come from {n} real retrainings without other sets of rows; metrics with a threshold are predicted through their smooth twins. "
+        f"n = {note['n_evaluation']:,} evaluation rows."
+    )
+
+
+def preview_of(note: dict[str, Any], selection: Selection) -> None:
+    """Show what is predicted for exactly the selected rows."""
+    try:
+        found = preview.predicted(note, kept.scores(note["scores"]), selection.ids)
+    except BadInput as error:
+        st.warning(words.escaped(error), icon=":material/warning:")
+        return
+    rows = [
+        {
+            "metric": e["measured_label"],
+            "now": words.number(e["measured_before"]),
+            "predicted change": words.signed(e["measured_change"]) if e["calibrated"] else "rank only",
+            "95 % band": words.interval(e["measured_low"], e["measured_high"]) if e["calibrated"] else "",
+        }
+        for e in found.values()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.caption(f"Predicted for exactly the {words.count(len(selection), 'selected row')}, on {note['n_evaluation']:,} evaluation rows.")

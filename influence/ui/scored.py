@@ -1,0 +1,154 @@
+"""Scores on the Influence page: how to read them, how they are spread, which rows they name, and the ways from them to a selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from influence.charts import spread
+from influence.registry import finders
+from influence.store import Run
+from influence.types import SIGN, Examples, Scores, as_places
+from influence.ui import choosing, forms, kept, state, words
+
+SHOWN = 1000
+
+
+def results(run: Run, result: dict[str, Any]) -> None:
+    """Show the scores of one question."""
+    scores, train = kept.scores(result["scores"]), state.dataset(run).train
+    st.subheader(f"Rows behind: {result['labels'][0]}", anchor=False)
+    legend(result, scores)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        st.plotly_chart(spread.histogram(scores.column(), SIGN.lower()), key="scored.histogram", config={"displayModeBar": False})
+        st.caption(_finding(scores))
+    with right:
+        _map(run, scores)
+    helpful, other = st.tabs(_names(result))
+    better = "higher" if result["better"] == "higher" else "lower"
+    with helpful:
+        _rows(run, train, scores, kept.order(result["scores"], scores.labels[0], better), result, "first")
+    with other:
+        _rows(
+            run, train, scores, kept.order(result["scores"], scores.labels[0], "lower" if better == "higher" else "higher"), result, "last"
+        )
+    _ways(run, train, scores, result, better)
+
+
+def _names(result: dict[str, Any]) -> list[str]:
+    if result["better"] == "higher":
+        return ["▲ Removal raises it: removal helps", "▼ Removal lowers it: removal hurts"]
+    if result["better"] == "lower":
+        return ["▼ Removal lowers it: removal helps", "▲ Removal raises it: removal hurts"]
+    return ["▼ Removal lowers it", "▲ Removal raises it"]
+
+
+def legend(result: dict[str, Any], scores: Scores) -> None:
+    """Say what a score means and how far it can be read."""
+    value = result["value"]
+    now = f"It is now {words.number(value['measured'])} as measured ({words.number(value['value'])} in its smooth form)."
+    if scores.calibrated:
+        read = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers the metric. ▲ positive: removing it raises the metric."
+    else:
+        read = (
+            "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order rows; they "
+            "are in no unit, so they cannot be added up to a change."
+        )
+    st.markdown(f"{read} {now}")
+
+
+def _finding(scores: Scores) -> str:
+    values = scores.column()
+    top = np.sort(np.abs(values))[::-1]
+    share = top[: max(1, len(top) // 100)].sum() / max(top.sum(), 1e-30)
+    return f"{len(values):,} training rows; the strongest 1 % carry {words.percent(share, 0)} of all influence."
+
+
+def _map(run: Run, scores: Scores) -> None:
+    drawn, xy = kept.plane(run.dataset, run)
+    selection = state.selection()
+    chosen = np.isin(scores.ids[drawn], list(selection.ids)) if selection else np.zeros(len(drawn), dtype=bool)
+    figure = spread.map_of(xy, scores.column()[drawn], scores.ids[drawn], chosen)
+    event = st.plotly_chart(figure, key="scored.map", on_select="rerun", selection_mode=("lasso", "box"))
+    inside = _inside(event.get("selection", {}), xy) if event else np.zeros(len(drawn), dtype=bool)
+    part = "all rows" if len(drawn) == len(scores.ids) else f"a sample of {len(drawn):,} of {len(scores.ids):,} rows"
+    st.caption(f"Map of {part} by their inputs. Draw a lasso or a box to choose rows; the table below does the same without a mouse.")
+    if inside.any():
+        ids = ",".join(map(str, scores.ids[drawn][inside].tolist()))
+        st.button(
+            f"Add the {inside.sum():,} encircled rows", icon=":material/lasso_select:", key="scored.lasso",
+            on_click=choosing.find, args=(run, "rows", {"ids": ids}, scores, "Add to the selection"),
+        )  # fmt: skip
+
+
+def _inside(selection: dict[str, Any], xy: np.ndarray) -> np.ndarray:
+    """Return which points lie in any lasso or box: from their outlines alone, so that no points travel."""
+    found = np.zeros(len(xy), dtype=bool)
+    for lasso in selection.get("lasso", []):
+        found |= in_polygon(xy, np.column_stack([lasso["x"], lasso["y"]]))
+    for box in selection.get("box", []):
+        (x0, x1), (y0, y1) = sorted(box["x"]), sorted(box["y"])
+        found |= (xy[:, 0] >= x0) & (xy[:, 0] <= x1) & (xy[:, 1] >= y0) & (xy[:, 1] <= y1)
+    return found
+
+
+def in_polygon(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Return which points (M, 2) lie inside a polygon (K, 2): an odd number of its edges crossed to the right."""
+    inside = np.zeros(len(points), dtype=bool)
+    x, y = points.T
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        crosses = (y0 > y) != (y1 > y)
+        if y0 != y1:
+            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside
+
+
+def _rows(run: Run, train: Examples, scores: Scores, order: np.ndarray, result: dict[str, Any], key: str) -> None:
+    count = st.select_slider("Rows shown", [20, 50, 100, 200, 500, SHOWN], 50, key=f"scored.{key}.count")
+    at = order[:count]
+    places = as_places(scores.ids[at], train.ids)
+    table = pd.concat(
+        [pd.DataFrame({"id": scores.ids[at], "score": scores.column()[at]}), train.columns.iloc[places].reset_index(drop=True)], axis=1
+    )
+    event = st.dataframe(
+        table, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"scored.{key}.{result['scores'][:12]}", height=320,
+        column_config={"score": st.column_config.NumberColumn("change if removed" if scores.calibrated else "rank score", format="%.3g")},
+    )  # fmt: skip
+    picked = [i for i in event["selection"]["rows"] if i < len(table)]
+    if picked:
+        ids = ",".join(map(str, table["id"].iloc[picked].tolist()))
+        st.button(
+            f"Add the {words.count(len(picked), 'ticked row')}", key=f"scored.{key}.add", icon=":material/add:",
+            on_click=choosing.find, args=(run, "rows", {"ids": ids}, scores, "Add to the selection"),
+        )  # fmt: skip
+
+
+def _ways(run: Run, train: Examples, scores: Scores, result: dict[str, Any], better: str) -> None:
+    st.subheader("Choose rows", anchor=False)
+    names = list(finders.classes)
+    first, second = st.columns(2)
+    name = first.segmented_control("By", names, default="top_k" if "top_k" in names else names[0], format_func=_way, key="scored.finder")
+    how = second.selectbox("Then", list(choosing.HOW), key="scored.how")
+    if not name:
+        return
+    cls = finders.classes[name]
+    hidden = ("label", "better") if name == "top_k" else ()
+    given = forms.settings_form(cls, f"scored.finder.{name}", list(train.columns.columns), hidden=hidden)
+    if name == "top_k":
+        given |= {"label": scores.labels[0], "better": better}
+    digest = result["scores"]
+    st.button(
+        "Choose these rows",
+        key="scored.choose",
+        icon=":material/checklist:",
+        on_click=choosing.find,
+        args=(run, name, given, scores, how, digest),
+    )
+
+
+def _way(name: str) -> str:
+    return {"top_k": "Top by score", "rows": "Ids by hand", "where": "A condition"}.get(name, words.title(name))

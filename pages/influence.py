@@ -1,0 +1,30 @@
+"""Influence: which training rows does a number come from? Ask, score, look, choose."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from influence.ui import asking, choosing, jobs, scored, state
+
+run = state.need_run()
+state.page(
+    "Influence", "Which training rows does a number come from? Ask about a metric, and every training row is scored for its part in it."
+)
+left, right = st.columns(2, gap="large")
+with left:
+    st.subheader("Question", anchor=False)
+    query, query_set = asking.question(run)
+with right:
+    st.subheader("Method", anchor=False)
+    method, settings = asking.method(run)
+if not method:
+    st.stop()
+args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": settings}
+job = jobs.run_button("Score training rows", "attribute", args, "influence.score", cost=asking.cost(run, method))
+jobs.follow(job, key="influence.follow")
+choosing.told()
+if job and job.state == "done" and job.result:
+    scored.results(run, job.result)
+st.subheader("Current selection", anchor=False)
+if choosing.review(run, (state.group(), state.dataset(run).target)):
+    state.link("plan", "Plan the removal of these rows", ":material/arrow_forward:")

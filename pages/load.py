@@ -1,0 +1,47 @@
+"""Load: choose data, say which column plays which part, choose a model, check, train."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from influence.errors import BadInput
+from influence.ui import jobs, loading, sources, state, words
+
+state.page("Load", "Bring data and train a model on it, so that every step of its training can be replayed and questioned.", badge=False)
+st.subheader("1 Data", anchor=False)
+source = sources.choose()
+if source is None:
+    st.stop()
+try:
+    seen = source.dataset() if source.bundled else None
+    rows = seen.train.columns if seen else source.table()
+except BadInput as error:
+    st.error(words.escaped(error), icon=":material/error:")
+    st.stop()
+loading.preview(rows, source.name, seen)
+parts = loading.Parts()
+if not seen:
+    st.subheader("2 Columns", anchor=False)
+    parts = loading.parts(source)
+
+st.subheader("2 Model" if seen else "3 Model", anchor=False)
+model, settings = loading.model(source, seen)
+plan = loading.Plan(source, parts, model, settings)
+
+with st.container(horizontal=True, vertical_alignment="center"):
+    wanted = st.button("Check", icon=":material/fact_check:", key="load.check", help="Look whether everything fits, without training")
+    train = st.button("Train", icon=":material/play_arrow:", type="primary", key="load.train")
+if wanted or train:
+    try:
+        made = loading.check(plan)
+    except BadInput as error:
+        st.error(words.escaped(error), icon=":material/error:")
+        st.stop()
+    if train:
+        state.show(job=jobs.submit("train", plan.args()))
+    else:
+        st.success("Everything fits: this can be trained.", icon=":material/check_circle:")
+        loading.contents(made)
+
+if not wanted:
+    jobs.follow(jobs.shown("train"), lambda done: loading.trained(state.project().run(str(done.result["run"]))), key="load")

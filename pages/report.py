@@ -1,0 +1,18 @@
+"""Report: the investigation as one page to hand on, and the chain of records behind it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from influence.ui import comparing, jobs, reporting, state
+
+current = state.need_run()
+state.page("Report", "The investigation as one page that stands alone, and the chain of records behind every figure in it.")
+run = current if current.parent is None and not reporting.made_from(current) else comparing.choose()
+if run is not None:
+    job = jobs.run_button("Write the report", "report", {"run": run.id, "group": state.group()}, "report.write", cost="A few seconds")
+    jobs.follow(job, key="report.follow")
+    if job and job.state == "done" and job.result:
+        reporting.offer(job.result)
+st.subheader("Records", anchor=False)
+reporting.records()
