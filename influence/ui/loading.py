@@ -94,7 +94,7 @@ def parts(source: Source) -> Parts:
         st.dataframe(
             _shown(found, chosen.choices()),
             hide_index=True,
-            height=420,
+            height=560,
             alt="Columns of the table: part, kind, missing cells, distinct values, example and note",
         )
     return chosen
@@ -160,7 +160,7 @@ def _misfit(made: Any, shape: tuple[int, ...], outputs: int) -> str:
     try:
         replace(made, inputs=shape, outputs=outputs)()
     except BadInput as error:
-        return str(error)
+        return str(error) if len(shape) > 1 else "It does not take the rows of a table."
     return ""
 
 

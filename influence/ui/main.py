@@ -6,16 +6,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from influence.ui import jobs, site, state, warm, words
+from influence.ui import brand, jobs, site, state, warm, words
 
-LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="116" height="32" viewBox="0 0 116 32" role="img" aria-label="Lethe">
-<g fill="none" stroke="#2f8bc9" stroke-width="2.6" stroke-linecap="round"><path d="M3 10q5-5 10 0t10 0"/><path d="M3 17q5-5 10 0t10 0" opacity=".7"/>
-<path d="M3 24q5-5 10 0t10 0" opacity=".35"/></g>
-<text x="33" y="24" font-family="Georgia, serif" font-size="24" font-weight="600" fill="#2f8bc9">Lethe</text></svg>"""
-
-st.set_page_config(page_title="Lethe", page_icon=":material/water_drop:", layout="wide")
+st.set_page_config(page_title="Lethe", page_icon=brand.ICON, layout="wide")
 st.html(Path(__file__).with_name("style.css"))
-st.logo(LOGO, size="large")
+st.logo(brand.LOGO, size="large")
 state.carry()
 
 sections: dict[str, list[st.Page]] = {}
