@@ -24,4 +24,5 @@ auditing.groups(run, group)
 auditing.threshold(run, group)
 st.subheader("Is data behind it?", anchor=False)
 st.write("Ask which training rows this gap comes from: each row is scored by what its removal would do to it.")
-state.link("influence", f"Why? Ask which rows make the {gap}", ":material/search:", query=auditing.question(run))
+if st.button(f"Why? Ask which rows make the {gap}", type="primary", icon=":material/search:"):
+    state.go("influence", query=auditing.question(run))

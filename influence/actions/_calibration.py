@@ -37,6 +37,11 @@ def fit(predicted: np.ndarray, realised: np.ndarray, reached: np.ndarray) -> dic
     return {"slope": slope, "slope_sd": error**0.5, "sigma": variance**0.5, "t": float(stats.t.ppf(0.975, free)), "n": len(x)}
 
 
+def folded(before: float, change: np.ndarray) -> np.ndarray:
+    """Return the change of the size of a signed gap: what the hard gap, which has no sign, follows when the gap turns round."""
+    return np.abs(before + change) - abs(before)
+
+
 def band(fitted: Mapping[str, float], predicted: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return change, low and high (95 %) for sets with these predicted changes and reaches."""
     change = fitted["slope"] * predicted

@@ -11,7 +11,7 @@ import numpy as np
 from influence.actions._calibration import fit, reach, units
 from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
-from influence.actions.preview import key
+from influence.actions.preview import key, twin
 from influence.errors import BadInput
 from influence.queries.standard import standard
 from influence.registry import attribution, described
@@ -83,10 +83,11 @@ def _calibrated(
     unit = units(predicted)
     reached = reach(predicted, unit)
     real = answers(it, left_out, {"evaluation": question}, report=report, stage="calibrate")["evaluation"]
-    fits = {
-        label: {kind: fit(predicted[:, i], real[kind][:, i] - before[kind][i], reached) for kind in ("value", "measured")}
-        for i, label in enumerate(scores.labels)
-    }
+    fits = {}
+    for i, label in enumerate(scores.labels):
+        soft = fit(predicted[:, i], real["value"][:, i] - before["value"][i], reached)
+        hard = twin(label, float(before["value"][i]), soft["slope"] * predicted[:, i])
+        fits[label] = {"value": soft, "measured": fit(hard, real["measured"][:, i] - before["measured"][i], reached)}
     return fits, unit.tolist()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.actions._calibration import band, reach
+from influence.actions._calibration import band, folded, reach
 from influence.errors import BadInput
 from influence.store import Project
 from influence.types import Report, Scores, ignore
@@ -41,8 +41,16 @@ def _curve(note: dict[str, Any], place: int, sizes: np.ndarray, sums: np.ndarray
     if not note["calibration"]:
         nothing = np.full(len(sizes), np.nan)
         return pd.DataFrame({"label": label, "k": sizes, "change": nothing, "low": nothing, "high": nothing})
-    change, low, high = band(note["calibration"][label][kind], sums[:, place], reach(sums, np.array(note["units"])))
+    fitted, expected = note["calibration"][label], sums[:, place]
+    if kind == "measured":
+        expected = twin(label, note["before"][label]["value"], fitted["value"]["slope"] * expected)
+    change, low, high = band(fitted[kind], expected, reach(sums, np.array(note["units"])))
     return pd.DataFrame({"label": label, "k": sizes, "change": change, "low": low, "high": high})
+
+
+def twin(label: str, before: float, change: np.ndarray) -> np.ndarray:
+    """Return what the hard metric is expected to follow: its smooth twin's change, and for a gap that of its size."""
+    return folded(before, change) if "gap" in label.lower() else change
 
 
 def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:

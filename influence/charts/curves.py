@@ -16,13 +16,13 @@ def curve(band: pd.DataFrame, k: int, points: pd.DataFrame | None = None, title:
     x = alt.X("k:Q", title="training rows removed")
     base = alt.Chart(band).encode(x=x)
     layers: list[alt.Chart] = [
-        base.mark_area(opacity=0.22, color=GROUPS[0]).encode(y=alt.Y("low:Q", title=title, scale=alt.Scale(zero=False)), y2="high:Q"),
+        base.mark_area(opacity=0.22, color=GROUPS[0]).encode(y=alt.Y("low:Q", title=None, scale=alt.Scale(zero=False)), y2="high:Q"),
         base.mark_line(color=GROUPS[0], strokeWidth=2.5).encode(y="level:Q", tooltip=["k:Q", "level:Q", "low:Q", "high:Q"]),
         alt.Chart(pd.DataFrame({"k": [k]})).mark_rule(color=GREY, strokeDash=[5, 4]).encode(x=x),
     ]
     if points is not None and len(points):
         layers += _points(points)
-    return alt.layer(*layers).properties(height=300)
+    return alt.layer(*layers).properties(height=300, title=alt.Title(title, anchor="start", fontSize=13, fontWeight=600))
 
 
 def _points(points: pd.DataFrame) -> list[alt.Chart]:

@@ -16,14 +16,16 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
     """
     figure = go.Figure()
     key = colour or by
+    lines, parts = list(dict.fromkeys(table[by])), list(dict.fromkeys(table[key]))
+    counts = table.groupby(by)["n"].max()
     for name, rows in table.groupby(key, sort=False):
         known = rows["low"].notna()
-        labels = [f"{g} (n = {int(n):,})" if not colour else str(g) for g, n in zip(rows[by], rows["n"], strict=True)]
+        aside = 0.0 if not colour else 0.22 * (parts.index(name) - (len(parts) - 1) / 2)
         tint = colours.get(str(name), GREY)
         figure.add_trace(
             go.Scatter(
                 x=rows["value"],
-                y=labels,
+                y=[lines.index(g) + aside for g in rows[by]],
                 mode="markers",
                 name=str(name),
                 marker={
@@ -38,11 +40,14 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
                     "color": tint,
                     "thickness": 2,
                 },
-                customdata=rows[["low", "high", "n"]],
-                hovertemplate="%{y}: %{x:.3f} (95 % %{customdata[0]:.3f} to %{customdata[1]:.3f}, n = %{customdata[2]:,})<extra></extra>",
+                customdata=rows[["low", "high", "n", by]],
+                hovertemplate="%{customdata[3]}: %{x:.3f} (95 % %{customdata[0]:.3f} to %{customdata[1]:.3f}, n = %{customdata[2]:,})<extra></extra>",
             )
         )
-    figure.update_yaxes(autorange="reversed")
-    if colour:
-        figure.update_layout(scattermode="group")
-    return framed(figure, 90 + 44 * max(2, table[by].nunique() if not colour else table[by].nunique() * 2), x=axis, legend=bool(colour))
+    figure.update_yaxes(
+        tickvals=list(range(len(lines))),
+        ticktext=[f"{g} (n = {int(counts[g]):,})" for g in lines],
+        range=[len(lines) - 0.4, -0.6],
+        showgrid=False,
+    )
+    return framed(figure, 100 + (70 if colour else 46) * max(2, len(lines)), x=axis, legend=bool(colour))

@@ -53,7 +53,7 @@ def map_of(xy: np.ndarray, values: np.ndarray, ids: np.ndarray, chosen: np.ndarr
                 "cmin": -limit,
                 "cmax": limit,
                 "colorscale": DIVERGING,
-                "colorbar": {"title": "change if<br>removed", "thickness": 12},
+                "colorbar": {"title": "change if<br>removed", "thickness": 12, "tickformat": ".1e"},
                 "line": {"width": np.where(chosen, 1.5, 0), "color": "#000000"},
             },
             customdata=ids,

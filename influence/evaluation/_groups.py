@@ -96,5 +96,5 @@ def _pairs(family: Estimates, keep: np.ndarray, z: float, sign: int) -> np.ndarr
 
 @lru_cache(maxsize=256)
 def critical(groups: int, families: int = 1) -> float:
-    """Return the critical value that all pairs of `groups` hold at once 95 times of 100, in each of independent families: 1.96 for two groups."""
+    """Return the value that no pair of `groups` exceeds 95 times of 100, in no one of independent families: 1.96 for two groups."""
     return float(stats.studentized_range.ppf(0.95 ** (1 / families), groups, np.inf) / np.sqrt(2))

@@ -19,8 +19,8 @@ NONE: Interval = (np.nan, np.nan)
 
 
 def wilson_limits(hits: np.ndarray, n: np.ndarray, z: float = Z) -> tuple[np.ndarray, np.ndarray]:
-    """Return the limits of rates at the critical value z (Wilson, JASA 1927), of any shape; 0 and 1 where there are no rows."""
-    n = np.maximum(np.asarray(n, dtype=float), 1e-300)
+    """Return the limits of rates at the critical value z (Wilson, JASA 1927), of any shape."""
+    n = np.maximum(n, 1)
     p, z2 = hits / n, z * z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = z / (1 + z2 / n) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
@@ -32,7 +32,7 @@ def wilson(hits: float, n: float) -> Interval:
     """Return the 95 % interval of a rate (Wilson); NaN for fewer than ten rows."""
     if n < FEWEST:
         return NONE
-    low, high = wilson_limits(np.float64(hits), np.float64(n))
+    low, high = wilson_limits(np.asarray(hits), np.asarray(n))
     return float(low), float(high)
 
 

@@ -73,7 +73,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def noise_ceiling(bank: np.ndarray, other: np.ndarray) -> float:
-    """Return sqrt(r), r the rank correlation of two independent banks of realised changes, (S,) each: the most a prediction can reach on average.
+    """Return sqrt(r), r the rank correlation of two independent banks of realised changes, (S,): no prediction does better on average.
 
     0 where r is negative; NaN where nothing can be said.
     """

@@ -1,6 +1,6 @@
 """What a model still shows of removed rows: its loss and accuracy there, and how far its outputs are from the retrained model's.
 
-Distance is the Jensen-Shannon divergence (Lin, IEEE Transactions on Information Theory 37, 1991), as in Bonato et al. and others after them.
+Distance is the Jensen-Shannon divergence (Lin, IEEE Transactions on Information Theory 37, 1991).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from influence.types import Examples
 @evaluation
 @dataclass(frozen=True)
 class Forgetting:
-    """Loss and accuracy on removed rows; with the retrained model's outputs also the divergence from them and the share of equal predictions.
+    """Loss and accuracy on removed rows; with the retrained model's outputs also the divergence and the share of equal predictions.
 
     The divergence is Jensen and Shannon's, in nats: 0 for equal probabilities, log 2 at most. Of a numeric target: the mean distance.
     """

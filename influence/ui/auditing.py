@@ -83,6 +83,7 @@ def gaps(run: Run, group: str) -> str:
     st.dataframe(
         shown[["metric", "value", "95 % interval", "n", "meaning"]],
         hide_index=True,
+        row_height=46,
         column_config={"value": st.column_config.NumberColumn(format="%.3f"), "meaning": st.column_config.TextColumn(width="large")},
     )
     return words.title(main).lower()
@@ -105,9 +106,13 @@ def sentence(table: pd.DataFrame, main: str, group: str) -> str:
     )
     clear = "" if gap["low"] > 0.01 else " The interval reaches close to zero: the gap may be chance."
     return (
-        f"The model {said}: a gap of **{as_text(gap['value'])}** (95 % interval {as_text(gap['low'])} to {as_text(gap['high'])}, "
+        f"The model {said}: a gap of **{_points(gap['value'], as_text)}** (95 % interval {_points(gap['low'], as_text)} to {_points(gap['high'], as_text)}, "
         f"n = {int(gap['n']):,}).{clear}"
     )
+
+
+def _points(value: float, as_text: Any) -> str:
+    return f"{100 * value:.1f} points" if as_text is words.percent else words.number(value)
 
 
 def groups(run: Run, group: str) -> None:

@@ -62,7 +62,9 @@ def metrics(run: Run, found: dict[str, Any]) -> None:
     shown = [m for m in FIRST if m in set(overall["metric"])]
     for column, metric in zip(st.columns(min(4, len(shown)) or 1), shown[:4], strict=False):
         _tile(column, overall[overall["metric"] == metric].set_index("role"), metric)
-    metric = st.selectbox("Show", list(dict.fromkeys(here["metric"])), format_func=words.title, key="compare.metric")
+    metrics = list(dict.fromkeys(here["metric"]))
+    start = metrics.index("true_positive_rate") if "true_positive_rate" in metrics else 0
+    metric = st.selectbox("Show", metrics, start, format_func=words.title, key="compare.metric")
     rows = here[here["metric"] == metric].assign(name=lambda t: t["group"].replace("", "all groups"))
     st.plotly_chart(
         forest(rows, ROLES, by="name", colour="role", axis=f"{words.title(metric)}, holdout rows, with 95 % intervals"),
@@ -78,7 +80,7 @@ def _tile(column: Any, rows: pd.DataFrame, metric: str) -> None:
         return
     old, new = rows.loc["original"], rows.loc[after]
     kind = "normal" if new["better"] == "higher" else "inverse"
-    column.metric(words.title(metric), words.number(new["value"]), words.signed(new["value"] - old["value"]), delta_color=kind, border=True)
+    column.metric(words.title(metric), words.number(new["value"]), f"{new['value'] - old['value']:+.3f}", delta_color=kind, border=True)
     column.caption(f"was {words.number(old['value'])}; now 95 % {words.interval(new['low'], new['high'])}, n = {int(new['n']):,}")
 
 
@@ -99,11 +101,13 @@ def changes(found: dict[str, Any]) -> None:
     table = kept.table(found["tables"]["change"])
     table = table[table["rows"] == "evaluation"]
     left, right = st.columns([2, 3])
-    left.plotly_chart(agreement(table), key="compare.agreement", config={"displayModeBar": False})
+    left.plotly_chart(agreement(table[~table["label"].str.contains("margin")]), key="compare.agreement", config={"displayModeBar": False})
     inside = table.dropna(subset=["predicted_low"])
     inside = inside[(inside["value"] >= inside["predicted_low"]) & (inside["value"] <= inside["predicted_high"])]
     known = table.dropna(subset=["predicted_low"])
-    left.caption(f"{len(inside)} of {len(known)} realised changes lie within their predicted 95 % bands (evaluation rows).")
+    left.caption(
+        f"The margin is left out: it is in other units. {len(inside)} of {len(known)} realised changes lie within their predicted 95 % bands (evaluation rows)."
+    )
     shown = table.assign(
         predicted=[f"{words.signed(r.predicted_change)} ({words.interval(r.predicted_low, r.predicted_high)})" for r in table.itertuples()],
         realised=[words.signed(v) for v in table["value"]],
@@ -131,7 +135,7 @@ def flips(run: Run, found: dict[str, Any]) -> None:
         st.caption("A numeric target has no predictions that flip.")
         return
     table, n = kept.table(found["tables"]["flips"]), len(state.dataset(run).holdout)
-    for role in dict.fromkeys(r for r in found["runs"] if r != "original"):
+    for role in (r for r in ROLES if r in found["runs"] and r != "original"):
         rows = table[table["role"] == role]
         better, worse = int((rows["after"] == rows["target"]).sum()), int((rows["before"] == rows["target"]).sum())
         st.markdown(

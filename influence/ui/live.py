@@ -46,6 +46,8 @@ class Curves:
 
 def read(measured: pd.DataFrame) -> Curves:
     """Return the curves of a job's measures; the newest stage counts, for a method may begin anew."""
+    if measured.empty:
+        return Curves(measured.reindex(columns=["step", "name", "value"]), {role: {} for role in REFERENCES})
     parts = measured["name"].str.partition(":")
     is_reference = parts[0].isin(list(REFERENCES))
     references = {

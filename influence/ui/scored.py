@@ -24,7 +24,9 @@ def results(run: Run, result: dict[str, Any]) -> None:
     legend(result, scores)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        st.plotly_chart(spread.histogram(scores.column(), SIGN.lower()), key="scored.histogram", config={"displayModeBar": False})
+        st.plotly_chart(
+            spread.histogram(scores.column(), "predicted change if removed"), key="scored.histogram", config={"displayModeBar": False}
+        )
         st.caption(_finding(scores))
     with right:
         _map(run, scores)
