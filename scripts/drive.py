@@ -24,10 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 START = 60.0  # seconds that a server may need to answer
 WAIT = 60_000.0  # milliseconds that work on a page may take
 HARMLESS = (
-    "WebGL",  # no graphics card: charts fall back to the processor
-    "Failed to load resource: net::ERR_CONNECTION_REFUSED",  # polling while the test's own server is being stopped
+    re.compile(r"404 .*/\w+/_stcore/(health|host-config)$"),  # at a deep link Streamlit's client asks below the page first, then at the root
 )
-"""Parts of browser errors that say nothing about Lethe, each with its reason."""
+"""Errors of the browser's console that say nothing about Lethe, each with its reason."""
 BROKEN = ("could not be shown", "Traceback (most recent call last)")
 
 
@@ -50,9 +49,10 @@ def serve(project: Path, **env: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    project.mkdir(parents=True, exist_ok=True)
+    log_file = project.with_name(f"{project.name}.log")
+    log_file.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", str(port)]
-    with (project / "server.log").open("wb") as log:
+    with log_file.open("wb") as log:
         started = time.time()
         running = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "INFLUENCE_PROJECT": str(project), **env})
         try:
@@ -74,13 +74,13 @@ def _await(url: str, running: subprocess.Popen[bytes]) -> None:
             if answer.status == 200:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"No server answered at {url} within {START:g} s; its log is server.log in the project's folder.")
+    raise RuntimeError(f"No server answered at {url} within {START:g} s; its log lies beside the project's folder.")
 
 
 def _end_worker(project: Path) -> None:
     """End the project's worker, also one that is only just starting."""
     end = time.monotonic() + process.START
-    while (pid := process.holder(project)) is not None and time.monotonic() < end:
+    while project.is_dir() and (pid := process.holder(project)) is not None and time.monotonic() < end:
         if pid:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -117,7 +117,7 @@ class Window:
         """Refuse and note every request that leaves this machine; note the errors of the browser's console."""
         self.page.set_default_timeout(WAIT)
         self.page.context.route(re.compile(r"^(?!http://127\.0\.0\.1[:/]|data:|blob:)"), self._refuse)
-        self.page.on("console", lambda message: self._told(message.text) if message.type == "error" else None)
+        self.page.on("console", lambda message: self._told(f"{message.text} {message.location['url']}") if message.type == "error" else None)
         self.page.on("pageerror", lambda error: self._told(f"{error}"))
         return self
 
@@ -126,7 +126,7 @@ class Window:
         route.abort()
 
     def _told(self, text: str) -> None:
-        if not any(part in text for part in HARMLESS):
+        if not any(known.search(text) for known in HARMLESS):
             self.problems.append(f"console: {text}")
 
     def open(self, page: str, address: str = "") -> Window:

@@ -45,6 +45,8 @@ def _curve(note: dict[str, Any], place: int, sizes: np.ndarray, sums: np.ndarray
     if kind == "measured":
         expected = twin(label, note["before"][label]["value"], fitted["value"]["slope"] * expected)
     change, low, high = band(fitted[kind], expected, reach(sums, np.array(note["units"])))
+    if kind == "measured" and "gap" in label.lower():  # a gap is never below 0
+        change, low, high = (np.maximum(values, -note["before"][label]["measured"]) for values in (change, low, high))
     return pd.DataFrame({"label": label, "k": sizes, "change": change, "low": low, "high": high})
 
 
