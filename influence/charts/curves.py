@@ -29,7 +29,11 @@ def _points(points: pd.DataFrame) -> list[alt.Chart]:
     same, fresh = points[points["truth"] == "same"], points[points["truth"] == "fresh"]
     tips = ["truth:N", "k:Q", "level:Q"]
     return [
-        alt.Chart(same).mark_point(color=GROUPS[1], filled=True, size=80, shape="circle").encode(x="k:Q", y="level:Q", tooltip=tips),
+        alt.Chart(same)
+        .mark_point(color=GROUPS[1], filled=True, size=140, shape="circle", opacity=1)
+        .encode(x="k:Q", y="level:Q", tooltip=tips),
         alt.Chart(fresh).mark_rule(color=GROUPS[2], strokeWidth=2).encode(x="k:Q", y="low:Q", y2="high:Q"),
-        alt.Chart(fresh).mark_point(color=GROUPS[2], filled=True, size=80, shape="diamond").encode(x="k:Q", y="level:Q", tooltip=tips),
+        alt.Chart(fresh)
+        .mark_point(color=GROUPS[2], filled=True, size=140, shape="diamond", opacity=1)
+        .encode(x="k:Q", y="level:Q", tooltip=tips),
     ]

@@ -14,11 +14,11 @@ from influence.store import Run
 from influence.ui import kept, state, words
 
 MEANING = {
-    "equal_opportunity_gap": "Of those who truly belong to the favourable class, how many more does the model find in one group than in another?",
+    "equal_opportunity_gap": "How many more of the truly favourable cases does it find in one group?",
     "demographic_parity_gap": "How much more often does one group get the favourable prediction?",
     "equalized_odds_gap": "The larger of the gaps in true and in false positive rate.",
     "accuracy_gap": "How much more often is the model right about one group?",
-    "calibration_gap": "How differently does it over- or understate the chance of the favourable class?",
+    "calibration_gap": "How differently does it misjudge the chance per group?",
     "group_loss_gap": "How much worse are its predictions for one group?",
     "worst_group_loss": "The mean loss of the group that it serves worst.",
 }
@@ -83,7 +83,6 @@ def gaps(run: Run, group: str) -> str:
     st.dataframe(
         shown[["metric", "value", "95 % interval", "n", "meaning"]],
         hide_index=True,
-        row_height=46,
         column_config={"value": st.column_config.NumberColumn(format="%.3f"), "meaning": st.column_config.TextColumn(width="large")},
     )
     return words.title(main).lower()

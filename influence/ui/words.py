@@ -30,6 +30,9 @@ VERBS = {
 }
 SMALL = {
     "auc": "AUC",
+    "captum": "Captum",
+    "neggrad": "NegGrad",
+    "tracin": "TracIn",
     "r2": "R²",
     "mae": "MAE",
     "mlp": "MLP",
