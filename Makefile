@@ -10,7 +10,7 @@ setup: ## make .venv and install what is pinned; nothing to do if it is as it sh
 	@sh scripts/setup.sh
 
 run: setup ## start Lethe and open it in the browser (PORT=8600 for another port)
-	$(PY) -m streamlit run app.py $(if $(PORT),--server.port $(PORT))
+	INFLUENCE_DEMO=1 $(PY) -m streamlit run app.py $(if $(PORT),--server.port $(PORT))
 
 browser: setup ## find a Chromium for the tests, or install one
 	@$(PY) -m scripts.browser

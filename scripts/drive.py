@@ -137,7 +137,7 @@ class Window:
 
     def follow(self, label: str, page: str) -> Window:
         """Click a link of a page and wait until the page it leads to is drawn."""
-        self.page.get_by_test_id("stMain").get_by_test_id("stPageLink").filter(has_text=label).first.click()
+        self.page.get_by_test_id("stMain").get_by_role("link", name=label).first.click()
         self.page.wait_for_url(f"**/{page}**")
         self.page.get_by_role("heading", name=page.capitalize(), exact=True).wait_for()
         return self.settle()
