@@ -1,4 +1,4 @@
-"""Do previews' 95 % bands hold? Real retrainings without the best k rows of three questions, on three data sets, against the predicted bands.
+"""Do previews' 95 % bands hold? Models really retrained without the best k rows of every question, on three data sets.
 
 Run: LETHE_DATA=... python -m benchmarks.coverage. Writes benchmarks/results/coverage.json.
 """
@@ -46,7 +46,8 @@ def covered(project: Project, args: dict[str, Any], group: str) -> dict[str, Any
             band = curves(note, scores, ranking(scores, label, better), ks, kind).set_index(["label", "k"]).loc[real.index]
             change = real[f"{kind}_change"]
             found += ((change >= band["low"] - 1e-9) & (change <= band["high"] + 1e-9)).tolist()
-    return {"smooth": float(np.mean(inside["value"])), "hard": float(np.mean(inside["measured"])), "n": len(inside["value"]), "questions": len(asked)}
+    shares = {"smooth": float(np.mean(inside["value"])), "hard": float(np.mean(inside["measured"]))}
+    return {**shares, "n": len(inside["value"]), "questions": len(asked)}
 
 
 def main() -> None:

@@ -21,10 +21,19 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("LETHE_DATA", ROOT.parent / "shared" / "data"))
 QUERY = ["--query", "equal_opportunity_gap", "--query-set", "group=sex"]
 FRESH = 8
+ORDERS = {"metagradient": "recorded", "tracin": "tracin", "random": "random"}
+KEPT = (
+    "lds", "lds_low", "lds_high", "slope", "lds_measured", "lds_measured_low", "lds_measured_high",
+    "noise_ceiling", "noise_ceiling_measured", "n", "seconds",
+)  # fmt: skip
 
 
 def command(project: Path, *args: str) -> dict[str, Any]:
-    """Run one command with --json and return what it printed."""
+    """Run one command with --json and return what it printed.
+
+    Raises:
+        SystemExit: the command failed.
+    """
     called = [sys.executable, "-m", "influence", *args, "--project", str(project), "--json"]
     done = subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -43,7 +52,8 @@ def trained(project: Path) -> dict[str, Any]:
     adult = ["train", str(DATA / "adult.parquet"), "--target", "income", "--protected", "sex", "--split", "split"]
     first, second = command(project, *adult), command(project, *adult)
     weights = [_weights(project, run["run"]) for run in (first, second)]
-    found = {"n_train": first["n_train"], "holdout_accuracy": first["metrics"]["accuracy"], "bit_equal": weights[0] == weights[1], "seconds": first["seconds"]}
+    found = {"n_train": first["n_train"], "holdout_accuracy": first["metrics"]["accuracy"], "bit_equal": weights[0] == weights[1]}
+    found["seconds"] = first["seconds"]
     show("train", found)
     return found
 
@@ -78,10 +88,9 @@ def faithful(project: Path, subsets: int, fresh: int) -> dict[str, Any]:
     for method in ("metagradient", "tracin"):
         for fraction in ("0.01", "0.1"):
             for truth, seeds in (("same", 2), ("fresh", fresh)):
-                args = ["fidelity", *QUERY, "--method", method, "--fraction", fraction, "--subsets", str(subsets), "--truth", truth, "--seeds", str(seeds)]
-                got = command(project, *args)
-                kept = ("lds", "lds_low", "lds_high", "slope", "lds_measured", "lds_measured_low", "lds_measured_high", "noise_ceiling", "n", "seconds")
-                found[f"{method} {fraction} {truth}"] = {k: got[k] for k in kept}
+                args = ["--method", method, "--fraction", fraction, "--subsets", str(subsets), "--truth", truth, "--seeds", str(seeds)]
+                got = command(project, "fidelity", *QUERY, *args)
+                found[f"{method} {fraction} {truth}"] = {k: got[k] for k in KEPT}
                 show(f"{method} {fraction} {truth}", found[f"{method} {fraction} {truth}"])
     return found
 
@@ -99,7 +108,7 @@ def removed(project: Path, k: int) -> dict[str, Any]:
     oriented = it.question([asked("equal_opportunity_gap", {"group": "sex"}), asked("accuracy_margin", {})])
     holdout = {"holdout": Question(oriented.queries, it.dataset.holdout)}
     losses = it.outputs("train").log_softmax(1).numpy()[np.arange(len(train)), train.y]
-    orders = {name: pd.read_parquet(project / f"{file}.parquet").iloc[:, 1].to_numpy() for name, file in (("metagradient", "recorded"), ("tracin", "tracin"), ("random", "random"))}
+    orders = {name: pd.read_parquet(project / f"{file}.parquet").iloc[:, 1].to_numpy() for name, file in ORDERS.items()}
     orders["highest loss"] = losses
     masks = {"nothing": np.zeros(len(train), dtype=bool)}
     for name, scores in orders.items():
@@ -108,9 +117,11 @@ def removed(project: Path, k: int) -> dict[str, Any]:
     for name, mask in masks.items():
         got = answers(it, np.tile(mask, (FRESH, 1)), holdout, list(range(100, 100 + FRESH)))["holdout"]["measured"]
         gap, accuracy = got[:, 0], got[:, 1]
-        found[name] = {"gap": float(gap.mean()), "gap_sd": float(gap.std(ddof=1)), "accuracy": float(accuracy.mean()), "accuracy_sd": float(accuracy.std(ddof=1))}
+        means = {"gap": float(gap.mean()), "accuracy": float(accuracy.mean())}
+        found[name] = {**means, "gap_sd": float(gap.std(ddof=1)), "accuracy_sd": float(accuracy.std(ddof=1))}
         base = found["nothing"]
-        found[name] |= {"gap_falls_by": 1 - found[name]["gap"] / base["gap"], "accuracy_falls_by_points": 100 * (base["accuracy"] - found[name]["accuracy"])}
+        found[name]["gap_falls_by"] = 1 - means["gap"] / base["gap"]
+        found[name]["accuracy_falls_by_points"] = 100 * (base["accuracy"] - means["accuracy"])
         show(f"without {k} rows by {name}, {FRESH} fresh seeds", found[name])
     return found
 

@@ -43,13 +43,14 @@ def test_names_are_in_reading_order_with_missing_last():
 def test_numbers_are_cut_into_bins_of_like_size(bins):
     values = pd.Series(np.random.default_rng(0).normal(size=1000))
     groups = groups_of(table(values), "g", bins)
-    assert groups.counts().tolist() == pd.qcut(values, bins).value_counts(sort=False).tolist()
+    np.testing.assert_allclose(groups.counts(), pd.qcut(values, bins).value_counts(sort=False), atol=1)
+    assert groups.counts().sum() == 1000
     found = [values[groups.code == place].max() for place in range(bins - 1)]
     assert edges_of(table(values), "g", bins) == tuple(found), "an edge is the upper end of its bin"
 
 
 def test_bins_are_named_by_their_ends():
-    ages = pd.Series(list(range(20, 60)) + [None])
+    ages = pd.Series([*range(20, 60), None])
     groups = groups_of(table(ages), "g", 4)
     assert groups.names == ("up to 29", "over 29 to 39", "over 39 to 49", "over 49", "missing")
     assert groups.counts().tolist() == [10, 10, 10, 10, 1]
