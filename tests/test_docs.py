@@ -118,7 +118,7 @@ def test_examples_are_in_form(enlarged):
 
 def test_examples_keep_the_contracts(enlarged):
     names = {Path(path).stem for path in examples() if "bundled" not in path}
-    shown = run(enlarged, "-m", "pytest", "tests/contract", "-v", "-m", "not slow", "-k", " or ".join(names))
+    shown = run(enlarged, "-m", "pytest", "tests/contract", "-vv", "-m", "not slow", "-k", " or ".join(names))
     tested = {name for name in names if re.search(rf"\[[^]]*\b{name}\b[^]]*\] PASSED", shown)}
     assert tested == names
 
