@@ -38,10 +38,10 @@ if wanted or train:
         st.error(words.escaped(error), icon=":material/error:")
         st.stop()
     if train:
-        state.show(job=jobs.submit("train", plan.args()))
+        loading.train(plan)
     else:
         st.success("Everything fits: this can be trained.", icon=":material/check_circle:")
         loading.contents(made)
 
 if not wanted:
-    jobs.follow(jobs.shown("train"), lambda done: loading.trained(state.project().run(str(done.result["run"]))), key="load")
+    jobs.follow(jobs.shown("train"), loading.trained, key="load")

@@ -13,7 +13,8 @@ if planning.not_original(run):
 note = planning.kept_note(run)
 if note is None:
     st.write(
-        "Previews need one walk back through training with the standard questions, and twenty real retrainings that tell how far to trust it."
+        "Previews need one walk back through training with the standard questions, and twenty real retrainings that tell how far to "
+        "trust it."
     )
     args = {"run": run.id, "group": state.group()}
     job = jobs.run_button("Prepare the preview", "prepare", args, "plan.prepare", cost=planning.cost(run))

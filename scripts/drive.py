@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[1]
 START = 60.0  # seconds that a server may need to answer
 WAIT = 20_000.0  # milliseconds that work on a page may take
 HARMLESS = (
-    re.compile(r"404 .*/\w+/_stcore/(health|host-config)$"),  # at a deep link Streamlit's client asks below the page first, then at the root
+    re.compile(
+        r"404 .*/\w+/_stcore/(health|host-config)$"
+    ),  # at a deep link Streamlit's client asks below the page first, then at the root
 )
 """Errors of the browser's console that say nothing about Lethe, each with its reason."""
 BROKEN = ("could not be shown", "Traceback (most recent call last)")
@@ -117,7 +119,9 @@ class Window:
         """Refuse and note every request that leaves this machine; note the errors of the browser's console."""
         self.page.set_default_timeout(WAIT)
         self.page.context.route(re.compile(r"^(?!http://127\.0\.0\.1[:/]|data:|blob:)"), self._refuse)
-        self.page.on("console", lambda message: self._told(f"{message.text} {message.location['url']}") if message.type == "error" else None)
+        self.page.on(
+            "console", lambda message: self._told(f"{message.text} {message.location['url']}") if message.type == "error" else None
+        )
         self.page.on("pageerror", lambda error: self._told(f"{error}"))
         return self
 
@@ -136,8 +140,9 @@ class Window:
         return self.settle()
 
     def follow(self, label: str, page: str) -> Window:
-        """Click a link of a page and wait until the page it leads to is drawn."""
-        self.page.get_by_test_id("stMain").get_by_role("link", name=label).first.click()
+        """Click a link or a button that leads to another page, and wait until that page is drawn."""
+        main = self.page.get_by_test_id("stMain")
+        main.get_by_role("link", name=label).or_(main.get_by_role("button", name=label)).first.click()
         self.page.wait_for_url(f"**/{page}**")
         self.page.get_by_role("heading", name=page.capitalize(), exact=True).wait_for()
         return self.settle()
@@ -154,7 +159,7 @@ class Window:
 
     def settle(self) -> Window:
         """Wait until the server has nothing more to draw, and look for errors."""
-        quiet = "() => !document.querySelector('[data-testid=\"stApp\"][data-test-script-state=\"running\"], [data-stale=\"true\"]')"
+        quiet = '() => !document.querySelector(\'[data-testid="stApp"][data-test-script-state="running"], [data-stale="true"]\')'
         for _ in range(2):  # a click needs a moment to reach the server
             self.page.wait_for_timeout(150)
             self.page.wait_for_function(quiet)

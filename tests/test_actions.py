@@ -51,7 +51,9 @@ def test_training_is_bit_equal_and_leaves_records(made):
 def test_excluding_rows_equals_retraining_without_them(made):
     project, first = made
     ids = opened(project, first["run"]).dataset.train.ids[:40].tolist()
-    excluded = perform("train", project, {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}, "exclude": ids})
+    excluded = perform(
+        "train", project, {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}, "exclude": ids}
+    )
     again = perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "retrain"})
     digests = [project.run(run["run"]).body["checkpoints"][-1]["digest"] for run in (excluded, again)]
     assert digests[0] == digests[1]
@@ -140,7 +142,9 @@ def test_fidelity_of_the_metagradient_is_high_and_of_random_is_not(made):
     assert fresh["noise_ceiling"] is None or 0 <= fresh["noise_ceiling"] <= 1
 
 
-@pytest.mark.parametrize("change", [{"fraction": 0.0}, {"fraction": 1.0}, {"subsets": 2}, {"truth": "other"}, {"truth": "fresh", "seeds": 1}])
+@pytest.mark.parametrize(
+    "change", [{"fraction": 0.0}, {"fraction": 1.0}, {"subsets": 2}, {"truth": "other"}, {"truth": "fresh", "seeds": 1}]
+)
 def test_fidelity_refuses_what_makes_no_sense(made, change):
     project, first = made
     with pytest.raises(BadInput):
@@ -186,7 +190,12 @@ def test_nothing_is_written_by_an_action_that_is_cancelled_or_refused(made):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        perform("unlearn", project, {"run": first["run"], "ids": [int(opened(project, first["run"]).dataset.train.ids[9])], "method": "finetune"}, stop)
+        perform(
+            "unlearn",
+            project,
+            {"run": first["run"], "ids": [int(opened(project, first["run"]).dataset.train.ids[9])], "method": "finetune"},
+            stop,
+        )
     for args in ({"ids": [10**9]}, {"ids": []}, {"ids": ["abc"]}, {"ids": [0], "method": "magic"}):
         with pytest.raises(BadInput):
             perform("unlearn", project, {"run": first["run"], **args})

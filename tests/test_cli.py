@@ -65,7 +65,9 @@ def test_the_whole_job_by_commands(project, tmp_path):
     assert by_ids["predicted"] == seen["predicted"]
     true = json.loads(call("fidelity", *GAP, "--fraction", "0.05", "--subsets", "8", "--project", str(project), "--json").stdout)
     assert {"lds", "lds_low", "lds_high", "slope", "lds_measured", "noise_ceiling"} <= set(true)
-    made = json.loads(call("unlearn", "--ids", str(tmp_path / "ids.csv"), "--method", "finetune", "--project", str(project), "--json").stdout)
+    made = json.loads(
+        call("unlearn", "--ids", str(tmp_path / "ids.csv"), "--method", "finetune", "--project", str(project), "--json").stdout
+    )
     assert {"run", "claim", "metrics", "seconds", "retrain_seconds"} <= set(made)
     again = json.loads(call("attribute", *GAP, "--method", "tracin", "--project", str(project), "--json").stdout)
     assert again["run"] == result["run"]  # the newest trained run, not the unlearned one

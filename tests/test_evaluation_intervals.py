@@ -90,6 +90,16 @@ def test_pairs_of_groups_hold_at_once():
     assert (draws.reshape(2, -1) > critical(5, 2)).any(0).mean() == pytest.approx(0.05, abs=0.002)
 
 
+def test_the_worst_of_many_equal_groups_is_not_mistaken_for_a_bad_one():
+    code = np.repeat(np.arange(10), 40)
+    assert missed(lambda rng: worst(means(rng.normal(size=400), code, 10))[1], 0.0) <= 0.05 + SLACK
+
+
+def test_a_gap_is_never_said_to_be_negative():
+    for hits in ([50, 50], [50, 51], [10, 12, 11]):
+        assert gap(rates(np.array(hits), np.full(len(hits), 100)))[1][0] == 0
+
+
 @pytest.mark.parametrize(("p", "n"), [(0.5, 30), (0.9, 30), (0.03, 100)])
 def test_rates(p, n):
     assert missed(lambda rng: wilson(rng.binomial(n, p), n), p) <= 0.06 + SLACK

@@ -281,6 +281,7 @@ def test_one_prediction():
     z = outputs(examples)
     p = softmax(z.numpy(), 1)
     assert measured("prediction", z, examples, id=107) == pytest.approx(p[7, 2])
+    assert queries.classes["prediction"](id=107).measured(z, examples) == queries.classes["prediction"](id="107").measured(z, examples)
     assert value("prediction", z, examples, id="107", class_="fair") == pytest.approx(np.log(p[7, 1] / (1 - p[7, 1])))
     query = queries.make("prediction", {"id": "107"}).oriented(z, examples)
     assert (query.labels, query.measured_label) == (("Log-odds of good for row 107",), "Probability of good for row 107")

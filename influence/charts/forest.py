@@ -9,6 +9,9 @@ from influence.charts.colours import GREY
 from influence.charts.frame import framed
 
 
+HOVER = "%{customdata[3]}: %{x:.3f} (95 % %{customdata[0]:.3f} to %{customdata[1]:.3f}, n = %{customdata[2]:,})<extra></extra>"
+
+
 def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colour: str = "", axis: str = "") -> go.Figure:
     """Draw one point per row of `table` (columns `by`, value, low, high, n); a row without an interval is hollow and grey.
 
@@ -41,7 +44,7 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
                     "thickness": 2,
                 },
                 customdata=rows[["low", "high", "n", by]],
-                hovertemplate="%{customdata[3]}: %{x:.3f} (95 % %{customdata[0]:.3f} to %{customdata[1]:.3f}, n = %{customdata[2]:,})<extra></extra>",
+                hovertemplate=HOVER,
             )
         )
     figure.update_yaxes(

@@ -105,8 +105,8 @@ def sentence(table: pd.DataFrame, main: str, group: str) -> str:
     )
     clear = "" if gap["low"] > 0.01 else " The interval reaches close to zero: the gap may be chance."
     return (
-        f"The model {said}: a gap of **{_points(gap['value'], as_text)}** (95 % interval {_points(gap['low'], as_text)} to {_points(gap['high'], as_text)}, "
-        f"n = {int(gap['n']):,}).{clear}"
+        f"The model {said}: a gap of **{_points(gap['value'], as_text)}** (95 % interval {_points(gap['low'], as_text)} to "
+        f"{_points(gap['high'], as_text)}, n = {int(gap['n']):,}).{clear}"
     )
 
 

@@ -28,7 +28,9 @@ def find(run: Run, finder: str, given: dict[str, Any], scores: Scores | None, ho
     try:
         found = finders.make(finder, given)(scores, state.dataset(run).train)
         reason = {**found.reason, "scores": digest} if digest and finder == "top_k" else dict(found.reason)
-        state.project().choose(HOW[how](Selection(found.ids, found.action, reason), state.selection()))
+        made = HOW[how](Selection(found.ids, found.action, reason), state.selection())
+        # Ids may mean other rows in other data, so a selection says of which data its rows are.
+        state.project().choose(Selection(made.ids, made.action, {**made.reason, "dataset": run.dataset}))
     except BadInput as error:
         st.session_state["choosing.error"] = str(error)
 

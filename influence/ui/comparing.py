@@ -106,7 +106,8 @@ def changes(found: dict[str, Any]) -> None:
     inside = inside[(inside["value"] >= inside["predicted_low"]) & (inside["value"] <= inside["predicted_high"])]
     known = table.dropna(subset=["predicted_low"])
     left.caption(
-        f"The margin is left out: it is in other units. {len(inside)} of {len(known)} realised changes lie within their predicted 95 % bands (evaluation rows)."
+        f"The margin is left out: it is in other units. {len(inside)} of {len(known)} realised changes lie within their predicted 95 % "
+        "bands (evaluation rows)."
     )
     shown = table.assign(
         predicted=[f"{words.signed(r.predicted_change)} ({words.interval(r.predicted_low, r.predicted_high)})" for r in table.itertuples()],
@@ -125,7 +126,8 @@ def forgetting(found: dict[str, Any]) -> None:
     wide = said.pivot_table(index=["metric", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index()
     st.dataframe(wide[["metric", *(r for r in ROLES if r in wide), "n"]], hide_index=True)
     st.caption(
-        "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not better."
+        "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not "
+        "better."
     )
 
 
@@ -139,8 +141,8 @@ def flips(run: Run, found: dict[str, Any]) -> None:
         rows = table[table["role"] == role]
         better, worse = int((rows["after"] == rows["target"]).sum()), int((rows["before"] == rows["target"]).sum())
         st.markdown(
-            f"**{role.capitalize()}**: {words.count(len(rows), 'prediction')} of {n:,} differ from the original's ({words.percent(len(rows) / n)}); "
-            f"{better:,} became right, {worse:,} became wrong."
+            f"**{role.capitalize()}**: {words.count(len(rows), 'prediction')} of {n:,} differ from the original's "
+            f"({words.percent(len(rows) / n)}); {better:,} became right, {worse:,} became wrong."
         )
     with st.expander("Which rows"):
         counts = table.groupby(["role", "before", "after"]).size().reset_index(name="rows")

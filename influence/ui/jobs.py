@@ -146,7 +146,8 @@ def _ended(job: Job, on_done: Callable[[Job], None] | None, key: str) -> None:
         return
     if job.state == "cancelled":
         st.info(
-            f"{words.verb(job.action)} was cancelled after {words.duration(job.seconds)}. Nothing was changed.", icon=MARKS["cancelled"]
+            f"{words.verb(job.action)} was cancelled after {words.duration(job.seconds)}. Nothing unfinished was kept.",
+            icon=MARKS["cancelled"],
         )
     else:
         st.error(words.escaped(job.error) or "The work did not end well. Start it again.", icon=MARKS[job.state])

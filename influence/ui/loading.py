@@ -17,11 +17,11 @@ from influence.data.schema import USABLE, Column
 from influence.data.tabular import prepare
 from influence.errors import BadInput
 from influence.groups import edges_of, groups_of
+from influence.jobs import Job
 from influence.registry import models
-from influence.store import Run
 from influence.store.formats import canonical
 from influence.types import Recipe
-from influence.ui import forms, sources, standing, state, words
+from influence.ui import forms, jobs, sources, standing, state, words
 from influence.ui.sources import Source
 
 SENSITIVE = re.compile(r"\b(sex|gender|race|ethnic\w*|nationalit\w*|religion|disab\w*|marital\w*|age|age cat)\b")
@@ -30,6 +30,7 @@ AUTOMATIC = ("batch_size", "epochs", "loss")
 """Settings of a recipe that fit themselves to the data when they are left open."""
 PREVIEWED = 20
 BINS = 4
+ASKED = "load.asked"
 
 
 @dataclass(frozen=True)
@@ -231,10 +232,21 @@ def _groups(made: Dataset, name: str) -> pd.DataFrame:
     return table
 
 
-def trained(run: Run) -> None:
+def trained(job: Job) -> None:
     """Draw what training made: its figures on holdout rows, the sizes of groups and classes, and the way on."""
+    run = state.project().run(str((job.result or {})["run"]))
+    if st.session_state.pop(ASKED, "") == job.id:  # whoever asked for it goes on with it
+        state.show(run=run.id, group="")
+        st.rerun()
     st.success(
         f"Trained in {words.duration(run.body['seconds'])}. On holdout rows: {standing.headline(run)}.", icon=":material/check_circle:"
     )
     contents(state.dataset(run))
     state.link("audit", "See its groups on Audit", run=run.id, group="")
+
+
+def train(plan: Plan) -> None:
+    """Ask for the training, and put its job into the address."""
+    id = jobs.submit("train", plan.args())
+    st.session_state[ASKED] = id
+    state.show(job=id)

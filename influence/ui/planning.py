@@ -38,7 +38,8 @@ def kept_note(run: Run) -> dict[str, Any] | None:
 def cost(run: Run) -> str:
     """Say what preparing costs, from what one training took."""
     took = run.body.get("seconds", 0.0)
-    return f"About {RETRAININGS} trainings at {words.duration(took)} each, several at once: roughly {words.duration(max(2, 0.7 * RETRAININGS * took))}"
+    whole = words.duration(max(2, 0.7 * RETRAININGS * took))
+    return f"About {RETRAININGS} trainings at {words.duration(took)} each, several at once: roughly {whole}"
 
 
 def choose_label(note: dict[str, Any]) -> str:
@@ -94,7 +95,8 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
         column.altair_chart(curve(levels, k, shown, name), width="stretch")
     told = "Blue: predicted, with its 95 % band."
     if points is not None:
-        told += " Orange dots: models really retrained from the same start without these rows. Green diamonds: fresh seeds, mean change with 95 % interval."
+        told += " Orange dots: models really retrained from the same start without these rows."
+        told += " Green diamonds: fresh seeds, mean change with 95 % interval."
     st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}. The predicted curve belongs to the same start (truth “same”).")
 
 
@@ -156,8 +158,8 @@ def _metrics(note: dict[str, Any], exact: dict[str, pd.DataFrame], k: int) -> pd
 def _trust(note: dict[str, Any]) -> str:
     n = next(iter(note["calibration"].values()))["value"]["n"]
     return (
-        f"Bands come from {n} real retrainings without other sets of rows; metrics with a threshold are predicted through their smooth twins. "
-        f"n = {note['n_evaluation']:,} evaluation rows."
+        f"Bands come from {n} real retrainings without other sets of rows; metrics with a threshold are predicted through their smooth "
+        f"twins. n = {note['n_evaluation']:,} evaluation rows."
     )
 
 

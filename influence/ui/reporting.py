@@ -44,7 +44,8 @@ def records() -> None:
     st.dataframe(
         pd.DataFrame(
             [
-                {"no.": r.seq, "what": words.verb(r.kind), "when (UTC)": r.created[:19].replace("T", " "), "took": words.duration(r.body["seconds"] or 0.0),
+                {"no.": r.seq, "what": words.verb(r.kind), "when (UTC)": r.created[:19].replace("T", " "),
+                 "took": words.duration(r.body["seconds"] or 0.0),
                  "inputs": ", ".join(f"{k} {v[:16]}" for k, v in r.body["inputs"].items() if isinstance(v, str) and v), "hash": r.hash[:16]}
                 for r in reversed(found)
             ]

@@ -54,11 +54,11 @@ def legend(result: dict[str, Any], scores: Scores) -> None:
     value = result["value"]
     now = f"It is now {words.number(value['measured'])} as measured ({words.number(value['value'])} in its smooth form)."
     if scores.calibrated:
-        read = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers the metric. ▲ positive: removing it raises the metric."
+        read = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
     else:
         read = (
-            "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order rows; they "
-            "are in no unit, so they cannot be added up to a change."
+            "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order rows; "
+            "they are in no unit, so they cannot be added up to a change."
         )
     st.markdown(f"{read} {now}")
 

@@ -180,6 +180,8 @@ def _kept(key: str) -> Path | None:
     if not files:
         return None
     wanted = st.query_params.get(key) or st.session_state.get(f"load.{key}.kept")
+    if wanted in files:
+        _choose_kept(key, wanted)  # so that coming back finds it again
     st.session_state[f"load.{key}.choice"] = wanted if wanted in files else None
     picked = st.selectbox(
         "Uploaded file",

@@ -97,9 +97,11 @@ def _dataset(path: str, digest: str) -> Dataset:
 
 
 def selection() -> Selection | None:
-    """Return the project's current selection, or None if nothing is selected."""
-    chosen = project().current()
-    return chosen if chosen and len(chosen) else None
+    """Return the project's current selection, or None if nothing is selected or the rows are those of other data."""
+    chosen, run = project().current(), current_run()
+    if chosen is None or run is None or chosen.reason.get("dataset") not in (None, run.dataset):
+        return None
+    return chosen if len(chosen) else None
 
 
 def groups() -> tuple[str, ...]:
