@@ -76,7 +76,11 @@ class Progress:
 
 
 def act(name: str, project: Path, args: dict[str, Any], as_json: bool, after: Callable[[Any, dict[str, Any]], None] | None = None) -> None:
-    """Perform an action and print its result; bad input is one clear line and exit code 2."""
+    """Perform an action and print its result; bad input is one clear line and exit code 2.
+
+    Raises:
+        typer.Exit: the input was bad.
+    """
     progress = Progress()
     try:
         from influence.actions import perform
@@ -227,7 +231,11 @@ def unlearn(
 
 
 def checked(make: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return `make()`; bad input is one clear line and exit code 2."""
+    """Return `make()`; bad input is one clear line and exit code 2.
+
+    Raises:
+        typer.Exit: the input was bad.
+    """
     try:
         return make()
     except BadInput as error:
@@ -249,7 +257,7 @@ def write_scores(scores: Any, out: Path, better: str) -> Path:
 
 
 def ranked_ids(path: Path, top: int) -> list[Any]:
-    """Return the `top` ids whose removal is predicted to move the question most in its better direction (lower unless the file says higher).
+    """Return the `top` ids whose removal is predicted to move the question most the better way: lower, unless the file says higher.
 
     Raises:
         BadInput: the file holds no scores, or top is out of range.

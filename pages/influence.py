@@ -22,9 +22,9 @@ if not method:
 args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": settings}
 job = jobs.run_button("Score training rows", "attribute", args, "influence.score", cost=asking.cost(run, method))
 jobs.follow(job, key="influence.follow")
-choosing.told()
 if job and job.state == "done" and job.result:
     scored.results(run, job.result)
 st.subheader("Current selection", anchor=False)
+choosing.told()
 if choosing.review(run, (state.group(), state.dataset(run).target)):
     state.link("plan", "Plan the removal of these rows", ":material/arrow_forward:")

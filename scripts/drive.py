@@ -22,7 +22,7 @@ from scripts import browser
 
 ROOT = Path(__file__).resolve().parents[1]
 START = 60.0  # seconds that a server may need to answer
-WAIT = 20_000.0  # milliseconds that work on a page may take
+WAIT = 60_000.0  # milliseconds that work on a page may take
 HARMLESS = (
     re.compile(
         r"404 .*/\w+/_stcore/(health|host-config)$"

@@ -37,7 +37,7 @@ def test_every_set_is_explained_repeatable_and_known_by_its_settings(name):
 
 
 def test_settings_have_limits():
-    with pytest.raises(BadInput, match="bias must lie between"):
+    with pytest.raises(BadInput, match="bias must be between"):
         datasets.make("loans", {"bias": 2})
 
 

@@ -1,15 +1,16 @@
 """From summed scores to a prediction with a band: slope and width learned from a few real retrainings.
 
 Scores are first order: what they leave unexplained grows with how far a set of rows moves the model, whichever metric one looks at. The
-*reach* of a set is the root mean square, over all standard metrics, of its predicted changes, each in units of that metric's spread over the
-calibrating sets. The realised change r of a metric with predicted change p is fitted as r = b p + e, sd(e) = sigma reach, by weighted least
-squares; the band is the 95 % prediction interval of that fit (Student's t). The hard metric is predicted from its differentiable twin in the
-same way. No PyTorch here: sliders call this.
+*reach* of a set is the root mean square, over all standard metrics, of its predicted changes, each in units of that metric's spread over
+the calibrating sets. The realised change r of a metric with predicted change p is fitted as r = b p + e, sd(e) = sigma reach, by weighted
+least squares; the band is the 95 % prediction interval of that fit (Student's t). The hard metric is predicted from its differentiable
+twin in the same way. No PyTorch here: sliders call this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import numpy as np
 from scipy import stats
 
@@ -26,7 +27,7 @@ def reach(predicted: np.ndarray, unit: np.ndarray) -> np.ndarray:
 
 
 def fit(predicted: np.ndarray, realised: np.ndarray, reached: np.ndarray) -> dict[str, float]:
-    """Return the fit of realised (R,) on predicted (R,) changes of sets that reach (R,), as JSON. A prediction that is always 0 has slope 0."""
+    """Return the fit of realised (R,) on predicted (R,) changes of sets that reach (R,), as JSON; the slope is 0 if all predictions are."""
     usable = reached > 0
     x, y = predicted[usable] / reached[usable], realised[usable] / reached[usable]
     power = float(x @ x)

@@ -15,6 +15,9 @@ from influence.registry import evaluation
 from influence.types import Examples
 
 
+IN_UNITS = ("mae", "rmse", "group_loss_gap", "worst_group_loss")
+
+
 def group_columns(dataset: Dataset) -> tuple[str, ...]:
     """Return the columns by which groups are compared: protected, then audit columns."""
     return tuple(dict.fromkeys((*dataset.protected, *dataset.audit)))
@@ -32,7 +35,16 @@ def tables(logits: np.ndarray, dataset: Dataset, role: Role) -> tuple[pd.DataFra
             fairness[group] = replace(measure, edges=edges_of(dataset.evaluation, group, measure.bins))(logits, examples)
         except BadInput:
             continue  # fewer than two groups with enough members among these rows: there is no gap to speak of
-    return evaluation.make("utility")(logits, examples), fairness
+    return in_units(evaluation.make("utility")(logits, examples), dataset), {g: in_units(t, dataset) for g, t in fairness.items()}
+
+
+def in_units(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
+    """Return a measure's table with the errors of a numeric target in its own units: models are trained on the standardised target."""
+    scale = dataset.encoding.get("target", {}).get("sd", 1.0)
+    if dataset.train.classes or scale == 1.0:
+        return table
+    error = table["metric"].isin(IN_UNITS)
+    return table.assign(**{name: table[name].where(~error, table[name] * scale) for name in ("value", "low", "high")})
 
 
 def summary(utility: pd.DataFrame, fairness: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -58,12 +70,11 @@ def _number(value: float) -> float | None:
 
 def predictions(dataset: Dataset, logits: dict[Role, np.ndarray]) -> pd.DataFrame:
     """Return one row per example of every role: id, split, target, p_<class> or prediction, protected and audit columns."""
-    return pd.concat(
-        [_predicted(dataset.split(role), role, values, group_columns(dataset)) for role, values in logits.items()], ignore_index=True
-    )
+    return pd.concat([_predicted(dataset, role, values) for role, values in logits.items()], ignore_index=True)
 
 
-def _predicted(examples: Examples, role: str, logits: np.ndarray, groups: tuple[str, ...]) -> pd.DataFrame:
+def _predicted(dataset: Dataset, role: Role, logits: np.ndarray) -> pd.DataFrame:
+    examples, groups, encoding = dataset.split(role), group_columns(dataset), dataset.encoding.get("target", {})
     table = pd.DataFrame({"id": examples.ids, "split": role})
     if examples.classes:
         p = np.exp(logits - logits.max(1, keepdims=True))
@@ -71,5 +82,6 @@ def _predicted(examples: Examples, role: str, logits: np.ndarray, groups: tuple[
         table["target"] = np.asarray(examples.classes, dtype=object)[examples.y]
         table[[f"p_{name}" for name in examples.classes]] = p
     else:
-        table["target"], table["prediction"] = examples.y, logits[:, 0]
+        mean, scale = encoding.get("mean", 0.0), encoding.get("sd", 1.0)
+        table["target"], table["prediction"] = examples.y * scale + mean, logits[:, 0] * scale + mean
     return pd.concat([table, examples.columns[[g for g in groups if g in examples.columns]]], axis=1)

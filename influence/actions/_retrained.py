@@ -28,7 +28,7 @@ def answers(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Retrain without each of R sets of rows and ask every question of every model.
 
-    `left_out`: (R, N) bool. `seeds`: R seeds (truth *fresh*) or None (truth *same*). Returns per question name {"value": (R, Q), "measured": (R, Q)}.
+    `left_out`: (R, N) bool. `seeds`: R seeds (truth *fresh*) or None (truth *same*). Returns {"value": (R, Q), "measured": (R, Q)} by name.
 
     Raises:
         BadInput: the model has no recipe, so that it cannot be trained again.

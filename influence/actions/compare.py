@@ -13,6 +13,7 @@ from influence.actions._opened import Opened, opened
 from influence.actions._retrained import now
 from influence.actions.confirm import questions_of
 from influence.actions.preview import kept, predicted
+from influence.errors import BadInput
 from influence.evaluation.flips import flips
 from influence.registry import evaluation
 from influence.store import Project
@@ -22,20 +23,25 @@ from influence.types import Event, Report, Selection, ignore
 def compare(project: Project, run: str, group: str | None = None, report: Report = ignore) -> dict[str, Any]:
     """Compare an unlearned run with its parent and with the model retrained without the same rows, on the holdout rows.
 
-    Tables (digests): `metrics` (role, run, metric, group, value, low, high, n, better; the fairness rows of `column`), `forgetting` (on the removed
-    rows), `flips` (per holdout row whose prediction changed from the original), `change` (per standard metric and role: predicted and realised).
+    Tables (digests): `metrics` (role, run, metric, group, value, low, high, n, better; the fairness rows of `column`), `forgetting` (on the
+    removed rows), `flips` (holdout rows whose prediction differs from the original's), `change` (per standard metric and role: predicted
+    and realised).
 
     Raises:
-        BadInput: there is no such run, or it was not made by unlearning.
+        BadInput: there is no such run, it was not made by unlearning, or there is no such group column.
     """
     began = time.perf_counter()
     new = opened(project, run)
+    if new.run.parent is None:
+        raise BadInput(f"Run {new.run.id} was not made by unlearning, so that there is nothing to compare it with. Give an unlearned run.")
     runs = {"original": opened(project, new.run.parent), "unlearned": new}
     if new.run.body.get("retrained"):
         runs["retrained"] = opened(project, new.run.body["retrained"])
     elif new.run.body.get("yardstick") or new.run.body.get("method", {}).get("name") == "retrain":
         runs = {"original": runs["original"], "retrained": new}
     by = (new.run.body.get("groups") or [""])[0] if group is None else group
+    if by and by not in new.dataset.holdout.columns:
+        raise BadInput(f"There is no column {by!r}; there are: {', '.join(map(str, new.dataset.holdout.columns))}. Choose one of them.")
     selection = project.selection(new.run.body["selection"])
     found = {
         "metrics": _metrics(runs),

@@ -30,8 +30,8 @@ def confirm(
 ) -> dict[str, Any]:
     """Retrain without the k rows that the preview ranks first for `label`, for each k, and measure on evaluation and holdout rows.
 
-    The table's columns: k, truth (same, fresh), seed, role, label, value, measured, value_change, measured_change; a fresh model is compared with the
-    model of the same seed that kept all rows.
+    The table's columns: k, truth (same, fresh), seed, role, label, value, measured, value_change, measured_change; a fresh model is
+    compared with the model of the same seed that kept all rows.
 
     Raises:
         BadInput: the preview was not prepared, or the model cannot be trained again.

@@ -92,7 +92,7 @@ def _calibrated(
 
 
 def _sets(scores: Scores, better: Mapping[str, str]) -> np.ndarray:
-    """Return (R, N) bool. Per share of the rows: the k best rows for up to three questions with a better direction (gaps first), k random rows."""
+    """Return (R, N) bool. Per share of the rows: the k best rows for up to three main questions, gaps first, and k random rows."""
     n = len(scores.ids)
     asked = [label for label in scores.labels if better[label] != "neither"]
     asked = sorted(asked, key=lambda label: MAIN.index(label.split(" by ")[0]) if label.split(" by ")[0] in MAIN else len(MAIN))[:3]

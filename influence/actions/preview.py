@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,10 +28,15 @@ def kept(project: Project, run: str, group: str) -> dict[str, Any] | None:
 def curves(note: dict[str, Any], scores: Scores, order: np.ndarray, ks: Sequence[int], kind: str = "value") -> pd.DataFrame:
     """Return the predicted change of every metric when the first k rows of `order` are removed.
 
-    Columns: label, k, change, low, high (95 %; NaN where nothing was calibrated). `kind`: the differentiable "value" or the "measured" metric.
+    Columns: label, k, change, low, high (95 %; NaN where nothing was calibrated). `kind`: the differentiable "value" or the "measured".
     Uncalibrated scores are good for ranking only: no change is given.
+
+    Raises:
+        BadInput: a size lies outside 0 to the number of rows.
     """
     sizes = np.asarray(ks, dtype=int)
+    if len(sizes) and not (0 <= sizes.min() and sizes.max() <= len(order)):
+        raise BadInput(f"Sizes must lie between 0 and {len(order):,} rows; got {sizes.min():,} to {sizes.max():,}.")
     sums = np.vstack([np.zeros(len(scores.labels)), np.cumsum(scores.values[order[: sizes.max(initial=0)]], axis=0)])[sizes]
     return pd.concat([_curve(note, i, sizes, sums, kind) for i in range(len(scores.labels))], ignore_index=True)
 
@@ -45,14 +51,19 @@ def _curve(note: dict[str, Any], place: int, sizes: np.ndarray, sums: np.ndarray
     if kind == "measured":
         expected = twin(label, note["before"][label]["value"], fitted["value"]["slope"] * expected)
     change, low, high = band(fitted[kind], expected, reach(sums, np.array(note["units"])))
-    if kind == "measured" and "gap" in label.lower():  # a gap is never below 0
+    if kind == "measured" and is_gap(label):  # a gap is never below 0
         change, low, high = (np.maximum(values, -note["before"][label]["measured"]) for values in (change, low, high))
     return pd.DataFrame({"label": label, "k": sizes, "change": change, "low": low, "high": high})
 
 
 def twin(label: str, before: float, change: np.ndarray) -> np.ndarray:
     """Return what the hard metric is expected to follow: its smooth twin's change, and for a gap that of its size."""
-    return folded(before, change) if "gap" in label.lower() else change
+    return folded(before, change) if is_gap(label) else change
+
+
+def is_gap(label: str) -> bool:
+    """Whether a label is that of a gap between groups; columns and groups can have any name, "gap" too."""
+    return re.match(r"(\S+ ){1,2}gap by ", label) is not None
 
 
 def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
@@ -91,7 +102,7 @@ def preview(
     The first call for a run and group prepares it (one walk, twenty retrainings).
 
     Raises:
-        BadInput: no rows, unknown rows, or a group column that does not exist.
+        BadInput: no rows, unknown rows or more than there are, an unknown question, or a group column that does not exist.
     """
     from influence.actions._opened import as_ids, chosen, opened, ranking
 
@@ -106,6 +117,10 @@ def preview(
         if top < 1:
             raise BadInput(f"--top must be at least 1 with scores; got {top}.")
         ranked = project.scores(scores)
+        if isinstance(label, str) and label not in ranked.labels:
+            raise BadInput(f"There is no question {label!r} among these scores; there are: {', '.join(ranked.labels)}.")
+        if top > len(ranked.ids):
+            raise BadInput(f"There are {len(ranked.ids):,} rows; the first {top:,} cannot be taken. Take fewer.")
         rows = as_ids(it.dataset.train.ids, ranked.ids[ranking(ranked, label, better)[:top]])
     else:
         rows = chosen(project, it, ids).ids

@@ -13,6 +13,7 @@ import pandas as pd
 from influence.actions._opened import Opened, opened
 from influence.actions.compare import compare
 from influence.actions.preview import kept, predicted
+from influence.errors import BadInput
 from influence.evidence import investigation as told
 from influence.evidence.report import render
 from influence.registry import attribution, queries
@@ -35,7 +36,7 @@ def report(project: Project, run: str | None = None, group: str | None = None, r
     first = opened(project, it.run.parent) if unlearned else it
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     compared = compare(project, it.run.id, by, report) if unlearned else None
-    selection = project.selection(it.run.body["selection"]) if unlearned else project.current()
+    selection = project.selection(it.run.body["selection"]) if unlearned else _own(it, project.current())
     page = render(_investigation(project, it, first, by, compared, selection))
     path = project.path / "reports" / f"{it.run.id}.html"
     path.parent.mkdir(exist_ok=True)
@@ -76,6 +77,14 @@ def _investigation(
     )
 
 
+def _own(it: Opened, selection: Selection | None) -> Selection | None:
+    """Return the selection if it names rows of this run's data."""
+    try:
+        return selection if selection and it.dataset.train.mask(selection.ids).any() else None
+    except BadInput:
+        return None
+
+
 def _data(it: Opened) -> told.Data:
     d = it.dataset
     source = str(d.source.get("bundled") or d.source.get("path") or d.source)
@@ -104,7 +113,7 @@ def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[t
     oriented = question.queries[0]
     label = getattr(oriented, "measured_label", question.labels[0])
     bounds = _interval(it, query["name"], query["given"].get("group", ""))
-    calibrated = bool(getattr(attribution.classes[method["name"]], "calibrated"))
+    calibrated = bool(attribution.make(method["name"]).calibrated)
     return (
         told.Asked(
             question.labels[0],

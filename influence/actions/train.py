@@ -109,14 +109,16 @@ def configured(train: Examples, model: str, given: Mapping[str, Any]) -> tuple[A
     unknown = [key for key in given if key not in own | recipe_names]
     if unknown:
         raise BadInput(
-            f"There is no setting {unknown[0]!r}; {model} has {', '.join(sorted(own)) or 'none'}; training has {', '.join(sorted(recipe_names))}."
+            f"There is no setting {unknown[0]!r}; {model} has {', '.join(sorted(own)) or 'none'}; "
+            f"training has {', '.join(sorted(recipe_names))}."
         )
     built = models.make(model, {k: v for k, v in given.items() if k in own})
     built = replace(built, inputs=train.shape, outputs=train.outputs)
     recipe = build(Recipe, {**defaults(train), **{k: v for k, v in given.items() if k in recipe_names}})
     if (recipe.loss == "cross_entropy") != bool(train.classes):
         raise BadInput(
-            f"Loss {recipe.loss} does not fit this target; use {'cross_entropy for classes' if train.classes else 'squared or huber for a number'}."
+            f"Loss {recipe.loss} does not fit this target; "
+            f"use {'cross_entropy for classes' if train.classes else 'squared or huber for a number'}."
         )
     return built, recipe
 

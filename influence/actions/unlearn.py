@@ -32,7 +32,7 @@ def unlearn(
 ) -> dict[str, Any]:
     """Unlearn `ids` (or the current selection) and keep the result as a new run; the retrained model is made first, as the yardstick.
 
-    Events carry the live metrics; the first ones also carry those of the original and the retrained model as `original:*` and `retrained:*`.
+    Events carry the live metrics; the first ones also carry those of the original and the retrained model, `original:*` and `retrained:*`.
 
     Raises:
         BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -29,7 +31,7 @@ def agreement(table: pd.DataFrame) -> go.Figure:
                     "arrayminus": rows["predicted_change"] - rows["predicted_low"],
                     "thickness": 1.2,
                 },
-                customdata=rows["label"],
+                customdata=[escape(str(label)) for label in rows["label"]],
                 hovertemplate="%{customdata}: predicted %{x:.4f}, realised %{y:.4f}<extra></extra>",
             )
         )

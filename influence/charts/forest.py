@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
 from influence.charts.colours import GREY
 from influence.charts.frame import framed
-
+from influence.evidence.words import interval, number
 
 HOVER = "%{customdata[3]}: %{x:.3f} (95 % %{customdata[0]:.3f} to %{customdata[1]:.3f}, n = %{customdata[2]:,})<extra></extra>"
 
@@ -22,7 +25,7 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
     lines, parts = list(dict.fromkeys(table[by])), list(dict.fromkeys(table[key]))
     counts = table.groupby(by)["n"].max()
     for name, rows in table.groupby(key, sort=False):
-        known = rows["low"].notna()
+        known = rows["low"].notna() & rows["high"].notna()
         aside = 0.0 if not colour else 0.22 * (parts.index(name) - (len(parts) - 1) / 2)
         tint = colours.get(str(name), GREY)
         figure.add_trace(
@@ -30,7 +33,7 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
                 x=rows["value"],
                 y=[lines.index(g) + aside for g in rows[by]],
                 mode="markers",
-                name=str(name),
+                name=escape(str(name)),
                 marker={
                     "size": 11,
                     "color": [tint if k else GREY for k in known],
@@ -43,14 +46,18 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
                     "color": tint,
                     "thickness": 2,
                 },
-                customdata=rows[["low", "high", "n", by]],
-                hovertemplate=HOVER,
+                customdata=[_told(r) for r in rows.rename(columns={by: "line"}).itertuples()],
+                hovertemplate="%{customdata}<extra></extra>",
             )
         )
     figure.update_yaxes(
         tickvals=list(range(len(lines))),
-        ticktext=[f"{g} (n = {int(counts[g]):,})" for g in lines],
+        ticktext=[f"{escape(str(g))} (n = {int(counts[g]):,})" for g in lines],
         range=[len(lines) - 0.4, -0.6],
         showgrid=False,
     )
     return framed(figure, 100 + (70 if colour else 46) * max(2, len(lines)), x=axis, legend=bool(colour))
+
+
+def _told(row: Any) -> str:
+    return f"{escape(str(row.line))}: {number(row.value)} (95 % {interval(row.low, row.high)}, n = {int(row.n):,})"

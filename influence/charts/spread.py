@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -9,6 +11,8 @@ from influence.charts.colours import DIVERGING, HARMFUL, HELPFUL
 from influence.charts.frame import framed
 
 DRAWN = 20_000
+EXACT = 2_000
+"""Inputs with more values than these are brought to the plane by a randomised decomposition (Halko, Martinsson and Tropp 2011)."""
 
 
 def histogram(values: np.ndarray, axis: str) -> go.Figure:
@@ -31,11 +35,29 @@ def sample(n: int, seed: int = 0) -> np.ndarray:
 
 def plane(x: np.ndarray) -> np.ndarray:
     """Return the first two principal components of the rows' inputs, (N, ...) -> (N, 2); 0 where there is only one."""
-    flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
-    flat = flat - flat.mean(0)
-    _, axes = np.linalg.eigh(flat.T @ flat)
-    found = flat @ axes[:, ::-1][:, :2]
-    return np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
+    found = np.zeros((len(x), 2))
+    wide = math.prod(np.shape(x)[1:])
+    kept = min(2, wide, len(x) - 1)
+    if kept > 0:
+        found[:, :kept] = _components(np.asarray(x, dtype=np.float32).reshape(len(x), wide), kept)
+    return found
+
+
+def _components(flat: np.ndarray, kept: int) -> np.ndarray:
+    """Return the first components of rows (N, D), (N, kept)."""
+    if flat.shape[1] > EXACT:
+        from sklearn.utils.extmath import randomized_svd  # a second to import, and most data are narrower
+
+        flat = flat - flat.mean(0)
+        _, _, axes = randomized_svd(flat, kept, n_iter=4, random_state=0)
+        return flat @ axes.T
+    flat = flat.astype(np.float64)
+    flat -= flat.mean(0)
+    if flat.shape[1] > len(flat):
+        _, _, axes = np.linalg.svd(flat, full_matrices=False)
+        return flat @ axes[:kept].T
+    _, columns = np.linalg.eigh(flat.T @ flat)
+    return flat @ columns[:, ::-1][:, :kept]
 
 
 def map_of(xy: np.ndarray, values: np.ndarray, ids: np.ndarray, chosen: np.ndarray) -> go.Figure:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from influence.errors import BadInput
 from influence.registry import finders, option
 from influence.types import Examples, Scores, Selection
 
+SEPARATORS = (r"\n", r"[\n,;]", r"[\s,;]")
+"""From the strictest: ids that are text can hold blanks, commas and semicolons themselves."""
+
 
 @finders
 @dataclass(frozen=True)
 class Rows:
-    """Rows named one by one."""
+    """Rows named one by one; ids that hold blanks or commas stand one on each line."""
 
     ids: str = option("", "Ids, separated by commas, blanks or lines")
 
@@ -23,12 +27,26 @@ class Rows:
         Raises:
             BadInput: no ids, or an id that is not among the rows.
         """
-        given = [part for part in re.split(r"[\s,;]+", self.ids) if part]
+        known = {str(i).strip(): i for i in examples.ids.tolist()}
+        given = _parts(self.ids, known)
         if not given:
             raise BadInput("No ids were given. Type the ids of training rows, separated by commas.")
-        known = dict(zip(map(str, examples.ids.tolist()), examples.ids.tolist(), strict=True))
         unknown = [i for i in given if i not in known]
         if unknown:
-            raise BadInput(f"{len(unknown)} of {len(given)} ids are not among the training rows, for example {unknown[0]}.")
+            raise BadInput(
+                f"{len(unknown)} of {len(given)} ids are not among the training rows, for example {unknown[0]}. "
+                f"Their ids are like {', '.join(list(known)[:3])}."
+            )
         found = tuple(dict.fromkeys(known[i] for i in given))
-        return Selection(found, reason={"rule": "rows", "words": f"{len(found):,} rows picked by hand"})
+        words = f"{len(found):,} {'row' if len(found) == 1 else 'rows'} picked by hand"
+        return Selection(found, reason={"rule": "rows", "ids": "\n".join(map(str, found)), "words": words})
+
+
+def _parts(text: str, known: Collection[str]) -> list[str]:
+    """Return the ids in a text, cut in the first way of which all parts are known."""
+    parts: list[str] = []
+    for separator in SEPARATORS:
+        parts = [part.strip() for part in re.split(separator, text) if part.strip()]
+        if all(part in known for part in parts):
+            break
+    return parts

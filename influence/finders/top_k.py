@@ -25,17 +25,19 @@ class TopK:
         """Return the selection.
 
         Raises:
-            BadInput: there are no scores, no such question, or fewer rows than k.
+            BadInput: there are no scores, no such question, fewer rows than k, or the scores are of other rows.
         """
         if scores is None:
             raise BadInput("Rows can only be ranked by scores; score the training rows on the Influence page first.")
         if self.label and self.label not in scores.labels:
             raise BadInput(f"There is no question {self.label!r} among these scores; there are: {', '.join(scores.labels)}.")
         if self.k > len(scores.ids):
-            raise BadInput(f"There are {len(scores.ids):,} rows; {self.k:,} cannot be chosen.")
+            raise BadInput(f"There are {len(scores.ids):,} rows; {self.k:,} cannot be chosen. Choose fewer.")
         label = self.label or scores.labels[0]
         values = scores.column(label)
         order = np.argsort(-values if self.better == "higher" else values, kind="stable")[: self.k]
-        words = f"the {self.k:,} rows whose removal {scores.method} predicts to move “{label}” {self.better} most"
+        ids = tuple(scores.ids[order].tolist())
+        examples.mask(ids)  # refuses scores of other rows
+        words = f"the {'row' if self.k == 1 else f'{self.k:,} rows'} whose removal {scores.method} predicts to move “{label}” {self.better} most"
         reason = {"rule": "top_k", "k": self.k, "label": label, "better": self.better, "method": scores.method, "words": words}
-        return Selection(tuple(scores.ids[order].tolist()), reason=reason)
+        return Selection(ids, reason=reason)

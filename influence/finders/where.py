@@ -16,7 +16,10 @@ from influence.types import Examples, Scores, Selection
 @finders
 @dataclass(frozen=True)
 class Where:
-    """Rows whose value in a column meets one condition; combine several by intersecting selections."""
+    """Rows whose value in a column meets one condition; combine several by intersecting selections.
+
+    A missing value meets no condition but "missing". Numbers are compared as numbers, all else as text; true and false in any case.
+    """
 
     column: str = option("", "Column", column=True)
     is_: Literal["equal to", "not equal to", "at least", "at most", "missing"] = option("equal to", "Condition")
@@ -29,7 +32,8 @@ class Where:
             BadInput: no such column, a value that is no number where one is needed, or no row that meets the condition.
         """
         if self.column not in examples.columns:
-            raise BadInput(f"There is no column {self.column!r}; there are: {', '.join(map(str, examples.columns))}.")
+            got = f"There is no column {self.column!r}" if self.column else "No column was chosen"
+            raise BadInput(f"{got}; there are: {', '.join(map(str, examples.columns))}. Choose one of them.")
         met = self._met(examples.columns[self.column])
         words = f"rows where {self.column} is {self.is_}" + ("" if self.is_ == "missing" else f" {self.value}")
         if not met.any():
@@ -38,26 +42,25 @@ class Where:
         return Selection(tuple(examples.ids[met].tolist()), reason=reason)
 
     def _met(self, values: pd.Series) -> np.ndarray:
+        known = values.notna().to_numpy()
         if self.is_ == "missing":
-            return values.isna().to_numpy()
-        numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-        if self.is_ in ("at least", "at most") or numeric:
-            return self._compared(values)
-        same = (values.astype(object).astype(str) == self.value).to_numpy() & values.notna().to_numpy()
-        return same if self.is_ == "equal to" else ~same
+            return ~known
+        truth = pd.api.types.is_bool_dtype(values)
+        if self.is_ in ("at least", "at most") or (pd.api.types.is_numeric_dtype(values) and not truth):
+            return self._compared(values) & known
+        said = values.astype(object).astype(str)
+        same = (said.str.lower() == self.value.strip().lower() if truth else said == self.value).to_numpy(dtype=bool)
+        return (same if self.is_ == "equal to" else ~same) & known
 
     def _compared(self, values: pd.Series) -> np.ndarray:
+        if not pd.api.types.is_numeric_dtype(values):
+            raise BadInput(f"{self.column} holds no numbers, so that nothing is {self.is_} {self.value}. Use equal to or not equal to.")
         try:
             value = float(self.value)
-            numbers = values.to_numpy(dtype=float, na_value=np.nan)
         except ValueError:
-            raise BadInput(f"{self.column} {self.is_} needs a number; got {self.value!r}.") from None
-        known = ~np.isnan(numbers)
-        with np.errstate(invalid="ignore"):
-            met = {
-                "equal to": numbers == value,
-                "not equal to": numbers != value,
-                "at least": numbers >= value,
-                "at most": numbers <= value,
-            }
-        return met[self.is_] & known
+            value = np.nan
+        if np.isnan(value):
+            raise BadInput(f"{self.column} holds numbers; got {self.value!r}. Give a number.")
+        numbers = values.to_numpy(dtype=float, na_value=np.nan)
+        compare = {"equal to": np.equal, "not equal to": np.not_equal, "at least": np.greater_equal, "at most": np.less_equal}
+        return compare[self.is_](numbers, value)

@@ -12,17 +12,20 @@ from influence.types import Trained
 from influence.ui import forms, state, words
 
 LAST = ("loss", "accuracy_margin", "prediction")
+FIRST = ("equal_opportunity_gap", "group_loss_gap")
+"""The question that stands there at first: of classes, and of numbers."""
+KEY = "influence.query"
 
 
 def question(run: Run) -> tuple[str, dict[str, Any]]:
     """Draw the choice of a query with its settings; the address may name it. Return its id and settings."""
     numeric, known = not state.dataset(run).evaluation.classes, list(queries.classes)
     names = [n for n in known if n not in LAST and state.groups() and not (numeric and _needs_classes(n))] + [n for n in LAST if n in known]
-    wanted = st.query_params.get("query", "")
-    start = wanted if wanted in names else ("group_loss_gap" if numeric and state.groups() else names[0])
-    if "equal_opportunity_gap" in names and not wanted:
-        start = "equal_opportunity_gap"
-    name = st.selectbox("Ask about", names, names.index(start), format_func=words.title, key="influence.query", persist_state="session")
+    if st.query_params.get("query") in names:
+        st.session_state[KEY] = st.query_params["query"]
+    elif st.session_state.get(KEY) not in names:
+        st.session_state[KEY] = next((n for n in FIRST if n in names), names[0])
+    name = st.selectbox("Ask about", names, format_func=words.title, key=KEY, on_change=_chosen, persist_state="session")
     st.caption(forms.summary(queries, name))
     given = {"group": state.group()} if any(s.name == "group" for s in settings(queries.classes[name])) else {}
     columns = [c for c in state.dataset(run).evaluation.columns if c != state.dataset(run).target]
@@ -30,6 +33,10 @@ def question(run: Run) -> tuple[str, dict[str, Any]]:
     if name == "prediction":
         st.caption(f"Evaluation rows have ids like {', '.join(map(str, state.dataset(run).evaluation.ids[:5]))}.")
     return name, {k: v for k, v in found.items() if v != ""}
+
+
+def _chosen() -> None:
+    st.query_params["query"] = st.session_state[KEY]
 
 
 def _needs_classes(name: str) -> bool:

@@ -10,10 +10,14 @@ import streamlit as st
 
 from influence.errors import BadInput
 from influence.finders import _sets
+from influence.groups import Groups
 from influence.registry import finders
 from influence.store import Run
 from influence.types import Scores, Selection
-from influence.ui import state, words
+from influence.ui import kept, state, words
+
+VALUES = 12
+"""Columns with more groups than these are not told one by one."""
 
 HOW = {
     "Replace the selection": lambda new, old: new,
@@ -28,11 +32,27 @@ def find(run: Run, finder: str, given: dict[str, Any], scores: Scores | None, ho
     try:
         found = finders.make(finder, given)(scores, state.dataset(run).train)
         reason = {**found.reason, "scores": digest} if digest and finder == "top_k" else dict(found.reason)
-        made = HOW[how](Selection(found.ids, found.action, reason), state.selection())
+        made = HOW[how](Selection(found.ids, found.action, reason), _own(run))
+        if not len(made):
+            raise BadInput("No rows are left that way; the selection stays as it was. Combine them in another way.")
         # Ids may mean other rows in other data, so a selection says of which data its rows are.
         state.project().choose(Selection(made.ids, made.action, {**made.reason, "dataset": run.dataset}))
     except BadInput as error:
         st.session_state["choosing.error"] = str(error)
+
+
+def _own(run: Run) -> Selection | None:
+    """Return the current selection if it names rows of this run's data."""
+    chosen = state.selection()
+    return chosen if chosen and places(run, chosen) is not None else None
+
+
+def places(run: Run, selection: Selection) -> np.ndarray | None:
+    """Return which training rows of the run are selected, (N,) bool, or None if the selection names rows of other data."""
+    try:
+        return state.dataset(run).train.mask(selection.ids)
+    except BadInput:
+        return None
 
 
 def told() -> None:
@@ -47,46 +67,51 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
     selection, train = state.selection(), state.dataset(run).train
     if selection is None:
         st.caption("No rows are selected yet.")
-        st.button("Undo", icon=":material/undo:", on_click=state.project().undo, key="choosing.undo.empty", type="tertiary")
+        st.button("Undo", icon=":material/undo:", on_click=_undo, key="choosing.undo.empty", type="tertiary")
         return None
-    try:
-        mask = train.mask(selection.ids)
-    except BadInput:
+    mask = places(run, selection)
+    if mask is None:
         st.warning("The current selection belongs to other data. Choose rows of this model's training data.", icon=":material/warning:")
         return None
     st.markdown(
         f"**{words.count(len(selection), 'training row')}** of {len(train):,} ({words.percent(len(selection) / len(train))}): "
         f"{words.escaped(selection.reason.get('words', selection.reason.get('rule', 'chosen')))}."
     )
-    parts = [composition(train.columns[c], mask, c) for c in columns if c in train.columns and train.columns[c].nunique() <= 12]
+    wanted = {c: kept.groups(run.dataset, "train", c, run) for c in dict.fromkeys(columns) if c in train.columns}
+    parts = [composition(groups, mask, c) for c, groups in wanted.items() if len(groups.names) <= VALUES]
     if parts:
         st.dataframe(
             pd.concat(parts, ignore_index=True),
             hide_index=True,
+            alt="How the selected rows differ from all training rows, by group and target.",
             column_config={
                 "selected share": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, color="blue"),
                 "share of all": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, color="gray"),
             },
         )
     with st.container(horizontal=True):
-        st.button("Undo", icon=":material/undo:", on_click=state.project().undo, key="choosing.undo")
+        st.button("Undo", icon=":material/undo:", on_click=_undo, key="choosing.undo")
         st.button("Clear", icon=":material/close:", on_click=state.project().choose, args=(Selection(()),), key="choosing.clear")
         csv = pd.DataFrame({"id": selection.ids}).to_csv(index=False)
         st.download_button("Download ids", csv, "selection.csv", "text/csv", icon=":material/download:", key="choosing.csv")
     return selection
 
 
-def composition(values: pd.Series, mask: np.ndarray, column: str) -> pd.DataFrame:
-    """Return how often each value occurs among the selected and among all rows."""
-    names = values.astype(object).where(values.notna(), "missing").astype(str)
-    whole, chosen = names.value_counts().sort_index(), names[mask].value_counts()
-    counts = chosen.reindex(whole.index, fill_value=0)
-    return pd.DataFrame(
+def _undo() -> None:
+    state.project().undo()
+
+
+def composition(groups: Groups, mask: np.ndarray, column: str) -> pd.DataFrame:
+    """Return how often each group of a column occurs among the selected and among all rows."""
+    whole, chosen = groups.counts(), groups.counts(mask)
+    there = whole > 0
+    table = pd.DataFrame(
         {
             "column": column,
-            "value": whole.index,
-            "selected": counts.to_numpy(),
-            "selected share": counts.to_numpy() / max(1, mask.sum()),
-            "share of all": whole.to_numpy() / len(mask),
+            "value": groups.names,
+            "selected": chosen,
+            "selected share": chosen / max(1, mask.sum()),
+            "share of all": whole / len(mask),
         }
     )
+    return table[there].reset_index(drop=True)

@@ -13,10 +13,24 @@ from influence.jobs import Job
 from influence.registry import queries, unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import forms, live, standing, state, words
+from influence.ui import forms, jobs, live, standing, state, words
 
 FIRST = "retrain"
 """The honest baseline is offered first."""
+
+
+def start(run: Run, selection: Selection) -> None:
+    """Draw what is to be forgotten and how, and the button that starts it."""
+    if not rows(run, selection):
+        return
+    left, right = st.columns([2, 1], gap="medium")
+    with left:
+        name, given = method(run)
+    with right:
+        query = gap(run)
+    if name:
+        args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query}
+        jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=cost(run, name))
 
 
 def rows(run: Run, selection: Selection) -> bool:
@@ -104,4 +118,4 @@ def result(job: Job) -> None:
     st.success("  \n".join(sentences), icon=":material/check_circle:")
     level = words.claim(str(found.get("claim", "")))
     st.caption(f"Claim: {level.name}. {level.meaning} {found.get('claim_note', '')}")
-    state.link("compare", "Compare it with the original and the retrained model", run=before.id, made=made.id)
+    state.link("compare", "Compare it with the original and the retrained model", run=before.id)

@@ -13,7 +13,7 @@ from influence.jobs import Job
 from influence.store.formats import canonical
 from influence.ui import state, words
 
-TICK = 0.5  # seconds between looks at a job that a page follows
+TICK, DRAWN = 0.5, 0.8  # seconds between looks at a job that a page follows, and where curves are drawn at each
 SLOW, FAST = 5.0, 1.0  # seconds between looks of the tray: nothing under way, and something
 LOOKED_AT = 200  # jobs among which the latest of a kind is looked for
 SHOWN = 4  # jobs that are over in the tray
@@ -90,7 +90,7 @@ def follow(
 ) -> Job | None:
     """Show how far a job is until it is over, then what became of it; return it.
 
-    While it is under way this is redrawn twice a second with `body(job)` below the bar, and when it ends the page is run once more.
+    While it is under way this is redrawn at least once a second with `body(job)` below the bar, and when it ends the page is run once more.
     `on_done(job)` draws what comes after success; `body` is drawn for a job that is over too, so that its curves stay.
     """
     job = get(job) if isinstance(job, str) else job
@@ -101,7 +101,7 @@ def follow(
         if body:
             body(job)
     else:
-        st.fragment(_progress, run_every=TICK)(job.id, body, key)
+        st.fragment(_progress, run_every=DRAWN if body else TICK)(job.id, body, key)
     return job
 
 
@@ -113,7 +113,8 @@ def _progress(id: str, body: Callable[[Job], None] | None, key: str) -> None:
         line, button = st.columns([5, 1], vertical_alignment="center")
         with line:
             st.progress(share(job), text=sentence(job))
-        button.button("Cancel", key=f"{key}.cancel", icon=":material/close:", on_click=cancel, args=(id,), width="stretch")
+        with button:
+            _cancel_button(id, f"{key}.cancel")
     if body:
         body(job)
 
@@ -134,8 +135,15 @@ def sentence(job: Job) -> str:
     )
 
 
+def _cancel_button(id: str, key: str, kind: Literal["secondary", "tertiary"] = "secondary") -> None:
+    asked = st.session_state.get("cancelled") == id
+    label = "Cancelling" if asked else "Cancel"
+    st.button(label, key=key, icon=":material/close:", type=kind, disabled=asked, on_click=cancel, args=(id,), width="stretch")
+
+
 def cancel(id: str) -> None:
     """Stop a job."""
+    st.session_state["cancelled"] = id
     jobs.cancel(state.project(), id)
 
 
@@ -177,7 +185,7 @@ def _tray(active: tuple[str, ...]) -> None:
         st.caption("**Jobs**")
     for job in running:
         st.progress(share(job), text=sentence(job))
-        st.button("Cancel", key=f"tray.{job.id}", icon=":material/close:", type="tertiary", on_click=cancel, args=(job.id,))
+        _cancel_button(job.id, f"tray.{job.id}", "tertiary")
     if over:
         with st.expander("Recent jobs", icon=":material/history:"):
             for job in over:

@@ -10,9 +10,15 @@ import streamlit as st
 
 from influence.actions import preview
 from influence.charts import spread
+from influence.data.dataset import Role
+from influence.groups import Groups, edges_of, groups_of
 from influence.store import Run
-from influence.types import Scores
+from influence.types import Scores, leaves
 from influence.ui import state
+
+
+BINS = 4
+"""Into how many groups a column of numbers is cut, as the measures of fairness do."""
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
@@ -47,5 +53,11 @@ def plane(dataset: str, _run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the drawn training rows' positions and their places on a plane, (D,) and (D, 2)."""
     train = state.dataset(_run).train
     drawn = spread.sample(len(train))
-    x = next(iter(train.x.values())) if isinstance(train.x, dict) else train.x
-    return drawn, spread.plane(np.asarray(x)[drawn])
+    return drawn, spread.plane(np.asarray(leaves(train.x)[0][drawn]))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def groups(dataset: str, role: Role, column: str, _run: Run) -> Groups:
+    """Return the groups that a column forms of a role's rows; numbers are cut where those of the evaluation rows are, as in all tables."""
+    data = state.dataset(_run)
+    return groups_of(data.split(role), column, edges=edges_of(data.evaluation, column, BINS))

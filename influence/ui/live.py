@@ -11,7 +11,6 @@ import pandas as pd
 from influence.ui import words
 
 REFERENCES = {"original": "original model", "retrained": "retrained model"}
-DASHES = {"now": [1, 0], "original": [2, 3], "retrained": [8, 4]}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7F87")
 NAMES = {"forget_loss": "Rows to forget", "retain_loss": "Retained rows", "test_loss": "Holdout rows"}
 LOSSES = tuple(NAMES)
@@ -45,7 +44,7 @@ class Curves:
 
 
 def read(measured: pd.DataFrame) -> Curves:
-    """Return the curves of a job's measures; the newest stage counts, for a method may begin anew."""
+    """Return the curves of a job's measures, with those of the original and the retrained model apart."""
     if measured.empty:
         return Curves(measured.reindex(columns=["step", "name", "value"]), {role: {} for role in REFERENCES})
     parts = measured["name"].str.partition(":")
@@ -72,7 +71,7 @@ def panels(curves: Curves, gap: str, group: str) -> list[Panel]:
 
 
 def chart(curves: Curves, panel: Panel) -> alt.LayerChart | alt.FacetChart:
-    """Return a panel as curves over steps, with dashed lines at the original's and dotted ones at the retrained model's values."""
+    """Return a panel as curves over steps, with dotted lines at the original's values and dashed ones at the retrained model's."""
     wanted = curves.steps[curves.steps["name"].isin(list(panel.metrics))]
     lines = wanted.assign(Measured=wanted["name"].map(panel.metrics))[["step", "Measured", "value"]]
     flat = [
@@ -81,17 +80,19 @@ def chart(curves: Curves, panel: Panel) -> alt.LayerChart | alt.FacetChart:
         for name, label in panel.metrics.items()
         if name in found
     ]
-    labels = list(panel.metrics.values())
-    colour = alt.Color("Measured:N", scale=alt.Scale(domain=labels, range=list(COLOURS[: len(labels)])), title=None)
+    labels, above = list(panel.metrics.values()), alt.Legend(orient="top", title=None, columns=3, symbolSize=80)
+    colour = alt.Color(
+        "Measured:N", scale=alt.Scale(domain=labels, range=list(COLOURS[: len(labels)])), legend=above if labels[1:] else None
+    )
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
-    drawn = alt.Chart(lines).mark_line(interpolate="monotone").encode(x=alt.X("step:Q", title="Step"), y=y, color=colour)
-    dash = alt.StrokeDash("Model:N", title=None, scale=alt.Scale(domain=list(REFERENCES.values()), range=[[2, 3], [8, 4]]))
+    drawn = alt.Chart(lines).mark_line(point=alt.OverlayMarkDef(size=18)).encode(x=alt.X("step:Q", title="Step"), y=y, color=colour)
+    dash = alt.StrokeDash("Model:N", scale=alt.Scale(domain=list(REFERENCES.values()), range=[[2, 3], [8, 4]]), legend=None)
     rules = (
         alt.Chart(pd.DataFrame(flat, columns=["Measured", "value", "Model"]))
         .mark_rule(strokeWidth=1.5)
         .encode(y=y, color=colour, strokeDash=dash)
     )
-    return alt.layer(rules, drawn).properties(title=panel.title, height=260)
+    return alt.layer(rules, drawn).properties(title=panel.title, height=230)
 
 
 def sentence(curves: Curves, panel: Panel) -> str:

@@ -24,9 +24,11 @@ def results(run: Run, result: dict[str, Any]) -> None:
     legend(result, scores)
     left, right = st.columns([2, 3], gap="large")
     with left:
+        axis = "predicted change if removed" if scores.calibrated else "rank score"
         st.plotly_chart(
-            spread.histogram(scores.column(), "predicted change if removed"), key="scored.histogram", config={"displayModeBar": False}
-        )
+            spread.histogram(scores.column(), axis), key="scored.histogram", config={"displayModeBar": False},
+            alt=f"Histogram of {axis} over the training rows. {_finding(scores)}",
+        )  # fmt: skip
         st.caption(_finding(scores))
     with right:
         _map(run, scores)
@@ -57,8 +59,8 @@ def legend(result: dict[str, Any], scores: Scores) -> None:
         read = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
     else:
         read = (
-            "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order rows; "
-            "they are in no unit, so they cannot be added up to a change."
+            "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order "
+            "rows; they are in no unit, so they cannot be added up to a change."
         )
     st.markdown(f"{read} {now}")
 
@@ -73,14 +75,15 @@ def _finding(scores: Scores) -> str:
 def _map(run: Run, scores: Scores) -> None:
     drawn, xy = kept.plane(run.dataset, run)
     selection = state.selection()
-    chosen = np.isin(scores.ids[drawn], list(selection.ids)) if selection else np.zeros(len(drawn), dtype=bool)
+    chosen = pd.Index(scores.ids[drawn]).isin(pd.Index(selection.ids)) if selection else np.zeros(len(drawn), dtype=bool)
     figure = spread.map_of(xy, scores.column()[drawn], scores.ids[drawn], chosen)
-    event = st.plotly_chart(figure, key="scored.map", on_select="rerun", selection_mode=("lasso", "box"))
+    about = "Training rows by the first two principal components of their inputs, coloured by score. The tables below hold the same rows."
+    event = st.plotly_chart(figure, key="scored.map", on_select="rerun", selection_mode=("lasso", "box"), alt=about)
     inside = _inside(event.get("selection", {}), xy) if event else np.zeros(len(drawn), dtype=bool)
     part = "all rows" if len(drawn) == len(scores.ids) else f"a sample of {len(drawn):,} of {len(scores.ids):,} rows"
     st.caption(f"Map of {part} by their inputs. Draw a lasso or a box to choose rows; the table below does the same without a mouse.")
     if inside.any():
-        ids = ",".join(map(str, scores.ids[drawn][inside].tolist()))
+        ids = "\n".join(map(str, scores.ids[drawn][inside].tolist()))
         st.button(
             f"Add the {inside.sum():,} encircled rows", icon=":material/lasso_select:", key="scored.lasso",
             on_click=choosing.find, args=(run, "rows", {"ids": ids}, scores, "Add to the selection"),
@@ -113,20 +116,24 @@ def _rows(run: Run, train: Examples, scores: Scores, order: np.ndarray, result: 
     count = st.select_slider("Rows shown", [20, 50, 100, 200, 500, SHOWN], 50, key=f"scored.{key}.count")
     at = order[:count]
     places = as_places(scores.ids[at], train.ids)
-    table = pd.concat(
-        [pd.DataFrame({"id": scores.ids[at], "score": scores.column()[at]}), train.columns.iloc[places].reset_index(drop=True)], axis=1
-    )
+    table = beside(pd.DataFrame({"id": scores.ids[at], "score": scores.column()[at]}), train.columns.iloc[places].reset_index(drop=True))
     event = st.dataframe(
         table, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"scored.{key}.{result['scores'][:12]}", height=320,
+        alt=f"The training rows that come {key} by score, with their columns.",
         column_config={"score": st.column_config.NumberColumn("change if removed" if scores.calibrated else "rank score", format="%.3g")},
     )  # fmt: skip
     picked = [i for i in event["selection"]["rows"] if i < len(table)]
     if picked:
-        ids = ",".join(map(str, table["id"].iloc[picked].tolist()))
+        ids = "\n".join(map(str, scores.ids[at][picked].tolist()))
         st.button(
             f"Add the {words.count(len(picked), 'ticked row')}", key=f"scored.{key}.add", icon=":material/add:",
             on_click=choosing.find, args=(run, "rows", {"ids": ids}, scores, "Add to the selection"),
         )  # fmt: skip
+
+
+def beside(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return two tables side by side; columns of the second that have a name of the first say that they are the data's."""
+    return pd.concat([first, second.rename(columns={name: f"{name} (data)" for name in first})], axis=1)
 
 
 def _ways(run: Run, train: Examples, scores: Scores, result: dict[str, Any], better: str) -> None:

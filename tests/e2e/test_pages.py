@@ -1,0 +1,41 @@
+"""Pages as strangers meet them: by their address on a fresh server, and with files that are no tables."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from influence.ui.site import places
+
+NO_TABLE = {
+    "pickled.csv": pickle.dumps({"weights": list(range(100))}, protocol=5),
+    "empty.csv": b"",
+    "broken.parquet": b"PAR1 and nothing more",
+}
+
+
+@pytest.mark.parametrize("place", places().values(), ids=places())
+def test_the_first_request_to_a_server_may_be_any_page(place, server, opened):
+    w = opened(server).open(place.name)
+    assert w.page.get_by_role("heading", name=place.title, exact=True).first.is_visible()
+    names = w.page.get_by_test_id("stSidebarNavLink").all_inner_texts()
+    assert [name.split()[-1] for name in names] == [p.title for p in places().values()]
+
+
+def test_a_file_that_is_no_table_is_refused_in_a_sentence_and_the_form_survives(server, opened):
+    w = opened(server).open("load", "?source=Upload")
+    for name, content in NO_TABLE.items():
+        w.page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
+        w.page.get_by_test_id("stMain").get_by_test_id("stAlert").wait_for()
+        w.settle()
+        told = w.page.get_by_test_id("stMain").get_by_test_id("stAlert").all_inner_texts()
+        assert len(told) == 1, told
+        assert told[0].rstrip().endswith("."), told
+        assert "Error" not in told[0], told
+        assert w.page.locator("input[type=file]").count() == 1
+        w.page.get_by_role("button", name="Remove").first.click()
+        w.settle()
+    good = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(60))
+    w.page.locator("input[type=file]").set_input_files({"name": "good.csv", "mimeType": "text/csv", "buffer": good})
+    w.sees("2 Columns").settle()

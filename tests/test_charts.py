@@ -1,0 +1,193 @@
+"""Figures say what the tables say; the geometry behind them is held against other ways to compute it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+
+from influence.charts import spread
+from influence.charts.agreement import agreement
+from influence.charts.colours import GREY, GROUPS, ROLES, of_groups
+from influence.charts.curves import curve
+from influence.charts.forest import forest
+from influence.ui.scored import in_polygon
+
+CONFIG = Path(__file__).parents[1] / ".streamlit" / "config.toml"
+TABLE = pd.DataFrame(
+    {
+        "group": ["a", "b", "<i>c</i>"],
+        "value": [0.5, 0.7, 0.2],
+        "low": [0.4, 0.65, np.nan],
+        "high": [0.65, 0.72, np.nan],
+        "n": [120, 1500, 4],
+    }
+)
+
+
+def test_forest_has_one_trace_per_group_with_its_value_and_interval():
+    figure = forest(TABLE, of_groups(TABLE["group"]))
+    assert [t.name for t in figure.data] == ["a", "b", "&lt;i&gt;c&lt;/i&gt;"]
+    for place, (trace, row) in enumerate(zip(figure.data, TABLE.itertuples(), strict=True)):
+        assert list(trace.x) == [row.value]
+        assert list(trace.y) == [place]
+        high, low = trace.error_x.array[0], trace.error_x.arrayminus[0]
+        assert (high, low) == pytest.approx((row.high - row.value, row.value - row.low) if row.n > 10 else (0, 0))
+    assert list(figure.layout.yaxis.ticktext) == ["a (n = 120)", "b (n = 1,500)", "&lt;i&gt;c&lt;/i&gt; (n = 4)"]
+    assert figure.data[1].customdata[0] == "b: 0.700 (95 % 0.650 to 0.720, n = 1,500)"
+
+
+def test_rows_without_an_interval_are_hollow_and_say_so():
+    marks = [(t.marker.symbol[0], t.marker.color[0]) for t in forest(TABLE, of_groups(TABLE["group"])).data]
+    assert marks[2] == ("circle-open", GREY)
+    assert [symbol for symbol, _ in marks[:2]] == ["circle", "circle"]
+    assert "too few" in forest(TABLE, {}).data[2].customdata[0]
+
+
+def test_forest_by_role_draws_lines_side_by_side():
+    table = pd.concat([TABLE.assign(role=role) for role in ROLES])
+    figure = forest(table, ROLES, colour="role")
+    assert [t.name for t in figure.data] == list(ROLES)
+    heights = np.array([t.y for t in figure.data], dtype=float)
+    assert (np.diff(heights, axis=0) > 0).all()
+    assert np.allclose(heights.mean(0), [0, 1, 2])
+    assert (heights.max(0) - heights.min(0) < 1).all()
+
+
+def test_agreement_puts_predicted_against_realised():
+    table = pd.DataFrame(
+        {
+            "role": ["unlearned", "retrained", "retrained"],
+            "label": ["gap", "gap", "loss"],
+            "predicted_change": [-0.1, -0.1, np.nan],
+            "predicted_low": [-0.3, -0.3, np.nan],
+            "predicted_high": [0.0, 0.0, np.nan],
+            "value": [-0.05, -0.12, 0.4],
+        }
+    )
+    diagonal, *points = agreement(table).data
+    assert list(diagonal.x) == list(diagonal.y) == [-0.12, -0.05]
+    assert [(p.name, list(p.x), list(p.y)) for p in points] == [("unlearned", [-0.1], [-0.05]), ("retrained", [-0.1], [-0.12])]
+    assert points[0].error_x.array[0] == pytest.approx(0.1)
+    assert points[0].error_x.arrayminus[0] == pytest.approx(0.2)
+    assert len(agreement(table.assign(predicted_change=np.nan)).data) == 1
+
+
+def test_curve_has_band_line_and_really_retrained_points():
+    band = pd.DataFrame({"k": [0, 10], "level": [0.2, 0.1], "low": [0.2, 0.05], "high": [0.2, 0.15]})
+    points = pd.DataFrame(
+        {"k": [10, 10], "truth": ["same", "fresh"], "level": [0.12, 0.11], "low": [0.12, 0.1], "high": [0.12, 0.12]}
+    )
+    plain, checked = (curve(band, 5, shown, "Gap").to_dict() for shown in (None, points))
+    kinds = [[layer["mark"]["type"] for layer in spec["layer"]] for spec in (plain, checked)]
+    assert kinds == [["area", "line", "rule"], ["area", "line", "rule", "point", "rule", "point"]]
+    data = list(checked["datasets"].values())
+    assert band.to_dict("records") in data
+    assert [{"k": 5}] in data
+    assert checked["description"] == "Gap"
+    titles = {layer["encoding"]["x"]["title"] for layer in checked["layer"]} | {layer["encoding"].get("y", {}).get("title") for layer in checked["layer"]}
+    assert titles == {"training rows removed", None}
+
+
+def test_histogram_counts_every_row_once():
+    values = np.r_[np.random.default_rng(0).normal(size=500), 0.0, 0.0]
+    below, above = spread.histogram(values, "change").data
+    assert sum(below.y) == (values < 0).sum()
+    assert sum(above.y) == (values >= 0).sum()
+    assert sum(spread.histogram(np.zeros(7), "change").data[1].y) == 7
+
+
+@pytest.mark.parametrize("shape", [(300, 6), (40, 90), (200, 8, 8), (50, 2)])
+def test_plane_is_that_of_principal_components(shape):
+    x = np.random.default_rng(0).normal(size=shape) * np.linspace(1, 3, shape[-1])
+    flat = x.reshape(len(x), -1)
+    found, truth = spread.plane(x.astype(np.float32)), PCA(2, svd_solver="full").fit_transform(flat.astype(np.float32).astype(np.float64))
+    for i in range(2):
+        assert np.allclose(found[:, i] * np.sign(found[:, i] @ truth[:, i]), truth[:, i], atol=1e-5)
+
+
+def test_plane_of_wide_inputs_is_near_and_the_same_every_time():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(120, 2)) * [6, 3]) @ rng.normal(size=(2, spread.EXACT + 50)) + rng.normal(size=(120, spread.EXACT + 50))
+    found, truth = spread.plane(x), PCA(2, svd_solver="full").fit_transform(x)
+    assert (spread.plane(x) == found).all()
+    for i in range(2):
+        assert abs(np.corrcoef(found[:, i], truth[:, i])[0, 1]) > 0.9999
+
+
+@pytest.mark.parametrize("x", [np.arange(5.0)[:, None], np.ones((6, 3)), np.ones((1, 4)), np.zeros((0, 3)), np.eye(2, 7)])
+def test_plane_survives_what_has_no_plane(x):
+    found = spread.plane(x)
+    assert found.shape == (len(x), 2)
+    assert np.isfinite(found).all()
+    spans = np.linalg.matrix_rank(x - x.mean(0)) if len(x) else 0
+    assert np.linalg.matrix_rank(found) == min(2, spans)
+
+
+def test_a_sample_is_capped_in_order_and_the_same_every_time():
+    assert (spread.sample(50) == np.arange(50)).all()
+    drawn = spread.sample(spread.DRAWN + 1000)
+    assert len(drawn) == spread.DRAWN == len(set(drawn.tolist()))
+    assert (np.diff(drawn) > 0).all()
+    assert (drawn == spread.sample(spread.DRAWN + 1000)).all()
+    assert drawn[-1] < spread.DRAWN + 1000
+
+
+def test_chosen_rows_stand_out_on_the_map_and_colours_are_centred_on_zero():
+    xy, values = np.arange(8.0).reshape(4, 2), np.array([-2.0, 0, 1, 0.5])
+    points = spread.map_of(xy, values, np.arange(4), np.array([True, False, False, False])).data[0]
+    assert list(points.x) == [0, 2, 4, 6]
+    assert points.marker.cmin == -points.marker.cmax
+    assert points.marker.size[0] > points.marker.size[1]
+    assert points.marker.line.width[0] > points.marker.line.width[1] == 0
+    assert spread.map_of(xy, np.zeros(4), np.arange(4), np.zeros(4, dtype=bool)).data[0].marker.cmax == 1
+
+
+def winding(point: np.ndarray, corners: np.ndarray) -> int:
+    """How often the outline goes round a point, from the angles under which its edges are seen."""
+    seen = np.arctan2(*(corners - point).T[::-1])
+    turned = np.diff(np.r_[seen, seen[0]])
+    return round(float(((turned + np.pi) % (2 * np.pi) - np.pi).sum() / (2 * np.pi)))
+
+
+@given(st.integers(0, 10_000), st.integers(3, 9))
+def test_in_polygon_is_where_the_outline_goes_round_an_odd_number_of_times(seed, corners):
+    rng = np.random.default_rng(seed)
+    outline, points = rng.normal(size=(corners, 2)), rng.normal(size=(60, 2))
+    truth = [winding(p, outline) % 2 == 1 for p in points]
+    assert in_polygon(points, outline).tolist() == truth
+    assert in_polygon(points, outline[::-1]).tolist() == truth
+
+
+def test_in_polygon_of_a_square_and_of_nothing():
+    square = np.array([[0, 0], [2, 0], [2, 2], [0, 2]], dtype=float)
+    assert in_polygon(np.array([[1, 1], [3, 1], [-1, 1], [1, 3], [1, -1]], dtype=float), square).tolist() == [True] + [False] * 4
+    assert not in_polygon(np.ones((2, 2)), np.zeros((0, 2))).any()
+
+
+def test_colours_belong_to_names_in_sorted_order():
+    assert of_groups(["b", "a", "b"]) == of_groups(["a", "b"]) == {"a": GROUPS[0], "b": GROUPS[1]}
+    many = of_groups([f"{i:02d}" for i in range(9)])
+    assert len(set(list(many.values())[:6])) == 6
+    assert set(list(many.values())[6:]) == {GREY}
+    assert len(set(ROLES.values())) == 3
+
+
+def luminance(colour: str) -> float:
+    parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("colour", GROUPS[:2])
+def test_the_first_colours_stand_out_from_both_grounds(theme, colour):
+    ground = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["theme"][theme]["backgroundColor"]
+    light, dark = sorted((luminance(colour), luminance(ground)), reverse=True)
+    assert (light + 0.05) / (dark + 0.05) >= 3
