@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, TimeoutError, sync_playwright
 
 from influence.jobs import process
 from scripts import browser
@@ -153,8 +153,15 @@ class Window:
         return self
 
     def sees(self, text: str | re.Pattern[str], seconds: float = WAIT / 1000) -> Window:
-        """Wait until a text is visible in the main part of the page, and look for errors."""
-        self.page.get_by_test_id("stMain").get_by_text(text).first.wait_for(timeout=seconds * 1000)
+        """Wait until a text is visible in the main part of the page, and look for errors.
+
+        Raises:
+            AssertionError: it does not come; says what is there instead.
+        """
+        try:
+            self.page.get_by_test_id("stMain").get_by_text(text).first.wait_for(timeout=seconds * 1000)
+        except TimeoutError as error:
+            raise AssertionError(f"{text!r} did not come within {seconds:g} s; {self.page.url} shows: {self.text()}") from error
         return self.check()
 
     def settle(self) -> Window:
@@ -202,6 +209,3 @@ def window(chrome: Browser, url: str) -> Iterator[Window]:
         yield Window(context.new_page(), url).watch()
     finally:
         context.close()
-
-
-__all__ = ["Server", "Window", "chromium", "expect", "serve", "window"]

@@ -53,7 +53,7 @@ def compare(project: Project, run: str, group: str | None = None, report: Report
     digests = {name: project.put_table(table) for name, table in found.items() if len(table.columns)}
     result = {"tables": digests, "runs": {role: it.run.id for role, it in runs.items()}, "group": by, "n_removed": len(selection)}
     with project.transaction():
-        project.note(f"compare/{new.run.id}", result)
+        project.note(f"compare/{new.run.id}/{by}", result)
         project.record(
             "compare",
             inputs={role: it.run.id for role, it in runs.items()},

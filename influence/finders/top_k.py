@@ -38,6 +38,7 @@ class TopK:
         order = np.argsort(-values if self.better == "higher" else values, kind="stable")[: self.k]
         ids = tuple(scores.ids[order].tolist())
         examples.mask(ids)  # refuses scores of other rows
-        words = f"the {'row' if self.k == 1 else f'{self.k:,} rows'} whose removal {scores.method} predicts to move “{label}” {self.better} most"
+        many = "row" if self.k == 1 else f"{self.k:,} rows"
+        words = f"the {many} whose removal {scores.method} predicts to move “{label}” {self.better} most"
         reason = {"rule": "top_k", "k": self.k, "label": label, "better": self.better, "method": scores.method, "words": words}
         return Selection(ids, reason=reason)

@@ -31,7 +31,7 @@ def question(run: Run) -> tuple[str, dict[str, Any]]:
     columns = [c for c in state.dataset(run).evaluation.columns if c != state.dataset(run).target]
     found = forms.settings_form(queries.classes[name], f"influence.query.{name}.{state.group()}", columns, given=given)
     if name == "prediction":
-        st.caption(f"Evaluation rows have ids like {', '.join(map(str, state.dataset(run).evaluation.ids[:5]))}.")
+        st.caption(f"Evaluation rows have ids like {', '.join(map(words.escaped, state.dataset(run).evaluation.ids[:5]))}.")
     return name, {k: v for k, v in found.items() if v != ""}
 
 

@@ -10,7 +10,10 @@ import streamlit as st
 
 from influence.charts.colours import of_groups
 from influence.charts.forest import forest
+from influence.data.dataset import ROLES
+from influence.registry import evaluation
 from influence.store import Run
+from influence.types import Examples
 from influence.ui import kept, state, words
 
 MEANING = {
@@ -22,6 +25,10 @@ MEANING = {
     "group_loss_gap": "How much worse are its predictions for one group?",
     "worst_group_loss": "The mean loss of the group that it serves worst.",
 }
+NAMED = {"mae": "absolute error"}
+GAP_OF = {"selection_rate": "demographic_parity_gap", "true_positive_rate": "equal_opportunity_gap", "false_positive_rate": ""}
+VALUES = 20
+"""Columns with more groups than these are not told one by one."""
 RATE_OF = {"equal_opportunity_gap": "true_positive_rate", "demographic_parity_gap": "selection_rate", "accuracy_gap": "accuracy"}
 
 
@@ -38,20 +45,22 @@ def sizes(run: Run, group: str) -> None:
             "Questions are asked of the evaluation rows; what a removal achieved is measured on the holdout rows, which no question sees."
         )
         left, right = st.columns(2)
-        left.dataframe(_counts(dataset, dataset.target, "class"), hide_index=True)
+        left.dataframe(_counts(run, dataset.target), hide_index=True, alt="Rows by role and target.")
         if group:
-            right.dataframe(_counts(dataset, group, group), hide_index=True)
+            right.dataframe(_counts(run, group), hide_index=True, alt="Rows by role and group.")
 
 
-def _counts(dataset: Any, column: str, name: str) -> pd.DataFrame:
-    parts = {}
-    for role in ("train", "evaluation", "holdout"):
-        examples = dataset.split(role)
-        if column not in examples.columns or examples.columns[column].nunique() > 20:
-            return pd.DataFrame({name: ["many values"], **{r: [len(dataset.split(r))] for r in ("train", "evaluation", "holdout")}})
-        values = examples.columns[column]
-        parts[role] = values.astype(object).where(values.notna(), "missing").astype(str).value_counts()
-    return pd.DataFrame(parts).fillna(0).astype(int).rename_axis(name).reset_index()
+def _counts(run: Run, column: str) -> pd.DataFrame:
+    parts: dict[str, pd.Series] = {}
+    for role in ROLES:
+        found = kept.groups(run.dataset, role, column, run)
+        parts[role] = pd.Series(found.counts(), index=list(found.names))
+    table = pd.DataFrame(parts).fillna(0).astype(int)
+    table = table[(table > 0).any(axis=1)]
+    if len(table) > VALUES:
+        table = pd.DataFrame(table.sum()).T.set_axis([f"{len(table):,} values"])
+    table.insert(0, f"{column} is", table.index)
+    return table
 
 
 def utility(run: Run) -> None:
@@ -98,12 +107,12 @@ def sentence(table: pd.DataFrame, main: str, group: str) -> str:
     low, high = rates.iloc[0], rates.iloc[-1]
     as_text = words.percent if metric != "loss" and metric != "mae" else words.number
     name = {"true_positive_rate": "finds {high} of the truly favourable cases in group **{a}** but only {low} in group **{b}**"}.get(
-        metric, "has a mean " + metric.replace("_", " ") + " of {high} in group **{a}** and of {low} in group **{b}**"
+        metric, "has a mean " + NAMED.get(metric, metric.replace("_", " ")) + " of {high} in group **{a}** and of {low} in group **{b}**"
     )
     said = name.format(
         high=as_text(high["value"]), low=as_text(low["value"]), a=words.escaped(high["group"]), b=words.escaped(low["group"])
     )
-    clear = "" if gap["low"] > 0.01 else " The interval reaches close to zero: the gap may be chance."
+    clear = "" if gap["low"] > 0 else " The interval reaches zero: the gap may be chance."
     return (
         f"The model {said}: a gap of **{_points(gap['value'], as_text)}** (95 % interval {_points(gap['low'], as_text)} to "
         f"{_points(gap['high'], as_text)}, n = {int(gap['n']):,}).{clear}"
@@ -134,46 +143,43 @@ def groups(run: Run, group: str) -> None:
         forest(rows, of_groups(per_group["group"].tolist()), axis=f"{title}, with 95 % intervals"),
         key="audit.forest",
         config={"displayModeBar": False},
+        alt=f"{title} of each group with 95 % intervals; the table below holds the same figures.",
     )
     few = rows[rows["low"].isna()]["group"].tolist()
     if few:
         st.caption(f"Grey: too few rows to say ({', '.join(map(words.escaped, few))}).")
     with st.expander("Read as a table"):
-        st.dataframe(per_group.drop(columns="better"), hide_index=True)
+        st.dataframe(per_group.drop(columns="better"), hide_index=True, alt="All rates of all groups with 95 % intervals and n.")
 
 
 def threshold(run: Run, group: str) -> None:
     """Let the decision threshold be moved and show the rates that follow, for two classes."""
-    classes = state.dataset(run).evaluation.classes
-    if len(classes) != 2:
+    examples = state.dataset(run).evaluation
+    if len(examples.classes) != 2:
         return
     with st.expander("What if the threshold were another?", icon=":material/tune:"):
         table = kept.table(run.body["predictions"])
-        table = table[table["split"] == "evaluation"]
-        favourable = classes[-1]
+        favourable = examples.classes[-1]
+        p = table[f"p_{favourable}"][(table["split"] == "evaluation").to_numpy()].to_numpy()
         cut = st.slider(f"Predict “{favourable}” from this probability on", 0.0, 1.0, 0.5, 0.01, key="audit.threshold")
-        st.dataframe(rates_at(table, favourable, group, cut), hide_index=True)
-        st.caption("Counted on the evaluation rows; the model itself is not changed. Intervals: see the figure above, at 0.5.")
+        st.dataframe(rates_at(p, examples, group, cut), hide_index=True, alt="Rates of each group at this threshold.")
+        st.caption(f"Of the {len(p):,} evaluation rows, each with n and its 95 % interval; the model itself is not changed.")
 
 
-def rates_at(table: pd.DataFrame, favourable: str, group: str, cut: float) -> pd.DataFrame:
-    """Return n, confusion counts, selection, true and false positive rate of every group at a threshold."""
-    said, real = (table[f"p_{favourable}"] >= cut).to_numpy(), (table["target"] == favourable).to_numpy()
-    names = table[group].astype(object).where(table[group].notna(), "missing").astype(str).to_numpy()
-    if len(np.unique(names)) > 20:
-        names = pd.qcut(table[group], 4, duplicates="drop").astype(str).to_numpy()
-    rows = []
-    for name in np.unique(names):
-        here = names == name
-        tp, fp, fn, tn = (int((here & a & b).sum()) for a, b in ((said, real), (said, ~real), (~said, real), (~said, ~real)))
-        rates = {
-            "selected": _share(tp + fp, here.sum()),
-            "true positive rate": _share(tp, tp + fn),
-            "false positive rate": _share(fp, fp + tn),
-        }
-        rows.append({group: name, "n": int(here.sum()), "right yes": tp, "wrong yes": fp, "wrong no": fn, "right no": tn, **rates})
-    return pd.DataFrame(rows)
+def rates_at(p: np.ndarray, examples: Examples, group: str, cut: float) -> pd.DataFrame:
+    """Return the rates of every group and their largest gaps, as text, where the second class is predicted from a probability on.
+
+    `p`: (M,) probability of the second class. Measured as everywhere else: the outputs are those whose largest is what the threshold says.
+    """
+    table = evaluation.make("fairness", {"group": group})(np.column_stack([p < cut, p >= cut]).astype(float), examples)
+    said = {
+        (r.group, r.metric): f"{words.percent(r.value)} ({_between(r.low, r.high)}), n = {int(r.n):,}" for r in table.itertuples()
+    }  # fmt: skip
+    names = list(dict.fromkeys(table["group"][table["metric"] == "selection_rate"]))
+    rows = [{group: name, **{words.title(m): said[name, m] for m in GAP_OF}} for name in names]
+    gaps = {words.title(m): said.get(("", gap), "") for m, gap in GAP_OF.items()}
+    return pd.DataFrame([*rows, {group: "largest gap", **gaps}])
 
 
-def _share(part: float, whole: float) -> str:
-    return words.percent(part / whole) if whole >= 10 else words.TOO_FEW
+def _between(low: float, high: float) -> str:
+    return f"{words.percent(low)} to {words.percent(high)}" if words.known(low) and words.known(high) else words.TOO_FEW

@@ -34,7 +34,8 @@ def find(run: Run, finder: str, given: dict[str, Any], scores: Scores | None, ho
         reason = {**found.reason, "scores": digest} if digest and finder == "top_k" else dict(found.reason)
         made = HOW[how](Selection(found.ids, found.action, reason), _own(run))
         if not len(made):
-            raise BadInput("No rows are left that way; the selection stays as it was. Combine them in another way.")
+            st.session_state["choosing.error"] = "No rows are left that way; the selection stays as it was. Combine them in another way."
+            return
         # Ids may mean other rows in other data, so a selection says of which data its rows are.
         state.project().choose(Selection(made.ids, made.action, {**made.reason, "dataset": run.dataset}))
     except BadInput as error:

@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from influence.actions import preview
 from influence.charts.agreement import agreement
 from influence.charts.colours import ROLES
 from influence.charts.forest import forest
 from influence.store import Run
-from influence.ui import kept, state, words
+from influence.ui import jobs, kept, state, words
 
 FIRST = ("equal_opportunity_gap", "demographic_parity_gap", "group_loss_gap", "accuracy", "r2", "loss", "mae")
 
@@ -37,8 +38,8 @@ def choose() -> Run | None:
 
 def kept_comparison(run: Run) -> dict[str, Any] | None:
     """Return the comparison made for this run and group column, or None."""
-    found = state.project().noted(f"compare/{run.id}")
-    return found if found and found["group"] == state.group() else None
+    found: dict[str, Any] | None = state.project().noted(f"compare/{run.id}/{state.group()}")
+    return found
 
 
 def claim(run: Run) -> None:
@@ -69,9 +70,10 @@ def metrics(run: Run, found: dict[str, Any]) -> None:
     st.plotly_chart(
         forest(rows, ROLES, by="name", colour="role", axis=f"{words.title(metric)}, holdout rows, with 95 % intervals"),
         key="compare.forest", config={"displayModeBar": False},
+        alt=f"{words.title(metric)} by model and group, with 95 % intervals; the table below holds the figures",
     )  # fmt: skip
     with st.expander("Every metric as a table"):
-        st.dataframe(_wide(here), hide_index=True)
+        st.dataframe(_wide(here), hide_index=True, alt="Every metric of every model with 95 % intervals and n.")
 
 
 def _tile(column: Any, rows: pd.DataFrame, metric: str) -> None:
@@ -79,8 +81,9 @@ def _tile(column: Any, rows: pd.DataFrame, metric: str) -> None:
     if "original" not in rows.index or after not in rows.index:
         return
     old, new = rows.loc["original"], rows.loc[after]
-    kind = "normal" if new["better"] == "higher" else "inverse"
-    column.metric(words.title(metric), words.number(new["value"]), f"{new['value'] - old['value']:+.3f}", delta_color=kind, border=True)
+    kind = {"higher": "normal", "lower": "inverse"}.get(new["better"], "off")
+    change = f"{new['value'] - old['value']:+.3g}" if words.known(new["value"] - old["value"]) else None
+    column.metric(words.title(metric), words.number(new["value"]), change, delta_color=kind, border=True)
     column.caption(f"was {words.number(old['value'])}; now 95 % {words.interval(new['low'], new['high'])}, n = {int(new['n']):,}")
 
 
@@ -93,27 +96,47 @@ def _wide(table: pd.DataFrame) -> pd.DataFrame:
     return wide[["name", *(r for r in ROLES if r in wide), "n"]]
 
 
-def changes(found: dict[str, Any]) -> None:
+def changes(run: Run, found: dict[str, Any]) -> None:
     """Show what was predicted for the removed rows beside what came true."""
     if "change" not in found["tables"]:
-        st.caption("Nothing was predicted: the preview was not prepared for this model and group column.")
+        _unpredicted(run, found)
         return
     table = kept.table(found["tables"]["change"])
     table = table[table["rows"] == "evaluation"]
     left, right = st.columns([2, 3])
-    left.plotly_chart(agreement(table[~table["label"].str.contains("margin")]), key="compare.agreement", config={"displayModeBar": False})
+    left.plotly_chart(
+        agreement(table[~table["label"].str.contains("margin")]),
+        key="compare.agreement",
+        config={"displayModeBar": False},
+        alt="Predicted against realised change of every metric; the table beside it holds the figures",
+    )
     inside = table.dropna(subset=["predicted_low"])
     inside = inside[(inside["value"] >= inside["predicted_low"]) & (inside["value"] <= inside["predicted_high"])]
     known = table.dropna(subset=["predicted_low"])
-    left.caption(
-        f"The margin is left out: it is in other units. {len(inside)} of {len(known)} realised changes lie within their predicted 95 % "
-        "bands (evaluation rows)."
-    )
-    shown = table.assign(
+    held = f"{len(inside)} of {len(known)} realised changes lie within their predicted 95 % bands" if len(known) else "Rank only: no bands"
+    left.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}). The margin is left out: it is in other units.")
+    right.dataframe(_beside(table), hide_index=True, column_config={"metric": st.column_config.TextColumn(width="medium")})
+
+
+def _beside(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per metric: what was predicted, and what came true of each model."""
+    said = table.assign(
+        metric=table["label"],
         predicted=[f"{words.signed(r.predicted_change)} ({words.interval(r.predicted_low, r.predicted_high)})" for r in table.itertuples()],
-        realised=[words.signed(v) for v in table["value"]],
+        realised=table["value"].map(words.signed),
     )
-    right.dataframe(shown[["role", "label", "predicted", "realised"]], hide_index=True)
+    wide = said.pivot_table(index=["metric", "predicted"], columns="role", values="realised", aggfunc="first", sort=False).reset_index()
+    return wide[["metric", "predicted", *(r for r in ROLES if r in wide)]]
+
+
+def _unpredicted(run: Run, found: dict[str, Any]) -> None:
+    """Say that nothing was predicted; where the preview was prepared since, offer to compare again."""
+    if preview.kept(state.project(), found["runs"]["original"], found["group"]) is None:
+        st.caption("Nothing was predicted: the preview was not prepared for this model and group column.")
+        return
+    st.caption("The preview was prepared after this comparison was made.")
+    job = jobs.run_button("Compare again", "compare", {"run": run.id, "group": found["group"]}, "compare.again", primary=False)
+    jobs.follow(job, key="compare.again.follow")
 
 
 def forgetting(found: dict[str, Any]) -> None:

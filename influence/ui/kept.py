@@ -16,7 +16,6 @@ from influence.store import Run
 from influence.types import Scores, leaves
 from influence.ui import state
 
-
 BINS = 4
 """Into how many groups a column of numbers is cut, as the measures of fairness do."""
 

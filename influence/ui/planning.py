@@ -45,7 +45,7 @@ def cost(run: Run) -> str:
 def choose_label(note: dict[str, Any]) -> str:
     """Draw the choice of the metric by which rows are ranked, gaps first."""
     labels = [label for label in note["labels"] if note["better"][label] != "neither"]
-    labels = sorted(labels, key=lambda label: ("gap" not in label, note["labels"].index(label)))
+    labels = sorted(labels, key=lambda label: (not preview.is_gap(label), note["labels"].index(label)))
     return st.selectbox("Remove the rows that are predicted to improve this most", labels, key="plan.label", persist_state="session")
 
 
@@ -57,7 +57,7 @@ def slider(run: Run, note: dict[str, Any], label: str) -> None:
 def _slider(run: Run, note: dict[str, Any], label: str) -> None:
     better = note["better"][label]
     n = len(kept.scores(note["scores"]).ids)
-    last = max(10, min(n // 2, round(0.1 * n)))
+    last = max(1, min(n // 2, max(10, round(0.1 * n))))
     k = st.slider("Training rows removed", 0, last, min(last, max(1, round(0.005 * n))), key=f"plan.k.{run.id}", help=f"Of {n:,}")
     found = kept.curves(note, note["scores"], label, better, last, preview.key(run.id, state.group()) + note["scores"])
     exact = {
@@ -69,17 +69,29 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
             icon=":material/info:",
         )
     else:
+        st.markdown(finding(note, exact["measured"], label, k))
         _picture(run, note, label, k, found)
         st.dataframe(_metrics(note, exact, k), hide_index=True)
         st.caption(_trust(note))
-    ranked = kept.order(note["scores"], label, better)
-    ids = kept.scores(note["scores"]).ids[ranked]
     with st.container(horizontal=True, vertical_alignment="center"):
         given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
         if st.button(f"Select these {k:,} rows", type="primary", icon=":material/checklist:", disabled=k == 0, key="plan.select"):
             choosing.find(run, "top_k", given, kept.scores(note["scores"]), "Replace the selection", note["scores"])
             st.rerun()
-        _confirm(run, note, ids, last)
+        _confirm(run, note, label, last)
+
+
+def finding(note: dict[str, Any], exact: pd.DataFrame, label: str, k: int) -> str:
+    """Return in one sentence what removing k rows is predicted to do to the metric asked about, and to accuracy beside it."""
+    names = [label, *(other for other in note["labels"] if note["measured_labels"][other] in ("Accuracy", "R²") and other != label)]
+    return f"Without these {words.count(k, 'row')}: " + "; ".join(_moved(note, exact, name) for name in names) + "."
+
+
+def _moved(note: dict[str, Any], exact: pd.DataFrame, label: str) -> str:
+    row, before = exact[exact["label"] == label].iloc[0], note["before"][label]["measured"]
+    band = words.interval(before + row["low"], before + row["high"])
+    after = f"predicted **{words.number(before + row['change'])}** (95 % band {band})"
+    return f"{words.escaped(note['measured_labels'][label])} now {words.number(before)}, {after}"
 
 
 def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str, pd.DataFrame]) -> None:
@@ -92,12 +104,30 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
             {"k": band["k"], "level": before + band["change"], "low": before + band["low"], "high": before + band["high"]}
         )
         shown = None if points is None else _levels(points, kind, before)
-        column.altair_chart(curve(levels, k, shown, name), width="stretch")
+        last = levels.iloc[-1]
+        alt = f"{name}: {words.number(before)} with all rows, predicted {words.number(last['level'])} without the first {int(last['k']):,}"
+        column.altair_chart(curve(levels, k, shown, name), width="stretch", alt=alt)
+    with st.expander("Read as a table"):
+        st.dataframe(_table(note, label, found, points), hide_index=True, alt="The curves above as figures.")
     told = "Blue: predicted, with its 95 % band."
     if points is not None:
         told += " Orange dots: models really retrained from the same start without these rows."
         told += " Green diamonds: fresh seeds, mean change with 95 % interval."
     st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}. The predicted curve belongs to the same start (truth “same”).")
+
+
+def _table(note: dict[str, Any], label: str, found: dict[str, pd.DataFrame], points: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the two curves as text, with the means of the really retrained models where there are some."""
+    names = {"value": f"{label}, smooth", "measured": note["measured_labels"][label]}
+    table = pd.DataFrame({"rows removed": found["value"].loc[found["value"]["label"] == label, "k"].to_numpy()})
+    for kind, name in names.items():
+        before, band = note["before"][label][kind], found[kind][found[kind]["label"] == label]
+        table[f"{name}: predicted"] = [words.number(before + x) for x in band["change"]]
+        table[f"{name}: 95 % band"] = [words.interval(before + a, before + b) for a, b in zip(band["low"], band["high"], strict=True)]
+        for r in [] if points is None else _levels(points, kind, before).itertuples():
+            real = f"{name}: retrained, {'same start' if r.truth == 'same' else 'fresh seeds'}"
+            table.loc[table["rows removed"] == r.k, real] = words.number(r.level)
+    return table.fillna("")
 
 
 def _levels(points: pd.DataFrame, kind: str, before: float) -> pd.DataFrame:
@@ -122,9 +152,8 @@ def _points(run: Run, label: str) -> pd.DataFrame | None:
     return table[(table["label"] == label) & (table["role"] == "evaluation")]
 
 
-def _confirm(run: Run, note: dict[str, Any], ids: np.ndarray, last: int) -> None:
+def _confirm(run: Run, note: dict[str, Any], label: str, last: int) -> None:
     ks = sorted({int(k) for k in np.linspace(0, last, STEPS + 1)[1:]})
-    label = st.session_state.get("plan.label") or note["labels"][0]
     args = {"run": run.id, "group": state.group(), "label": label, "better": note["better"][label], "ks": ks, "seeds": SEEDS}
     count = len(ks) + SEEDS * (len(ks) + 1)
     took = words.duration(max(1.0, 0.7 * count * run.body.get("seconds", 0.0)))
@@ -147,9 +176,8 @@ def _metrics(note: dict[str, Any], exact: dict[str, pd.DataFrame], k: int) -> pd
                 "now": words.number(before["measured"]),
                 f"predicted without {k:,} rows": words.number(before["measured"] + hard["change"]),
                 "95 % band": words.interval(before["measured"] + hard["low"], before["measured"] + hard["high"]),
-                "smooth twin": label,
-                "its change": words.signed(soft["change"]),
-                "its band": words.interval(soft["low"], soft["high"]),
+                "change of its smooth twin": words.signed(soft["change"]),
+                "band of that": words.interval(soft["low"], soft["high"]),
             }
         )
     return pd.DataFrame(rows)

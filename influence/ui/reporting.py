@@ -10,6 +10,9 @@ import streamlit as st
 from influence.store import Run
 from influence.ui import state, words
 
+SHOWN = 1000
+"""Records that the table shows at most."""
+
 
 def made_from(run: Run) -> bool:
     """Whether any model was made by unlearning from this one."""
@@ -45,10 +48,13 @@ def records() -> None:
         pd.DataFrame(
             [
                 {"no.": r.seq, "what": words.verb(r.kind), "when (UTC)": r.created[:19].replace("T", " "),
-                 "took": words.duration(r.body["seconds"] or 0.0),
-                 "inputs": ", ".join(f"{k} {v[:16]}" for k, v in r.body["inputs"].items() if isinstance(v, str) and v), "hash": r.hash[:16]}
-                for r in reversed(found)
+                 "took": words.duration(r.body["seconds"] or 0.0), "hash": r.hash[:16],
+                 "inputs": ", ".join(f"{k} {v[:16]}" for k, v in r.body["inputs"].items() if isinstance(v, str) and v)}
+                for r in found[: -SHOWN - 1 : -1]
             ]
         ),
         hide_index=True,
+        alt="The newest records of the project with their hashes.",
     )  # fmt: skip
+    if len(found) > SHOWN:
+        st.caption(f"The newest {SHOWN:,} of {len(found):,}.")

@@ -71,7 +71,7 @@ def test_digits_from_data_to_report(server, opened):
     n = planned(w)
     w.follow("Unlearn these", "run").sees(f"{n:,} rows")
     w.page.get_by_text("Finetune", exact=True).click()
-    w.settle().enter("Epochs", "300")
+    w.settle().enter("Epochs", "100")
     w.press("Start unlearning").sees("Rows to forget")
     resumed_and_shared(w, opened(server))
     w.sees("is ready after")
