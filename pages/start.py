@@ -21,7 +21,8 @@ with left, st.container(border=True, height="stretch"):
     st.subheader("Open the demo", anchor=False)
     st.write("Loan decisions, simulated, in which some were turned against one group. Find these rows, remove them, and see the gap close.")
     if demo:
-        state.link("audit", "Open the demo", run=demo.id, group="")
+        if st.button("Open the demo", key="start.open", icon=":material/play_arrow:", type="primary" if len(runs) == 1 else "secondary"):
+            state.go("audit", run=demo.id, group="")
     else:
         job = jobs.run_button("Open the demo", "demo", {}, "start.demo", cost="Trains a small model in a few seconds", primary=not runs)
 with right, st.container(border=True, height="stretch"):

@@ -18,5 +18,6 @@ def lethe_data() -> Path:
     """Folder of the real public data sets: LETHE_DATA, or ../shared/data beside the checkout; skips where it is absent."""
     folder = Path(os.environ.get("LETHE_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set LETHE_DATA")
+        refuse = pytest.fail if os.environ.get("LETHE_DATA_REQUIRED") else pytest.skip
+        refuse(f"no real data at {folder}; set LETHE_DATA")
     return folder

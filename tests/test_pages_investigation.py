@@ -23,8 +23,9 @@ from influence.ui import site
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("audit", "influence", "plan", "compare", "report")
-SMALL = {"data": "bundled:loans", "data_set": {"rows": 1500}, "set": {"epochs": 6, "batch_size": 64}}
+SMALL = {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 6, "batch_size": 64}}
 GAP = "Equal-opportunity gap by group"
+MINUS = "\N{MINUS SIGN}"
 
 
 @pytest.fixture(autouse=True)
@@ -271,7 +272,7 @@ def test_a_moved_slider_predicts_for_exactly_so_many_rows(planned, shown):
         row = table(at, "now", f"predicted without {k:,} rows").set_index("metric").loc[note["measured_labels"][label]]
         after = truth["measured_before"] + truth["measured_change"]
         assert float(row[f"predicted without {k:,} rows"]) == pytest.approx(after, abs=5.1e-4)
-        low, high = (float(v.replace("−", "-")) for v in row["95 % band"].split(" to "))
+        low, high = (float(v.replace(MINUS, "-")) for v in row["95 % band"].split(" to "))
         assert (low, high) == pytest.approx([truth["measured_before"] + truth[f"measured_{end}"] for end in ("low", "high")], abs=5.1e-4)
         assert f"Without these {k:,} rows" in text(at)
     press(at, "Select these 40 rows")
@@ -288,7 +289,7 @@ def test_a_hand_made_selection_is_previewed_too(planned, shown):
     truth = preview.predicted(note, planned.scores(note["scores"]), ids)
     rows = table(at, "predicted change").set_index("metric")
     for entry in truth.values():
-        said = rows.loc[entry["measured_label"], "predicted change"].replace("−", "-")
+        said = rows.loc[entry["measured_label"], "predicted change"].replace(MINUS, "-")
         assert float(said) == pytest.approx(entry["measured_change"], abs=1e-3)
     assert "seven rows" in text(at)
 

@@ -127,7 +127,7 @@ def share(job: Job) -> float:
 def sentence(job: Job) -> str:
     """Return what a job is doing, how far it is and how long it will take, in one line."""
     if job.state == "queued":
-        return f"{words.verb(job.action)}: waiting for its turn"
+        return f"{words.verb(job.action)}: waiting to start"
     stage = "" if job.stage in ("", "start") else words.title(job.stage)
     done = f"{job.done:,} of {job.total:,}" if job.total > 1 else ""
     return ", ".join(
@@ -137,8 +137,8 @@ def sentence(job: Job) -> str:
 
 def _cancel_button(id: str, key: str, kind: Literal["secondary", "tertiary"] = "secondary") -> None:
     asked = st.session_state.get("cancelled") == id
-    label = "Cancelling" if asked else "Cancel"
-    st.button(label, key=key, icon=":material/close:", type=kind, disabled=asked, on_click=cancel, args=(id,), width="stretch")
+    label, width = "Cancelling" if asked else "Cancel", "content" if kind == "tertiary" else "stretch"
+    st.button(label, key=key, icon=":material/close:", type=kind, disabled=asked, on_click=cancel, args=(id,), width=width)
 
 
 def cancel(id: str) -> None:

@@ -117,7 +117,7 @@ def _row(run: Run, group: str) -> dict[str, object]:
         "Made by": {"train": "Training", "import": "Import", "unlearn": "Unlearning"}.get(run.kind, run.kind),
         "Training rows": run.body.get("n", {}).get("train", 0) - len(run.body.get("removed", ())),
         "Accuracy or R²": words.figure(figures.get("accuracy", figures.get("r2"))),
-        "Gap": f"{words.title(name)} by {group} {words.figure(gap)}" if name else "no groups to compare",
+        "Gap": f"{group}: {words.figure(gap)}" if name else "no groups to compare",
         "Made": words.local(run.created).replace(tzinfo=None),
     }
 
@@ -132,7 +132,9 @@ def opener(runs: Sequence[Run]) -> str:
     """Draw the runs as a table in which one is chosen; return its id, or ""."""
     rows = table(runs, state.group())
     about = "Models in this project, newest first, with accuracy and gap on holdout rows."
+    gap = "Equal opportunity gap between the groups of a column; for a numeric target the gap in loss."
     shape: dict[str, Any] = {"id": None, "Training rows": st.column_config.NumberColumn(format="localized")}
+    shape["Gap"] = st.column_config.TextColumn(help=gap)
     shape["Made"] = st.column_config.DatetimeColumn(format="D MMM, HH:mm:ss")
     event = st.dataframe(
         pd.DataFrame(rows[:MOST]),
