@@ -81,9 +81,7 @@ def test_agreement_puts_predicted_against_realised():
 
 def test_curve_has_band_line_and_really_retrained_points():
     band = pd.DataFrame({"k": [0, 10], "level": [0.2, 0.1], "low": [0.2, 0.05], "high": [0.2, 0.15]})
-    points = pd.DataFrame(
-        {"k": [10, 10], "truth": ["same", "fresh"], "level": [0.12, 0.11], "low": [0.12, 0.1], "high": [0.12, 0.12]}
-    )
+    points = pd.DataFrame({"k": [10, 10], "truth": ["same", "fresh"], "level": [0.12, 0.11], "low": [0.12, 0.1], "high": [0.12, 0.12]})
     plain, checked = (curve(band, 5, shown, "Gap").to_dict() for shown in (None, points))
     kinds = [[layer["mark"]["type"] for layer in spec["layer"]] for spec in (plain, checked)]
     assert kinds == [["area", "line", "rule"], ["area", "line", "rule", "point", "rule", "point"]]
@@ -91,7 +89,9 @@ def test_curve_has_band_line_and_really_retrained_points():
     assert band.to_dict("records") in data
     assert [{"k": 5}] in data
     assert checked["description"] == "Gap"
-    titles = {layer["encoding"]["x"]["title"] for layer in checked["layer"]} | {layer["encoding"].get("y", {}).get("title") for layer in checked["layer"]}
+    titles = {layer["encoding"]["x"]["title"] for layer in checked["layer"]} | {
+        layer["encoding"].get("y", {}).get("title") for layer in checked["layer"]
+    }
     assert titles == {"training rows removed", None}
 
 

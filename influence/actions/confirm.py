@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,13 @@ def confirm(
 
 
 def questions_of(it: Opened, note: dict[str, Any]) -> dict[str, Question]:
-    """The very queries of the preview (already oriented), asked of evaluation and of holdout rows."""
+    """The very queries of the preview (already oriented), asked of evaluation rows, and of holdout rows if those can answer them all."""
     asked = it.question(tuple(queries.make(**query) for query in _distinct(note["queries"][label] for label in note["labels"])))
-    return {"evaluation": asked, "holdout": Question(asked.queries, it.dataset.holdout)}
+    found, again = {"evaluation": asked}, Question(asked.queries, it.dataset.holdout)
+    with suppress(BadInput):  # groups with enough evaluation rows can have too few holdout rows
+        now(it, {"holdout": again})
+        found["holdout"] = again
+    return found
 
 
 def _distinct(described: Any) -> list[dict[str, Any]]:

@@ -31,11 +31,7 @@ def _points(points: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
     tips = ["truth:N", "k:Q", "level:Q"]
     level, low = (alt.Y(f"{name}:Q", title=None) for name in ("level", "low"))
     return [
-        alt.Chart(same)
-        .mark_point(color=GROUPS[1], filled=True, size=140, shape="circle", opacity=1)
-        .encode(x=x, y=level, tooltip=tips),
+        alt.Chart(same).mark_point(color=GROUPS[1], filled=True, size=140, shape="circle", opacity=1).encode(x=x, y=level, tooltip=tips),
         alt.Chart(fresh).mark_rule(color=GROUPS[2], strokeWidth=2).encode(x=x, y=low, y2="high:Q"),
-        alt.Chart(fresh)
-        .mark_point(color=GROUPS[2], filled=True, size=140, shape="diamond", opacity=1)
-        .encode(x=x, y=level, tooltip=tips),
+        alt.Chart(fresh).mark_point(color=GROUPS[2], filled=True, size=140, shape="diamond", opacity=1).encode(x=x, y=level, tooltip=tips),
     ]

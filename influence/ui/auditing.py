@@ -44,6 +44,9 @@ def sizes(run: Run, group: str) -> None:
         st.caption(
             "Questions are asked of the evaluation rows; what a removal achieved is measured on the holdout rows, which no question sees."
         )
+        removed = len(run.body.get("removed", ()))
+        if removed:
+            st.caption(f"This model was made without {words.count(removed, 'row')} of the training rows counted here.")
         left, right = st.columns(2)
         left.dataframe(_counts(run, dataset.target), hide_index=True, alt="Rows by role and target.")
         if group:

@@ -104,8 +104,9 @@ def changes(run: Run, found: dict[str, Any]) -> None:
     table = kept.table(found["tables"]["change"])
     table = table[table["rows"] == "evaluation"]
     left, right = st.columns([2, 3])
+    margin = table["label"] == "Mean margin"
     left.plotly_chart(
-        agreement(table[~table["label"].str.contains("margin")]),
+        agreement(table[~margin]),
         key="compare.agreement",
         config={"displayModeBar": False},
         alt="Predicted against realised change of every metric; the table beside it holds the figures",
@@ -114,7 +115,8 @@ def changes(run: Run, found: dict[str, Any]) -> None:
     inside = inside[(inside["value"] >= inside["predicted_low"]) & (inside["value"] <= inside["predicted_high"])]
     known = table.dropna(subset=["predicted_low"])
     held = f"{len(inside)} of {len(known)} realised changes lie within their predicted 95 % bands" if len(known) else "Rank only: no bands"
-    left.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}). The margin is left out: it is in other units.")
+    apart = " The figure leaves out the margin: it is in other units." if margin.any() else ""
+    left.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}).{apart}{kept.units(run)}")
     right.dataframe(_beside(table), hide_index=True, column_config={"metric": st.column_config.TextColumn(width="medium")})
 
 
@@ -139,7 +141,7 @@ def _unpredicted(run: Run, found: dict[str, Any]) -> None:
     jobs.follow(job, key="compare.again.follow")
 
 
-def forgetting(found: dict[str, Any]) -> None:
+def forgetting(run: Run, found: dict[str, Any]) -> None:
     """Show each model on the removed rows."""
     table = kept.table(found["tables"]["forgetting"])
     said = table.assign(
@@ -150,7 +152,7 @@ def forgetting(found: dict[str, Any]) -> None:
     st.dataframe(wide[["metric", *(r for r in ROLES if r in wide), "n"]], hide_index=True)
     st.caption(
         "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not "
-        "better."
+        "better." + kept.units(run)
     )
 
 

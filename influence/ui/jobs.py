@@ -137,7 +137,8 @@ def sentence(job: Job) -> str:
 
 def _cancel_button(id: str, key: str, kind: Literal["secondary", "tertiary"] = "secondary") -> None:
     asked = st.session_state.get("cancelled") == id
-    label, width = "Cancelling" if asked else "Cancel", "content" if kind == "tertiary" else "stretch"
+    label = "Cancelling" if asked else "Cancel"
+    width: Literal["content", "stretch"] = "content" if kind == "tertiary" else "stretch"
     st.button(label, key=key, icon=":material/close:", type=kind, disabled=asked, on_click=cancel, args=(id,), width=width)
 
 

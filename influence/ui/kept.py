@@ -14,7 +14,7 @@ from influence.data.dataset import Role
 from influence.groups import Groups, edges_of, groups_of
 from influence.store import Run
 from influence.types import Scores, leaves
-from influence.ui import state
+from influence.ui import state, words
 
 BINS = 4
 """Into how many groups a column of numbers is cut, as the measures of fairness do."""
@@ -53,6 +53,14 @@ def plane(dataset: str, _run: Run) -> tuple[np.ndarray, np.ndarray]:
     train = state.dataset(_run).train
     drawn = spread.sample(len(train))
     return drawn, spread.plane(np.asarray(leaves(train.x)[0][drawn]))
+
+
+def units(run: Run) -> str:
+    """Say in what units previews and questions measure the errors of a numeric target; nothing for classes."""
+    target = state.dataset(run).encoding.get("target", {})
+    if target.get("kind") != "number":
+        return ""
+    return f" Errors are in standard deviations of {words.escaped(target['name'])} (1 = {words.number(target['sd'])})."
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -72,7 +72,7 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         st.markdown(finding(note, exact["measured"], label, k))
         _picture(run, note, label, k, found)
         st.dataframe(_metrics(note, exact, k), hide_index=True)
-        st.caption(_trust(note))
+        st.caption(_trust(note) + kept.units(run))
     with st.container(horizontal=True, vertical_alignment="center"):
         given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
         if st.button(f"Select these {k:,} rows", type="primary", icon=":material/checklist:", disabled=k == 0, key="plan.select"):

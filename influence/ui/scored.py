@@ -21,7 +21,7 @@ def results(run: Run, result: dict[str, Any]) -> None:
     """Show the scores of one question."""
     scores, train = kept.scores(result["scores"]), state.dataset(run).train
     st.subheader(f"Rows behind: {result['labels'][0]}", anchor=False)
-    legend(result, scores)
+    legend(run, result, scores)
     left, right = st.columns([2, 3], gap="large")
     with left:
         axis = "predicted change if removed" if scores.calibrated else "rank score"
@@ -51,7 +51,7 @@ def _names(result: dict[str, Any]) -> list[str]:
     return ["▼ Removal lowers it", "▲ Removal raises it"]
 
 
-def legend(result: dict[str, Any], scores: Scores) -> None:
+def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
     value = result["value"]
     now = f"It is now {words.number(value['measured'])} as measured ({words.number(value['value'])} in its smooth form)."
@@ -62,7 +62,7 @@ def legend(result: dict[str, Any], scores: Scores) -> None:
             "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order "
             "rows; they are in no unit, so they cannot be added up to a change."
         )
-    st.markdown(f"{read} {now}")
+    st.markdown(f"{read} {now}{kept.units(run)}")
 
 
 def _finding(scores: Scores) -> str:

@@ -100,7 +100,10 @@ def lasting(seconds: float | None) -> str:
         return ""
     if seconds < 1.5:
         return "about a second left"
-    return f"about {duration(round(seconds) if seconds < 90 else 60 * round(seconds / 60))} left".replace(".00", "")
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f}\N{NO-BREAK SPACE}{unit} left"
+    return f"about {seconds:.0f}\N{NO-BREAK SPACE}s left"
 
 
 def size(n: int) -> str:
