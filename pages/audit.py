@@ -6,8 +6,8 @@ import streamlit as st
 
 from influence.ui import auditing, state
 
-run = state.need_run()
 state.page("Audit", "Is there a problem? How well the model does, and how differently it treats groups, on the evaluation rows.")
+run = state.need_run()
 group = state.group()
 auditing.sizes(run, group)
 st.subheader("How good is it?", anchor=False)

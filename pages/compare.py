@@ -6,8 +6,8 @@ import streamlit as st
 
 from influence.ui import comparing, jobs, state
 
-state.need_run()
 state.page("Compare", "Original, unlearned and retrained side by side, measured on the holdout rows, which no question ever saw.")
+state.need_run()
 run = comparing.choose()
 if run is None:
     st.stop()

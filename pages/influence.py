@@ -6,10 +6,10 @@ import streamlit as st
 
 from influence.ui import asking, choosing, jobs, scored, state
 
-run = state.need_run()
 state.page(
     "Influence", "Which training rows does a number come from? Ask about a metric, and every training row is scored for its part in it."
 )
+run = state.need_run()
 left, right = st.columns(2, gap="large")
 with left:
     st.subheader("Question", anchor=False)

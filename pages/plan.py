@@ -6,8 +6,8 @@ import streamlit as st
 
 from influence.ui import choosing, jobs, planning, state
 
-run = state.need_run()
 state.page("Plan", "What would the model be without some rows? Predictions first, real retraining beside them, and nothing is changed yet.")
+run = state.need_run()
 if planning.not_original(run):
     st.stop()
 note = planning.kept_note(run)

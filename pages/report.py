@@ -6,8 +6,8 @@ import streamlit as st
 
 from influence.ui import comparing, jobs, reporting, state
 
-current = state.need_run()
 state.page("Report", "The investigation as one page that stands alone, and the chain of records behind every figure in it.")
+current = state.need_run()
 run = current if current.parent is None and not reporting.made_from(current) else comparing.choose()
 if run is not None:
     job = jobs.run_button("Write the report", "report", {"run": run.id, "group": state.group()}, "report.write", cost="A few seconds")

@@ -6,8 +6,8 @@ import streamlit as st
 
 from influence.ui import forgetting, jobs, state
 
-run = state.need_run()
 state.page("Run", "Make the model forget the selected rows, and watch losses, accuracy and the gap move.")
+run = state.need_run()
 selection, job = state.selection(), jobs.shown("unlearn")
 if selection is not None:
     with st.expander("What and how", expanded=job is None, icon=":material/tune:"):

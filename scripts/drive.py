@@ -190,7 +190,8 @@ class Window:
         for option in options:
             box.fill(option)
             self.page.get_by_role("option", name=option, exact=True).first.click()
-        self.page.keyboard.press("Escape")
+        if self.page.get_by_role("listbox").count():  # a multiselect stays open; in a select box Escape would clear the choice
+            self.page.keyboard.press("Escape")
         return self.settle()
 
     def enter(self, label: str, value: str) -> Window:

@@ -12,8 +12,6 @@ from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
 from influence.groups import edges_of
 from influence.registry import evaluation
-from influence.types import Examples
-
 
 IN_UNITS = ("mae", "rmse", "group_loss_gap", "worst_group_loss")
 

@@ -40,7 +40,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on a project in which a worker has trained one small model."""
     with serve(tmp_path_factory.mktemp("trained") / "project") as running:
         project = Project(running.project)
-        id = jobs.submit(project, "train", {"data": "bundled:loans", "data_set": {"rows": 1500}, "name": "small loans", "set": {"epochs": 2}})
+        args = {"data": "bundled:loans", "data_set": {"n": 1500}, "name": "small loans", "set": {"epochs": 2}}
+        id = jobs.submit(project, "train", args)
         yield await_job(project, id) and running
 
 

@@ -12,7 +12,8 @@ from influence import jobs
 from influence.store import Project
 
 COMPAS_DROPS = (
-    "is_recid", "is_violent_recid", "event", "start", "end", "decile_score", "score_text", "v_decile_score", "v_score_text", "propublica_filter",
+    "is_recid", "is_violent_recid", "event", "start", "end",
+    "decile_score", "score_text", "v_decile_score", "v_score_text", "propublica_filter",
 )  # fmt: skip
 
 
