@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,13 +83,15 @@ def test_agreement_puts_predicted_against_realised():
 def test_curve_has_band_line_and_really_retrained_points():
     band = pd.DataFrame({"k": [0, 10], "level": [0.2, 0.1], "low": [0.2, 0.05], "high": [0.2, 0.15]})
     points = pd.DataFrame({"k": [10, 10], "truth": ["same", "fresh"], "level": [0.12, 0.11], "low": [0.12, 0.1], "high": [0.12, 0.12]})
-    plain, checked = (curve(band, 5, shown, "Gap").to_dict() for shown in (None, points))
+    plain, checked = (curve(band, 5, shown, "Gap") for shown in (None, points))
+    for spec in (plain, checked):
+        alt.LayerChart.from_dict(spec, validate=True)  # Altair knows what is Vega-Lite
     kinds = [[layer["mark"]["type"] for layer in spec["layer"]] for spec in (plain, checked)]
     assert kinds == [["area", "line", "rule"], ["area", "line", "rule", "point", "rule", "point"]]
-    data = list(checked["datasets"].values())
-    assert band.to_dict("records") in data
-    assert [{"k": 5}] in data
-    assert checked["description"] == "Gap"
+    data = [layer["data"]["values"] for layer in checked["layer"]]
+    assert data[:3] == [band.to_dict("records"), band.to_dict("records"), [{"k": 5}]]
+    assert [[row["truth"] for row in rows] for rows in data[3:]] == [["same"], ["fresh"], ["fresh"]]
+    assert checked["title"]["text"] == "Gap"
     titles = {layer["encoding"]["x"]["title"] for layer in checked["layer"]} | {
         layer["encoding"].get("y", {}).get("title") for layer in checked["layer"]
     }

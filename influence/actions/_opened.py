@@ -91,23 +91,26 @@ def asked(query: str, given: Mapping[str, Any] | None) -> Query:
     return queries.make(query, {("class_" if key == "class" else key): value for key, value in (given or {}).items()})
 
 
-def chosen(project: Project, opened: Opened, ids: Iterable[Any] | None) -> Selection:
-    """Return the rows meant: those of `ids`, or the project's current selection; checked against the training rows.
+def chosen(project: Project, opened: Opened, ids: Iterable[Any] | None, selection: str | None = None) -> Selection:
+    """Return the rows meant: those of `ids`, of a kept `selection` (digest), or of the project's current one; checked against the data.
 
     Raises:
         BadInput: nothing is selected, or an id is not among the training rows.
     """
     train = opened.dataset.train
-    if ids is None:
-        selection = project.current()
-        if selection is None or not len(selection):
-            raise BadInput("No rows are selected. Choose rows first (the Influence or Plan page, or --ids IDS.csv).")
-    else:
-        selection = Selection(as_ids(train.ids, ids), reason={"rule": "ids given"})
-        if not len(selection):
+    if ids is not None:
+        found = Selection(as_ids(train.ids, ids), reason={"rule": "ids given", "dataset": opened.run.dataset})
+        if not len(found):
             raise BadInput("The list of ids is empty. Give at least one training row.")
-    train.mask(selection.ids)
-    return selection
+    else:
+        kept = project.current() if selection is None else project.selection(selection)
+        if kept is None or not len(kept):
+            raise BadInput("No rows are selected. Choose rows first (the Influence or Plan page, or --ids IDS.csv).")
+        found = kept
+    if found.reason.get("dataset", opened.run.dataset) != opened.run.dataset:
+        raise BadInput("The selected rows belong to other data than this model's. Choose rows of its training data.")
+    train.mask(found.ids)
+    return found
 
 
 def as_ids(like: np.ndarray, ids: Iterable[Any]) -> tuple[Any, ...]:

@@ -24,13 +24,14 @@ def unlearn(
     project: Project,
     method: str = "retrain",
     ids: Sequence[Any] | None = None,
+    selection: str | None = None,
     run: str | None = None,
     set: Mapping[str, Any] | None = None,
     group: str | None = None,
     query: str = "",
     report: Report = ignore,
 ) -> dict[str, Any]:
-    """Unlearn `ids` (or the current selection) and keep the result as a new run; the retrained model is made first, as the yardstick.
+    """Unlearn `ids`, a kept `selection` (digest) or the current one, as a new run; the retrained model is made first, as the yardstick.
 
     Events carry the live metrics; the first ones also carry those of the original and the retrained model, `original:*` and `retrained:*`.
 
@@ -38,25 +39,27 @@ def unlearn(
         BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.
     """
     it = opened(project, run)
-    selection = chosen(project, it, ids)
+    rows = chosen(project, it, ids, selection)
+    if len(rows) == len(it.dataset.train):
+        raise BadInput(f"All {len(rows):,} training rows are selected; a model needs some. Select fewer.")
     unlearner = unlearning.make(method, set)
     if unlearner.unavailable(it.trained):
         raise BadInput(unlearner.unavailable(it.trained))
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
-    look = monitor(it.dataset, selection, query, by, it.trained.recipe.threads if it.trained.recipe else 1)
+    look = monitor(it.dataset, rows, query, by, it.trained.recipe.threads if it.trained.recipe else 1)
     original = look(training.load(it.trained))
     report(Event("original", 1, 1, metrics={f"original:{k}": v for k, v in original.items()}))
     is_truth = unlearner == unlearning.make("retrain")  # then it is its own yardstick, and the model is not trained twice
-    retrained = None if is_truth else _oracle(project, it, selection, look, report)
+    retrained = None if is_truth else _oracle(project, it, rows, look, report)
     if retrained is not None:
         report(Event("retrained", 1, 1, metrics={f"retrained:{k}": v for k, v in retrained["metrics"].items()}))
     began = time.perf_counter()
-    made = unlearner(it.trained, it.dataset.train, selection, monitor=look, report=report)
+    made = unlearner(it.trained, it.dataset.train, rows, monitor=look, report=report)
     seconds = time.perf_counter() - began
     truth = {"retrained": retrained["run"], "retrain_seconds": retrained["seconds"]} if retrained else {"retrain_seconds": seconds}
-    new, body = _keep(project, it, selection, made, unlearner, seconds, {**truth, "live": look(training.load(made))})
+    new, body = _keep(project, it, rows, made, unlearner, seconds, {**truth, "live": look(training.load(made))})
     if is_truth:
-        project.note(_noted(it, selection), {"run": new, "seconds": seconds})
+        project.note(_noted(it, rows), {"run": new, "seconds": seconds})
     return {
         "run": new,
         "claim": body["claim"],
@@ -66,7 +69,7 @@ def unlearn(
         "seconds": seconds,
         "retrain_seconds": body["retrain_seconds"],
         "retrained": body.get("retrained", new),
-        "n_removed": len(selection),
+        "n_removed": len(rows),
     }
 
 

@@ -29,7 +29,8 @@ def start(run: Run, selection: Selection) -> None:
     with right:
         query = gap(run)
     if name:
-        args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query}
+        chosen = state.project().put_selection(selection)  # the rows shown here, whatever is selected when the job's turn comes
+        args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query, "selection": chosen}
         jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=cost(run, name))
 
 

@@ -80,7 +80,7 @@ def chart(curves: Curves, panel: Panel) -> alt.LayerChart | alt.FacetChart:
         for name, label in panel.metrics.items()
         if name in found
     ]
-    labels, above = list(panel.metrics.values()), alt.Legend(orient="top", title=None, columns=3, symbolSize=80)
+    labels, above = list(panel.metrics.values()), alt.Legend(orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3)
     colour = alt.Color(
         "Measured:N", scale=alt.Scale(domain=labels, range=list(COLOURS[: len(labels)])), legend=above if labels[1:] else None
     )

@@ -18,7 +18,6 @@ for place in site.places().values():
     shown = st.Page(place.path, title=place.title, icon=place.icon, url_path=place.name, default=place.name == "start")
     sections.setdefault(place.section, []).append(shown)
 here = st.navigation(sections)
-st.session_state["here"] = here.title
 
 with st.sidebar:
     state.choose_run()

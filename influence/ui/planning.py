@@ -106,7 +106,7 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
         shown = None if points is None else _levels(points, kind, before)
         last = levels.iloc[-1]
         alt = f"{name}: {words.number(before)} with all rows, predicted {words.number(last['level'])} without the first {int(last['k']):,}"
-        column.altair_chart(curve(levels, k, shown, name), width="stretch", alt=alt)
+        column.vega_lite_chart(curve(levels, k, shown, name), key=f"plan.curve.{kind}", alt=alt)
     with st.expander("Read as a table"):
         st.dataframe(_table(note, label, found, points), hide_index=True, alt="The curves above as figures.")
     told = "Blue: predicted, with its 95 % band."

@@ -114,7 +114,6 @@ def _row(run: Run, group: str) -> dict[str, object]:
     return {
         "id": run.id,
         "Name": run.name or run.id,
-        "Made by": {"train": "Training", "import": "Import", "unlearn": "Unlearning"}.get(run.kind, run.kind),
         "Training rows": run.body.get("n", {}).get("train", 0) - len(run.body.get("removed", ())),
         "Accuracy or R²": words.figure(figures.get("accuracy", figures.get("r2"))),
         "Gap": f"{group}: {words.figure(gap)}" if name else "no groups to compare",

@@ -76,7 +76,6 @@ def need_run() -> Run:
     """Return the current run; without one, say how to get one and end the page."""
     run = current_run()
     if run is None:
-        st.title(st.session_state.get("here", "No model yet"), anchor=False)
         st.info(
             "There is no trained model in this project yet. Open the demo on Start, or bring your own data on Load.", icon=":material/info:"
         )

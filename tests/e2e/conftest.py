@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from influence import jobs
+from influence.actions import perform
 from influence.store import Project
 from scripts.drive import Server, Window, chromium, serve, window
 
@@ -37,21 +36,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on a project in which a worker has trained one small model."""
-    with serve(tmp_path_factory.mktemp("trained") / "project") as running:
-        project = Project(running.project)
-        args = {"data": "bundled:loans", "data_set": {"n": 1500}, "name": "small loans", "set": {"epochs": 2}}
-        id = jobs.submit(project, "train", args)
-        yield await_job(project, id) and running
-
-
-def await_job(project: Project, id: str, seconds: float = 60.0) -> jobs.Job:
-    """Return the job when it is over."""
-    end = time.monotonic() + seconds
-    while not (job := jobs.get(project, id)).over:
-        assert time.monotonic() < end, f"job {id} is still {job.state} after {seconds} s"
-        time.sleep(0.05)
-    return job
+    """A server on a project with one small model."""
+    folder = tmp_path_factory.mktemp("trained") / "project"
+    args = {"data": "bundled:loans", "data_set": {"rows": 1500}, "name": "small loans", "set": {"epochs": 2}}
+    perform("train", Project(folder), args, lambda event: None)
+    with serve(folder) as running:
+        yield running
 
 
 @pytest.fixture
