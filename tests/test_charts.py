@@ -36,19 +36,19 @@ def test_forest_has_one_trace_per_group_with_its_value_and_interval():
     figure = forest(TABLE, of_groups(TABLE["group"]))
     assert [t.name for t in figure.data] == ["a", "b", "&lt;i&gt;c&lt;/i&gt;"]
     for place, (trace, row) in enumerate(zip(figure.data, TABLE.itertuples(), strict=True)):
-        assert list(trace.x) == [row.value]
+        assert np.array_equal(trace.x, [row.value if row.n > 10 else np.nan], equal_nan=True)
         assert list(trace.y) == [place]
         high, low = trace.error_x.array[0], trace.error_x.arrayminus[0]
         assert (high, low) == pytest.approx((row.high - row.value, row.value - row.low) if row.n > 10 else (0, 0))
-    assert list(figure.layout.yaxis.ticktext) == ["a (n = 120)", "b (n = 1,500)", "&lt;i&gt;c&lt;/i&gt; (n = 4)"]
+    assert list(figure.layout.yaxis.ticktext) == ["a (n = 120)", "b (n = 1,500)", "&lt;i&gt;c&lt;/i&gt; (n = 4, too few to say)"]
     assert figure.data[1].customdata[0] == "b: 0.700 (95 % 0.650 to 0.720, n = 1,500)"
 
 
-def test_rows_without_an_interval_are_hollow_and_say_so():
-    marks = [(t.marker.symbol[0], t.marker.color[0]) for t in forest(TABLE, of_groups(TABLE["group"])).data]
-    assert marks[2] == ("circle-open", GREY)
-    assert [symbol for symbol, _ in marks[:2]] == ["circle", "circle"]
-    assert "too few" in forest(TABLE, {}).data[2].customdata[0]
+def test_rows_without_an_interval_have_no_mark_that_reads_as_a_value_and_say_so():
+    figure = forest(TABLE, of_groups(TABLE["group"]))
+    assert [bool(np.isfinite(t.x[0])) for t in figure.data] == [True, True, False]
+    assert "too few" in figure.layout.yaxis.ticktext[2]
+    assert "too few" in figure.data[2].customdata[0]
 
 
 def test_forest_by_role_draws_lines_side_by_side():

@@ -390,7 +390,7 @@ def test_unlearning_runs_and_leads_to_the_comparison(fresh, shown):
     assert made.body["n_removed"] == 40
     assert "The model without 40 rows is ready" in text(at)
     assert f"{gap['value']:.3f} ({gap['low']:.3f} to {gap['high']:.3f}), n = {gap['n']} after" in text(at)
-    assert links(at)["Compare it with the original and the retrained model"] == "compare"
+    assert links(at)["Compare it with the other models"] == "compare"
 
 
 def heard(project: Project) -> worker.Task:

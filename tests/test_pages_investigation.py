@@ -144,12 +144,14 @@ def test_audit_says_the_gap_of_the_runs_table(made):
     project, runs = made
     found = project.table(project.run(runs["loans"]).body["audit"]["group"])
     gap = found[(found["metric"] == "equal_opportunity_gap") & (found["group"] == "")].iloc[0]
-    rates = found[found["metric"] == "true_positive_rate"].set_index("group")["value"].sort_values()
+    table = found[found["metric"] == "true_positive_rate"].set_index("group").sort_values("value")
+    rates, n = table["value"], table["n"].astype(int)
     text = said(opened("audit", run=runs["loans"]))
-    assert f"finds {words.percent(rates.iloc[-1])} of the truly favourable cases in group **{rates.index[-1]}**" in text
+    truly = "of the rows whose decision truly is “granted”"
+    assert f"finds {words.percent(rates.iloc[-1])} {truly} in group **{rates.index[-1]}**" in text
     assert f"only {words.percent(rates.iloc[0])} in group **{rates.index[0]}**" in text
     assert f"a gap of **{100 * gap['value']:.1f} points** (95 % interval {100 * gap['low']:.1f} points to" in text
-    assert f"n = {int(gap['n']):,})" in text
+    assert f"; n = {n.iloc[-1]:,} and {n.iloc[0]:,})" in text
     assert rates.iloc[-1] - rates.iloc[0] == pytest.approx(gap["value"])
 
 
@@ -397,7 +399,7 @@ def test_compare_shows_every_model_and_what_came_true(made):
         assert wide.loc["Accuracy", row.role] == f"{words.number(row.value)} ({words.interval(row.low, row.high)})"
         assert wide.loc["Accuracy", "n"] == row.n
     change = project.table(found["tables"]["change"]).query("rows == 'evaluation' and role == 'unlearned'").set_index("label")
-    realised = shown(at, "metric", "predicted", "unlearned").set_index("metric")["unlearned"]
+    realised = shown(at, "metric", "predicted (smooth form)", "unlearned").set_index("metric")["unlearned"]
     assert realised.to_dict() == {label: words.signed(v) for label, v in change["value"].items()}
     flips = project.table(found["tables"]["flips"]).query("role == 'unlearned'")
     assert f"**Unlearned**: {words.count(len(flips), 'prediction')} of" in said(at)

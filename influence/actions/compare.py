@@ -80,7 +80,10 @@ def _forgetting(runs: dict[str, Opened], selection: Selection) -> pd.DataFrame:
     forget = first.dataset.train.take(rows)
     logits = {role: it.outputs("train").numpy()[rows] for role, it in runs.items()}
     measure = evaluation.make("forgetting")
-    parts = [measure(values, forget, logits.get("retrained")).assign(role=role) for role, values in logits.items()]
+    parts = [
+        measure(values, forget, None if role == "retrained" else logits.get("retrained")).assign(role=role)
+        for role, values in logits.items()
+    ]
     return pd.concat(parts, ignore_index=True)
 
 

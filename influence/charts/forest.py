@@ -12,11 +12,9 @@ from influence.charts.colours import GREY
 from influence.charts.frame import framed
 from influence.evidence.words import interval, number
 
-HOVER = "%{customdata[3]}: %{x:.3f} (95 % %{customdata[0]:.3f} to %{customdata[1]:.3f}, n = %{customdata[2]:,})<extra></extra>"
-
 
 def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colour: str = "", axis: str = "") -> go.Figure:
-    """Draw one point per row of `table` (columns `by`, value, low, high, n); a row without an interval is hollow and grey.
+    """Draw one point per row of `table` (columns `by`, value, low, high, n); a row without an interval has no mark.
 
     `colour`: the column that `colours` has colours for (default: `by`), one trace and legend entry each.
     """
@@ -24,21 +22,18 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
     key = colour or by
     lines, parts = list(dict.fromkeys(table[by])), list(dict.fromkeys(table[key]))
     counts = table.groupby(by)["n"].max()
+    few = table.groupby(by)["low"].apply(lambda low: low.isna().all())
     for name, rows in table.groupby(key, sort=False):
         known = rows["low"].notna() & rows["high"].notna()
         aside = 0.0 if not colour else 0.22 * (parts.index(name) - (len(parts) - 1) / 2)
         tint = colours.get(str(name), GREY)
         figure.add_trace(
             go.Scatter(
-                x=rows["value"],
+                x=rows["value"].where(known),  # too few rows to say: no mark that could be read as a value
                 y=[lines.index(g) + aside for g in rows[by]],
                 mode="markers",
                 name=escape(str(name)),
-                marker={
-                    "size": 11,
-                    "color": [tint if k else GREY for k in known],
-                    "symbol": ["circle" if k else "circle-open" for k in known],
-                },
+                marker={"size": 11, "color": tint},
                 error_x={
                     "type": "data",
                     "array": (rows["high"] - rows["value"]).fillna(0),
@@ -52,9 +47,10 @@ def forest(table: pd.DataFrame, colours: dict[str, str], by: str = "group", colo
         )
     figure.update_yaxes(
         tickvals=list(range(len(lines))),
-        ticktext=[f"{escape(str(g))} (n = {int(counts[g]):,})" for g in lines],
+        ticktext=[f"{escape(str(g))} (n = {int(counts[g]):,}{', too few to say' if few[g] else ''})" for g in lines],
         range=[len(lines) - 0.4, -0.6],
         showgrid=False,
+        zeroline=False,
     )
     return framed(figure, 100 + (70 if colour else 46) * max(2, len(lines)), x=axis, legend=bool(colour))
 

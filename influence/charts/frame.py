@@ -17,6 +17,6 @@ def framed(figure: go.Figure, height: int, x: str = "", y: str = "", legend: boo
         dragmode="pan",
     )
     grid = {"gridcolor": "rgba(138,144,153,0.25)", "zerolinecolor": "rgba(138,144,153,0.6)", "automargin": True}
-    figure.update_xaxes(title=x, **grid)
+    figure.update_xaxes(title=x, showgrid=True, **grid)
     figure.update_yaxes(title=y, **grid)
     return figure

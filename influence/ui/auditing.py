@@ -17,8 +17,8 @@ from influence.types import Examples
 from influence.ui import kept, state, words
 
 MEANING = {
-    "equal_opportunity_gap": "How many more of the truly favourable cases does it find in one group?",
-    "demographic_parity_gap": "How much more often does one group get the favourable prediction?",
+    "equal_opportunity_gap": "Of the rows that truly are positive, how many more does it find in one group?",
+    "demographic_parity_gap": "How much more often does one group get the positive prediction?",
     "equalized_odds_gap": "The larger of the gaps in true and in false positive rate.",
     "accuracy_gap": "How much more often is the model right about one group?",
     "calibration_gap": "How differently does it misjudge the chance per group?",
@@ -29,6 +29,9 @@ NAMED = {"mae": "absolute error"}
 GAP_OF = {"selection_rate": "demographic_parity_gap", "true_positive_rate": "equal_opportunity_gap", "false_positive_rate": ""}
 VALUES = 20
 """Columns with more groups than these are not told one by one."""
+SMALL = 30
+"""A rate of fewer rows than this has an interval, but a wide one: the sentence says so."""
+
 RATE_OF = {"equal_opportunity_gap": "true_positive_rate", "demographic_parity_gap": "selection_rate", "accuracy_gap": "accuracy"}
 
 
@@ -87,7 +90,7 @@ def gaps(run: Run, group: str) -> str:
     table = _table(run, group)
     found = table[table["group"] == ""].set_index("metric")
     main = question(run)
-    st.markdown(sentence(table, main, group))
+    st.markdown(sentence(table, main, group, state.dataset(run).target, state.dataset(run).evaluation.classes))
     shown = found.reset_index()
     shown["meaning"] = shown["metric"].map(MEANING)
     shown["metric"] = shown["metric"].map(words.title)
@@ -100,8 +103,11 @@ def gaps(run: Run, group: str) -> str:
     return words.title(main).lower()
 
 
-def sentence(table: pd.DataFrame, main: str, group: str) -> str:
-    """Return the main gap in words, with the rates of the two extreme groups, the interval and n."""
+def sentence(table: pd.DataFrame, main: str, group: str, target: str, classes: tuple[str, ...]) -> str:
+    """Return the main gap in words: the rates of the two extreme groups with the rows they rest on, and the interval.
+
+    The positive class is the last in sorted order; whether it is good to have is for the reader to say.
+    """
     gap = table[(table["metric"] == main) & (table["group"] == "")].iloc[0]
     metric = RATE_OF.get(main, "loss" if (table["metric"] == "loss").any() else "mae")
     rates = table[(table["metric"] == metric) & (table["group"] != "") & table["low"].notna()].sort_values("value")
@@ -109,16 +115,21 @@ def sentence(table: pd.DataFrame, main: str, group: str) -> str:
         return f"There are too few rows to say anything of the {words.title(main).lower()} by {words.escaped(group)}."
     low, high = rates.iloc[0], rates.iloc[-1]
     as_text = words.percent if metric != "loss" and metric != "mae" else words.number
-    name = {"true_positive_rate": "finds {high} of the truly favourable cases in group **{a}** but only {low} in group **{b}**"}.get(
+    truly = f"of the rows whose {words.escaped(target)} truly is “{words.escaped(classes[-1])}” " if classes else ""
+    name = {"true_positive_rate": "finds {high} " + truly + "in group **{a}** but only {low} in group **{b}**"}.get(
         metric, "has a mean " + NAMED.get(metric, metric.replace("_", " ")) + " of {high} in group **{a}** and of {low} in group **{b}**"
     )
     said = name.format(
         high=as_text(high["value"]), low=as_text(low["value"]), a=words.escaped(high["group"]), b=words.escaped(low["group"])
     )
     clear = "" if gap["low"] > 0 else " The interval reaches zero: the gap may be chance."
+    if len(rates) > 2:
+        clear += f" It is the largest of the differences between {len(rates)} groups."
+    if min(low["n"], high["n"]) < SMALL:
+        clear += f" One of the two has fewer than {SMALL} such rows: choose other groups, or more data, before you act on it."
     return (
         f"The model {said}: a gap of **{_points(gap['value'], as_text)}** (95 % interval {_points(gap['low'], as_text)} to "
-        f"{_points(gap['high'], as_text)}, n = {int(gap['n']):,}).{clear}"
+        f"{_points(gap['high'], as_text)}; n = {int(high['n']):,} and {int(low['n']):,}).{clear}"
     )
 
 
@@ -150,7 +161,7 @@ def groups(run: Run, group: str) -> None:
     )
     few = rows[rows["low"].isna()]["group"].tolist()
     if few:
-        st.caption(f"Grey: too few rows to say ({', '.join(map(words.escaped, few))}).")
+        st.caption(f"Not drawn: too few rows to say ({', '.join(map(words.escaped, few))}).")
     with st.expander("Read as a table"):
         st.dataframe(per_group.drop(columns="better"), hide_index=True, alt="All rates of all groups with 95 % intervals and n.")
 

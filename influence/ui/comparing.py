@@ -82,9 +82,11 @@ def _tile(column: Any, rows: pd.DataFrame, metric: str) -> None:
         return
     old, new = rows.loc["original"], rows.loc[after]
     kind = {"higher": "normal", "lower": "inverse"}.get(new["better"], "off")
-    change = f"{new['value'] - old['value']:+.3g}" if words.known(new["value"] - old["value"]) else None
-    column.metric(words.title(metric), words.number(new["value"]), change, delta_color=kind, border=True)
-    column.caption(f"was {words.number(old['value'])}; now 95 % {words.interval(new['low'], new['high'])}, n = {int(new['n']):,}")
+    change = f"{new['value'] - old['value']:+.3f}" if words.known(new["value"] - old["value"]) else None
+    unclear = words.known(old["low"]) and old["low"] <= new["value"] <= old["high"]  # the same verdict as in the report
+    column.metric(words.title(metric), words.number(new["value"]), change, delta_color="off" if unclear else kind, border=True)
+    was = f"was {words.number(old['value'])} ({words.interval(old['low'], old['high'])}), now {words.interval(new['low'], new['high'])}"
+    column.caption(f"95 %: {was}; n = {int(new['n']):,}{'; no clear change' if unclear else ''}")
 
 
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +116,8 @@ def changes(run: Run, found: dict[str, Any]) -> None:
     inside = table.dropna(subset=["predicted_low"])
     inside = inside[(inside["value"] >= inside["predicted_low"]) & (inside["value"] <= inside["predicted_high"])]
     known = table.dropna(subset=["predicted_low"])
-    held = f"{len(inside)} of {len(known)} realised changes lie within their predicted 95 % bands" if len(known) else "Rank only: no bands"
+    held = f"{len(inside)} of {len(known)} realised changes of smooth metrics lie within their 95 % bands" if len(known) else "Rank only"
+    held += ": one model's, so not so many independent checks"
     apart = " The figure leaves out the margin: it is in other units." if margin.any() else ""
     left.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}).{apart}{kept.units(run)}")
     right.dataframe(_beside(table), hide_index=True, column_config={"metric": st.column_config.TextColumn(width="medium")})
@@ -124,11 +127,17 @@ def _beside(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per metric: what was predicted, and what came true of each model."""
     said = table.assign(
         metric=table["label"],
-        predicted=[f"{words.signed(r.predicted_change)} ({words.interval(r.predicted_low, r.predicted_high)})" for r in table.itertuples()],
+        **{
+            "predicted (smooth form)": [
+                f"{words.signed(r.predicted_change)} ({words.interval(r.predicted_low, r.predicted_high)})" for r in table.itertuples()
+            ]
+        },
         realised=table["value"].map(words.signed),
     )
-    wide = said.pivot_table(index=["metric", "predicted"], columns="role", values="realised", aggfunc="first", sort=False).reset_index()
-    return wide[["metric", "predicted", *(r for r in ROLES if r in wide)]]
+    wide = said.pivot_table(
+        index=["metric", "predicted (smooth form)"], columns="role", values="realised", aggfunc="first", sort=False
+    ).reset_index()
+    return wide[["metric", "predicted (smooth form)", *(r for r in ROLES if r in wide)]]
 
 
 def _unpredicted(run: Run, found: dict[str, Any]) -> None:

@@ -74,7 +74,8 @@ def gap(run: Run) -> str:
 def cost(run: Run, name: str) -> str:
     """Return what a method costs on this model, in words."""
     told = str(getattr(unlearning.classes[name], "cost", "")).rstrip(".")
-    return f"{told}. Training took {words.duration(run.body.get('seconds'))} in all. For comparison the model is retrained as well, once."
+    beside = "" if name == FIRST else " For comparison the model is retrained as well, once."
+    return f"{told}. Training took {words.duration(run.body.get('seconds'))} in all.{beside}"
 
 
 def curves(job: Job) -> None:
@@ -83,7 +84,8 @@ def curves(job: Job) -> None:
     shown = live.panels(found, str(job.args.get("query") or ""), str(job.args.get("group") or state.group()))
     if not shown:
         return
-    st.caption("Dotted: the original model. Dashed: the model retrained without the rows. " + measured_on(job))
+    dashed = "Dashed: the model retrained without the rows. " if found.references.get("retrained") else ""
+    st.caption(f"Dotted: the original model. {dashed}{measured_on(job)}")
     for place in range(0, len(shown), 2):
         for column, panel in zip(st.columns(2), shown[place : place + 2], strict=False):
             with column:
@@ -115,8 +117,8 @@ def result(job: Job) -> None:
     if name:
         new = standing.gap_of(made, group)[1]
         sentences.append(f"{words.title(name)}: {words.figure(old)} before, {words.figure(new)} after.")
-    sentences.append(f"{standing.headline(before)} before, {standing.headline(made)} after.")
+    sentences.append(f"{standing.headline(before)} before; {standing.headline(made)} after.")
     st.success("  \n".join(sentences), icon=":material/check_circle:")
     level = words.claim(str(found.get("claim", "")))
     st.caption(f"Claim: {level.name}. {level.meaning} {found.get('claim_note', '')}")
-    state.link("compare", "Compare it with the original and the retrained model", run=before.id)
+    state.link("compare", "Compare it with the other models", run=before.id)

@@ -225,7 +225,7 @@ def _groups(made: Dataset, name: str) -> pd.DataFrame:
     counts = {role.capitalize(): dict(zip(found.names, found.counts(), strict=True)) for role, found in by_role.items()}
     table = pd.DataFrame(counts).fillna(0).astype(int).rename_axis("Value").reset_index()
     table.insert(0, "Column", name)
-    if made.train.classes:
+    if len(made.train.classes) == 2 and name != made.target:
         own, train = made.train.y == len(made.train.classes) - 1, by_role["train"]
         shares = dict(zip(train.names, train.counts(own) / train.counts().clip(min=1), strict=True))
         table[f"Share {made.train.classes[-1]} in training"] = table["Value"].map(shares)

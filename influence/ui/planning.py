@@ -75,6 +75,9 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         st.caption(_trust(note) + kept.units(run))
     with st.container(horizontal=True, vertical_alignment="center"):
         given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
+        chosen = state.selection()
+        if chosen and len(chosen) != k:
+            st.caption(f"This previews {k:,} rows; {len(chosen):,} are selected below.", width="content")
         if st.button(f"Select these {k:,} rows", type="primary", icon=":material/checklist:", disabled=k == 0, key="plan.select"):
             choosing.find(run, "top_k", given, kept.scores(note["scores"]), "Replace the selection", note["scores"])
             st.rerun()
@@ -112,7 +115,7 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
     told = "Blue: predicted, with its 95 % band."
     if points is not None:
         told += " Orange dots: models really retrained from the same start without these rows."
-        told += " Green diamonds: fresh seeds, mean change with 95 % interval."
+        told += " Green diamonds: mean change over 3 fresh seeds, with its 95 % interval."
     st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}. The predicted curve belongs to the same start (truth “same”).")
 
 

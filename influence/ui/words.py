@@ -30,6 +30,7 @@ VERBS = {
 }
 SMALL = {
     "auc": "AUC",
+    "k": "Number of rows",
     "captum": "Captum",
     "neggrad": "NegGrad",
     "tracin": "TracIn",

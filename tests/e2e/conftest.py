@@ -38,7 +38,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server on a project with one small model."""
     folder = tmp_path_factory.mktemp("trained") / "project"
-    args = {"data": "bundled:loans", "data_set": {"rows": 1500}, "name": "small loans", "set": {"epochs": 2}}
+    args = {"data": "bundled:loans", "data_set": {"n": 1500}, "name": "small loans", "set": {"epochs": 2}}
     perform("train", Project(folder), args, lambda event: None)
     with serve(folder) as running:
         yield running

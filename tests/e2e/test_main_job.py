@@ -74,10 +74,11 @@ def test_digits_from_data_to_report(server, opened):
     n = planned(w)
     w.follow("Unlearn these", "run").sees(f"{n:,} rows")
     w.page.get_by_text("Finetune", exact=True).click()
-    w.settle().enter("Epochs", "100")
+    w.settle().enter("Epochs", "1000")
     w.press("Start unlearning").sees("Rows to forget")
     resumed_and_shared(w, opened(server))
-    w.sees("is ready after")
+    w.page.get_by_text("What and how").click()
+    w.settle().enter("Epochs", "5").press("Start unlearning").sees("is ready after")
     compared(w)
     page = reported(w)
     assert "<script" not in page
@@ -88,13 +89,14 @@ def test_digits_from_data_to_report(server, opened):
 
 
 def resumed_and_shared(w, other) -> None:
-    """In mid-run: a reload shows the run go on, and so does the address in another browser."""
+    """In mid-run: a reload shows the run go on, and so does the address in another browser, which may cancel it for both."""
     id = re.search(r"job=([^&]+)", w.page.url).group(1)
     w.page.reload()
     w.sees("Cancel").sees("Rows to forget")
     assert id in w.page.url
     other.page.goto(w.page.url)
-    other.sees("Cancel").sees("Rows to forget")
+    other.sees("Cancel").sees("Rows to forget").press("Cancel")
+    w.sees("was cancelled after")
 
 
 @pytest.mark.slow

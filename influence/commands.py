@@ -1,0 +1,184 @@
+"""How a command behaves, whichever it is: progress and refusals on standard error, the result on standard output, files whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from influence.errors import BadInput
+from influence.types import Event, Scores
+
+
+class Commands(TyperGroup):
+    """Commands that answer what cannot be used with one line on standard error and exit code 2."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        """Read the options before the command; no arguments at all show the help."""
+        if not args:
+            return super().make_context(info_name, args, *rest, **extra)
+        with refusing(lambda: ""):
+            return super().make_context(info_name, args, *rest, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command's own options and run it."""
+        with refusing(lambda: f" {ctx.invoked_subcommand}" if ctx.invoked_subcommand else ""):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def refusing(command: Callable[[], str]) -> Iterator[None]:
+    """Turn what a person gave and cannot be used into one line and exit code 2; all other errors are bugs and keep their traceback.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Exit: something cannot be used.
+    """
+    try:
+        yield
+    except (BadInput, TyperException) as error:
+        name, said = command(), error.format_message() if isinstance(error, TyperException) else str(error)
+        more = f" See `python -m influence{name} --help`." if isinstance(error, TyperException) else ""
+        typer.echo(f"influence{name}: {' '.join(said.split())}{more}", err=True)
+        raise typer.Exit(2) from None
+
+
+class Progress:
+    """Progress on standard error: one line that is written over on a terminal, silence elsewhere."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if self.shown:
+            sys.stderr.write(f"\r\033[K{event.stage}: {event.done:,} of {event.total:,} {event.note}")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self.shown:
+            sys.stderr.write("\r\033[K")
+
+
+def act(name: str, project: Path, args: dict[str, Any], as_json: bool, after: Callable[[Any, dict[str, Any]], None] | None = None) -> None:
+    """Perform an action and print its result; `after` may write files from it and change it first.
+
+    Raises:
+        BadInput: the arguments cannot be used.
+    """
+    from influence.actions import perform
+    from influence.store import Project
+
+    progress = Progress()
+    try:
+        home = Project(project)
+        result = perform(name, home, args, progress)
+        if after:
+            after(home, result)
+    finally:
+        progress.end()
+    typer.echo(strict(result) if as_json else readable(result))
+
+
+def strict(result: dict[str, Any]) -> str:
+    """Return a result as JSON that any parser reads: what is not finite is null."""
+    return json.dumps(json.loads(json.dumps(result), parse_constant=lambda _: None))
+
+
+def readable(result: dict[str, Any], indent: str = "") -> str:
+    """Return a result as indented lines for people."""
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", readable(value, indent + "  ")] if value else []
+        else:
+            lines.append(f"{indent}{key}: {f'{value:.4f}' if isinstance(value, float) else value}")
+    return "\n".join(lines)
+
+
+def pairs(given: list[str]) -> dict[str, str]:
+    """Return KEY=VALUE texts as a mapping.
+
+    Raises:
+        BadInput: one of them has no "=", or a key comes twice.
+    """
+    for item in given:
+        if not item.partition("=")[0].strip() or "=" not in item:
+            raise BadInput(f"Settings are KEY=VALUE; got {item!r}. Give for example lr=0.05.")
+    found = {key.strip(): value for key, _, value in (item.partition("=") for item in given)}
+    if len(found) < len(given):
+        raise BadInput(f"Every setting can be given once; got {', '.join(given)}. Leave one out.")
+    return found
+
+
+def read_ids(path: Path | None) -> list[Any] | None:
+    """Return the ids in a table: its column `id`, or its first column; those of a CSV as they are written, 007 too.
+
+    Raises:
+        BadInput: the file cannot be read as a table, or holds no ids.
+    """
+    if path is None:
+        return None
+    from influence.data.read import read_table
+
+    table = read_table(path, as_text=True)
+    column = table["id"] if "id" in table else table.iloc[:, 0]
+    if column.isna().any():
+        raise BadInput(f"{path.name!r} must list one id per row; {int(column.isna().sum())} of {len(column)} are empty. Fill or drop them.")
+    return column.tolist()
+
+
+def writable(path: Path) -> None:
+    """See that a file can be written, before anything is computed for it.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadInput(f"{str(path)!r} cannot be written: it is a folder, or its folder is no place to write. Give another --out.")
+
+
+def write_scores(scores: Scores, out: Path, better: str) -> Path:
+    """Write scores as Parquet (id, one column per question; which way is better in the metadata), whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"id": scores.ids, **{label: scores.values[:, i] for i, label in enumerate(scores.labels)}})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half = out.with_name(f".{out.name}.{os.getpid()}")
+    pq.write_table(table.replace_schema_metadata({"better": better}), half)
+    half.replace(out)
+    return out
+
+
+def ranked_ids(path: Path, top: int) -> list[Any]:
+    """Return the `top` ids whose removal is predicted to move the question most in its better direction (lower unless the file says higher).
+
+    Raises:
+        BadInput: the file holds no scores, or top is out of range.
+    """
+    import pyarrow.parquet as pq
+    from pandas.api.types import is_float_dtype
+
+    from influence.data.read import read_table
+
+    table = read_table(path)
+    if "id" not in table or table.shape[1] < 2 or not is_float_dtype(table.dtypes.iloc[1]) or path.suffix != ".parquet":
+        raise BadInput(f"{path.name!r} holds no scores: it needs the columns id and one score. Make it with attribute --out F.parquet.")
+    if not 0 < top <= len(table):
+        raise BadInput(f"--top must be between 1 and {len(table)}; got {top}.")
+    higher = (pq.read_schema(path).metadata or {}).get(b"better") == b"higher"
+    values = table.iloc[:, 1].to_numpy()
+    return table["id"].iloc[(-values if higher else values).argsort(kind="stable")[:top]].tolist()
