@@ -32,17 +32,16 @@ MEANING = {
     "curves_interval_s": "longest time between two redrawings of the live curves while unlearning runs",
     "cancel_s": "pressing Cancel to the job's end",
 }
-WATCH_MOVES = """() => { const slider = document.querySelector('[data-testid="stMain"] [role=slider]'); window.moves = [];
+WATCH_MOVES = """() => { window.moves = [];
     const shown = () => [...document.querySelectorAll('button')]
         .map(b => b.innerText.match(/Select these ([\\d,]+) rows/)).find(Boolean)?.[1];
     let last = shown(), pressed = null;
-    slider.addEventListener('keydown', () => { pressed = performance.now(); }, true);
+    document.addEventListener('keydown', () => { pressed = performance.now(); }, true);
     new MutationObserver(() => { const now = shown(); if (now && now !== last) { last = now;
         if (pressed !== null) requestAnimationFrame(() => window.moves.push(performance.now() - pressed)); } })
         .observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
 WATCH_CURVES = """() => { window.redrawn = []; let last = '';
-    const told = () => [...document.querySelectorAll('[data-testid="stMain"] [data-testid="stCaptionContainer"]')]
-        .map(c => c.innerText).filter(t => t.startsWith('Rows to forget')).join();
+    const told = () => document.querySelector('[data-testid="stMain"]').textContent.match(/Rows to forget [\\d.]+ .*?Holdout rows [\\d.]+/)?.[0];
     new MutationObserver(() => { const now = told(); if (now && now !== last) { last = now; window.redrawn.push(performance.now()); } })
         .observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
 

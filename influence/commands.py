@@ -1,4 +1,4 @@
-"""How a command behaves, whichever it is: progress and refusals on standard error, the result on standard output, files whole or not at all."""
+"""How every command behaves: progress and refusals on standard error, the result on standard output, files whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,10 @@ def refusing(command: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except (BadInput, TyperException) as error:
-        name, said = command(), error.format_message() if isinstance(error, TyperException) else str(error)
-        more = f" See `python -m influence{name} --help`." if isinstance(error, TyperException) else ""
-        typer.echo(f"influence{name}: {' '.join(said.split())}{more}", err=True)
+        name, said = command(), str(error)
+        if isinstance(error, TyperException):
+            said = f"{error.format_message().rstrip('.')}. See `python -m influence{name} --help`."
+        typer.echo(f"influence{name}: {' '.join(said.split())}", err=True)
         raise typer.Exit(2) from None
 
 
@@ -151,20 +152,29 @@ def writable(path: Path) -> None:
 
 
 def write_scores(scores: Scores, out: Path, better: str) -> Path:
-    """Write scores as Parquet (id, one column per question; which way is better in the metadata), whole or not at all."""
+    """Write scores as Parquet (id, one column per question; which way is better in the metadata), whole or not at all.
+
+    Raises:
+        BadInput: the file cannot be written; the scores are in the project.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.table({"id": scores.ids, **{label: scores.values[:, i] for i, label in enumerate(scores.labels)}})
-    out.parent.mkdir(parents=True, exist_ok=True)
     half = out.with_name(f".{out.name}.{os.getpid()}")
-    pq.write_table(table.replace_schema_metadata({"better": better}), half)
-    half.replace(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata({"better": better}), half)
+        half.replace(out)
+    except OSError as error:
+        with suppress(OSError):
+            half.unlink()
+        raise BadInput(f"{str(out)!r} cannot be written ({error.strerror or error}). Give another --out; the scores are kept.") from None
     return out
 
 
 def ranked_ids(path: Path, top: int) -> list[Any]:
-    """Return the `top` ids whose removal is predicted to move the question most in its better direction (lower unless the file says higher).
+    """Return the `top` ids whose removal is predicted to improve the question most (lower is better unless the file says otherwise).
 
     Raises:
         BadInput: the file holds no scores, or top is out of range.

@@ -82,4 +82,5 @@ def _predicted(dataset: Dataset, role: Role, logits: np.ndarray) -> pd.DataFrame
     else:
         mean, scale = encoding.get("mean", 0.0), encoding.get("sd", 1.0)
         table["target"], table["prediction"] = examples.y * scale + mean, logits[:, 0] * scale + mean
-    return pd.concat([table, examples.columns[[g for g in groups if g in examples.columns]]], axis=1)
+    beside = examples.columns[[g for g in groups if g in examples.columns]]
+    return pd.concat([table, beside.rename(columns={g: f"{g} (column)" for g in beside if g in table})], axis=1)

@@ -74,6 +74,7 @@ def gap_query(dataset: Dataset, query: str, group: str) -> Query | None:
         return None
     name = query or ("equal_opportunity_gap" if dataset.train.classes else "group_loss_gap")
     found = asked(name, {"group": group})
+    found = replace(found, edges=edges_of(dataset.evaluation, group, found.bins))  # type: ignore[type-var,attr-defined]
     try:
         import torch
 

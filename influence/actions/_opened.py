@@ -120,11 +120,16 @@ def as_ids(like: np.ndarray, ids: Iterable[Any]) -> tuple[Any, ...]:
         BadInput: an id cannot be of that type.
     """
     try:
-        given = np.asarray(list(ids), dtype=object)
-        typed = given.astype(like.dtype) if like.dtype.kind in "iu" else given.astype(str)
-        return tuple(dict.fromkeys(typed.tolist()))
-    except (ValueError, TypeError):
+        return tuple(dict.fromkeys(map(_whole if like.dtype.kind in "iu" else str, ids)))
+    except (ValueError, TypeError, OverflowError):
         raise BadInput(f"Ids must be like those of the data, for example {like[0]!r}; some given are not.") from None
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, float | np.floating) and number != value:
+        raise ValueError(f"{value} is no whole number")
+    return number
 
 
 def weights_without(n: int, masks: np.ndarray) -> np.ndarray:

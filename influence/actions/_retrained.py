@@ -38,6 +38,8 @@ def answers(
         raise BadInput(
             "Retraining needs the model's recipe; this model has none. Train it here, or choose a method that needs no retraining."
         )
+    if it.trained.claim in ("L0", "L1"):
+        raise BadInput("Retraining follows the recipe, but these weights were made by approximate unlearning. Ask the original model.")
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {"value": [], "measured": []} for name in questions}
     done = 0
     for start in range(0, len(left_out), SIDE_BY_SIDE):

@@ -62,7 +62,7 @@ def confirm(
         project.record(
             "confirm",
             inputs={"run": it.run.id, "scores": note["scores"]},
-            settings={"group": group, "label": label, "ks": sizes, "seeds": seeds},
+            settings={"group": group, "label": label, "better": better, "ks": sizes, "seeds": seeds},
             outputs={"points": digest},
             measures={},
             seconds=seconds,

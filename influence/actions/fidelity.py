@@ -45,7 +45,7 @@ def fidelity(
     began = time.perf_counter()
     it = opened(project, run)
     n = len(it.dataset.train)
-    size = round(fraction * n)
+    size = round(fraction * n) if 0 < fraction < 1 else 0
     if not (0 < size < n) or subsets < 4 or truth not in ("same", "fresh") or (truth == "fresh" and seeds < 2):
         raise BadInput(
             f"fraction must leave out 1 to {n - 1} of {n} rows, subsets be at least 4, truth same or fresh (with 2 seeds or more); "
@@ -69,7 +69,15 @@ def fidelity(
         project.record(
             "fidelity",
             inputs={"run": it.run.id, "question": question.digest},
-            settings={"method": described(scorer), "fraction": fraction, "subsets": subsets, "truth": truth, "seeds": seeds, "seed": seed},
+            settings={
+                "query": described(question.queries[0]),
+                "method": described(scorer),
+                "fraction": fraction,
+                "subsets": subsets,
+                "truth": truth,
+                "seeds": seeds,
+                "seed": seed,
+            },
             outputs={},
             measures=result,
             seconds=seconds,

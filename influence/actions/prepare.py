@@ -60,7 +60,13 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
         project.record(
             "prepare",
             inputs={"run": it.run.id, "question": question.digest},
-            settings={"group": group, "queries": list(note["queries"].values()), "shares": list(SHARES)},
+            settings={
+                "group": group,
+                "positive": positive,
+                "method": described(method),
+                "queries": list(note["queries"].values()),
+                "shares": list(SHARES),
+            },
             outputs={"scores": note["scores"]},
             measures={},
             seconds=note["seconds"],
@@ -104,4 +110,4 @@ def _sets(scores: Scores, better: Mapping[str, str]) -> np.ndarray:
             row[ranking(scores, label, better[label])[:k]] = True
             sets.append(row)
         sets.append(random_sets(n, k, 1, seed=1000 + place)[0])
-    return np.stack(sets)
+    return np.stack(list({row.tobytes(): row for row in sets}.values()))  # small data make equal sets: each counts once

@@ -80,7 +80,8 @@ def _investigation(
 def _own(it: Opened, selection: Selection | None) -> Selection | None:
     """Return the selection if it names rows of this run's data."""
     try:
-        return selection if selection and it.dataset.train.mask(selection.ids).any() else None
+        theirs = selection is not None and selection.reason.get("dataset", it.run.dataset) == it.run.dataset
+        return selection if selection and theirs and it.dataset.train.mask(selection.ids).any() else None
     except BadInput:
         return None
 
@@ -99,38 +100,50 @@ def _model(it: Opened) -> told.Model:
 
 
 def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[told.Asked | None, told.Method | None]:
-    """Return the question and method whose scores led to the selection, or the last ones asked of this model."""
-    asked = [r for r in project.records() if r.kind == "attribute" and r.body["inputs"].get("run") == it.run.id]
-    by_scores = [r for r in asked if selection and r.body["outputs"]["scores"] in str(dict(selection.reason))]
-    if not asked:
+    """Return the question and method whose scores led to the selection; without a selection, the last ones asked of this model."""
+    led = _led(project, it, selection)
+    if led is None:
         return None, None
-    record = (by_scores or asked)[-1]
-    query, method = (record.body["settings"][name] for name in ("query", "method"))
+    query, method = led
     question = it.question([queries.make(**query)])
-    logits = it.outputs("evaluation")
-    n = len(question.examples)
-    value, measured = float(question.value(logits)[0]), float(question.measured(logits)[0])
-    oriented = question.queries[0]
-    label = getattr(oriented, "measured_label", question.labels[0])
-    bounds = _interval(it, query["name"], query["given"].get("group", ""))
-    calibrated = bool(attribution.make(method["name"]).calibrated)
+    oriented, logits = question.queries[0], it.outputs("evaluation")
+    measured = _estimate(it, query, float(question.measured(logits)[0]))
+    value = told.Estimate(float(question.value(logits)[0]), n=len(question.examples))
     return (
-        told.Asked(
-            question.labels[0],
-            oriented.better,
-            told.Estimate(measured, *bounds, n),
-            told.Estimate(value, n=n),
-            label,
-            queries.explain(query["name"]),
+        told.Asked(question.labels[0], oriented.better, measured, value, oriented.measured_label, queries.explain(query["name"])),
+        told.Method(
+            method["name"], attribution.explain(method["name"]), method["given"], bool(attribution.make(method["name"]).calibrated)
         ),
-        told.Method(method["name"], attribution.explain(method["name"]), method["given"], calibrated),
     )
 
 
-def _interval(it: Opened, metric: str, group: str) -> tuple[float | None, float | None]:
-    found = it.run.body["evaluation_metrics"]
-    entry = found["gaps"].get(group, {}).get(metric) or found["intervals"].get({"accuracy_margin": "accuracy"}.get(metric, metric)) or {}
-    return entry.get("low"), entry.get("high")
+def _led(project: Project, it: Opened, selection: Selection | None) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the query and the method by whose scores the rows were ranked: asked on Influence, or prepared for Plan."""
+    mine = [r for r in reversed(project.records()) if r.body["inputs"].get("run") == it.run.id and "scores" in r.body["outputs"]]
+    if selection is None:
+        mine = [r for r in mine if r.kind == "attribute"][:1]
+    else:
+        reason = str(dict(selection.reason))
+        mine = [r for r in mine if r.body["outputs"]["scores"] in reason][:1]
+    if not mine:
+        return None
+    settings = mine[0].body["settings"]
+    if mine[0].kind == "attribute":
+        return settings["query"], settings["method"]
+    label = str(selection.reason.get("label", "")) if selection else ""
+    note = kept(project, it.run.id, settings["group"])
+    return (note["queries"][label], settings["method"]) if note and label in note["queries"] else None
+
+
+def _estimate(it: Opened, query: dict[str, Any], measured: float) -> told.Estimate:
+    """Return the measured figure with the interval of the run's own table, where that table measured the same thing."""
+    found, given = it.run.body["evaluation_metrics"], query["given"]
+    usual = all(value == type(queries.make(query["name"])).__dataclass_fields__[k].default for k, value in given.items() if k != "group")
+    name = {"accuracy_margin": "accuracy" if it.dataset.train.classes else "r2"}.get(query["name"], query["name"])
+    entry = found["gaps"].get(given.get("group", ""), {}).get(name) or found["intervals"].get(name)
+    if not usual or entry is None:
+        return told.Estimate(measured, n=len(it.dataset.evaluation))
+    return told.Estimate(entry["value"], entry["low"], entry["high"], entry["n"])
 
 
 def _chosen(it: Opened, selection: Selection, group: str) -> told.Chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def train(
     """
     began = time.perf_counter()
     report(Event("read", 0, 1, note="Reading the data"))
-    columns = {"protected": protected, "audit": audit, "drop": drop, "id": id, "split": split, "test_share": test_share}
+    names = {"protected": list(protected), "audit": list(audit), "drop": list(drop)}
+    columns: dict[str, Any] = {**names, "id": id, "split": split, "test_share": test_share}
     dataset = _dataset(data, data_set, target, eval, seed, name, columns)
     built, recipe = configured(dataset.train, model, {"seed": seed, **(set or {})})
     ids = as_ids(dataset.train.ids, exclude)
@@ -64,7 +65,18 @@ def train(
         "train",
         dataset,
         trained,
-        settings={"data": data, "model": model, "set": dict(set or {}), "seed": seed, "excluded": len(ids)},
+        settings={
+            "data": data,
+            "data_set": dict(data_set or {}),
+            "target": target,
+            "eval": eval,
+            "model": model,
+            "set": dict(set or {}),
+            "seed": seed,
+            "excluded": list(ids),
+            "recipe": asdict(recipe),
+            **columns,
+        },
         extra={"source": {"data": data, "target": target, "data_set": dict(data_set or {})}, "groups": list(group_columns(dataset))},
         seconds=time.perf_counter() - began,
         name=name,

@@ -107,7 +107,7 @@ def _keep(
         "unlearn",
         it.dataset,
         made,
-        settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason)},
+        settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason), "n": len(selection)},
         extra={
             "method": described(unlearner),
             "selection": stored,

@@ -59,4 +59,5 @@ class TracIn:
                 _, v = query_gradient(bound, question)
                 heard = part(report, "tracin", k * n, len(kept) * n)
                 total += checkpoint.lr * sweep(bound, x, y, loss, v, self.batch, self.sweep, heard)
+        total[np.isin(train.ids, trained.removed)] = 0  # rows that training never saw moved nothing
         return Scores(total, train.ids, question.labels, "tracin", self.calibrated)

@@ -21,21 +21,23 @@ MISSING = (
 """Cells that are no value: those of pandas, and the question mark of the UCI repository."""
 
 
-def parse(data: bytes, name: str) -> pd.DataFrame:
+def parse(data: bytes, name: str, *, as_text: bool = False) -> pd.DataFrame:
     """Return the table in the bytes of a delimited text; delimiter and encoding are found out, types are inferred from all rows.
+
+    `as_text`: cells stay text, 007 as it is written.
 
     Raises:
         BadInput: no rows, no header, names that repeat, a quote that is not closed, or rows of another length than the header.
     """
     encoding = _encoding(data)
     delimiter = _delimiter(_sample(data, encoding))
-    table = _table(data, encoding, delimiter, name)
+    table = _table(data, encoding, delimiter, name, pa.string() if as_text else None)
     header = [cell.strip() for cell in table.column_names]
     _refuse_header(header, name)
     if not table.num_rows:
         raise BadInput(f"{name!r} has a header but no rows; at least 20 are needed. Export the table again.")
     _refuse_open_quote(table, data, name)
-    columns = [_tidied(column, decimal_comma=delimiter == ";") for column in table.columns]
+    columns = [_tidied(column, as_text=as_text, decimal_comma=delimiter == ";") for column in table.columns]
     frame = pa.table(columns, names=[str(place) for place in range(len(columns))]).to_pandas(date_as_object=False)
     _refuse_headless(header, frame, name)
     return frame.set_axis(header, axis=1)
@@ -116,7 +118,7 @@ def _stands_in(cell: str, column: pd.Series) -> bool:
     return bool(cell) and bool((column == cell).any())
 
 
-def _table(data: bytes, encoding: str, delimiter: str, name: str) -> pa.Table:
+def _table(data: bytes, encoding: str, delimiter: str, name: str, kind: pa.DataType | None) -> pa.Table:
     wrong: list[pacsv.InvalidRow] = []
 
     def refuse(row: pacsv.InvalidRow) -> str:
@@ -129,7 +131,7 @@ def _table(data: bytes, encoding: str, delimiter: str, name: str) -> pa.Table:
             # One block: types must come from all rows, and a wrong row must know its number.
             read_options=pacsv.ReadOptions(use_threads=False, block_size=len(data) + 1, encoding=encoding),
             parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse),
-            convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=MISSING),
+            convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=MISSING, default_column_type=kind),
         )
     except pa.ArrowInvalid as error:
         if wrong:
@@ -153,14 +155,14 @@ def _refuse_open_quote(table: pa.Table, data: bytes, name: str) -> None:
         raise BadInput(f"A quote opened near row {table.num_rows} of {name!r} is never closed. Close or double it, and export again.")
 
 
-def _tidied(column: pa.ChunkedArray, *, decimal_comma: bool) -> pa.ChunkedArray:
+def _tidied(column: pa.ChunkedArray, *, as_text: bool, decimal_comma: bool) -> pa.ChunkedArray:
     """Text without blanks around it; numbers that only blanks, markers of missing values or a decimal comma had hidden."""
     if not pa.types.is_string(column.type):
         return column
     text = pc.utf8_trim_whitespace(column)
     text = pc.if_else(pc.is_in(text, value_set=pa.array(MISSING)), pa.scalar(None, pa.string()), text)
     candidate = pc.replace_substring(text, ",", ".") if decimal_comma else text
-    for kind in (pa.int64(), pa.float64()):
+    for kind in () if as_text else (pa.int64(), pa.float64()):
         try:
             candidate[:1000].cast(kind)  # a cast goes through all rows before it fails
             return candidate.cast(kind)

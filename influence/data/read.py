@@ -84,12 +84,13 @@ def fingerprint(path: str | Path) -> dict[str, Any]:
         return {"path": str(path), "bytes": Path(path).stat().st_size, "digest": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def read_table(path: str | Path, max_bytes: int | None = None) -> pd.DataFrame:
+def read_table(path: str | Path, max_bytes: int | None = None, *, as_text: bool = False) -> pd.DataFrame:
     """Read a CSV or Parquet file as a table with plain column types, rows in the order of the file.
 
     Args:
         path: the file.
         max_bytes: the largest file that is read; `size_limit()` if None. A larger one is refused before a byte is read.
+        as_text: leave the cells of a CSV file as they are written; Parquet has types of its own.
 
     Raises:
         BadInput: the file is missing, empty, too large, of another kind, or damaged.
@@ -97,7 +98,7 @@ def read_table(path: str | Path, max_bytes: int | None = None) -> pd.DataFrame:
     path = Path(path)
     data = _contents(path, size_limit() if max_bytes is None else max_bytes)
     _refuse_unreadable(data, path)
-    return plain(_parquet(data, path.name) if data.startswith(b"PAR1") else parse(data, path.name))
+    return plain(_parquet(data, path.name) if data.startswith(b"PAR1") else parse(data, path.name, as_text=as_text))
 
 
 def _contents(path: Path, limit: int) -> bytes:

@@ -91,7 +91,7 @@ def prepare(
 
 
 def _refuse_extreme(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:
-    for name in (name for name in table if columns[name].kind == "numeric"):
+    for name in (name for name in table if columns[name].kind == "numeric" or pd.api.types.is_float_dtype(table[name])):
         extreme = numbers(table[name]).abs().to_numpy() > LARGEST
         if extreme.any():
             first = int(extreme.argmax())

@@ -129,7 +129,9 @@ def _table(note: dict[str, Any], label: str, found: dict[str, pd.DataFrame], poi
         table[f"{name}: 95 % band"] = [words.interval(before + a, before + b) for a, b in zip(band["low"], band["high"], strict=True)]
         for r in [] if points is None else _levels(points, kind, before).itertuples():
             real = f"{name}: retrained, {'same start' if r.truth == 'same' else 'fresh seeds'}"
-            table.loc[table["rows removed"] == r.k, real] = words.number(r.level)
+            nearest = (table["rows removed"] - r.k).abs().idxmin()
+            at = "" if table.loc[nearest, "rows removed"] == r.k else f" (at {r.k:,})"
+            table.loc[nearest, real] = words.number(r.level) + at
     return table.fillna("")
 
 

@@ -78,7 +78,7 @@ def _map(run: Run, scores: Scores) -> None:
     chosen = pd.Index(scores.ids[drawn]).isin(pd.Index(selection.ids)) if selection else np.zeros(len(drawn), dtype=bool)
     figure = spread.map_of(xy, scores.column()[drawn], scores.ids[drawn], chosen)
     about = "Training rows by the first two principal components of their inputs, coloured by score. The tables below hold the same rows."
-    event = st.plotly_chart(figure, key="scored.map", on_select="rerun", selection_mode=("lasso", "box"), alt=about)
+    event = st.plotly_chart(figure, key=f"scored.map.{run.dataset[:12]}", on_select="rerun", selection_mode=("lasso", "box"), alt=about)
     inside = _inside(event.get("selection", {}), xy) if event else np.zeros(len(drawn), dtype=bool)
     part = "all rows" if len(drawn) == len(scores.ids) else f"a sample of {len(drawn):,} of {len(scores.ids):,} rows"
     st.caption(f"Map of {part} by their inputs. Draw a lasso or a box to choose rows; the table below does the same without a mouse.")
