@@ -41,7 +41,8 @@ WATCH_MOVES = """() => { window.moves = [];
         if (pressed !== null) requestAnimationFrame(() => window.moves.push(performance.now() - pressed)); } })
         .observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
 WATCH_CURVES = """() => { window.redrawn = []; let last = '';
-    const told = () => document.querySelector('[data-testid="stMain"]').textContent.match(/Rows to forget [\\d.]+ .*?Holdout rows [\\d.]+/)?.[0];
+    const main = () => document.querySelector('[data-testid="stMain"]').textContent;
+    const told = () => main().match(/Rows to forget [\\d.]+ .*?Holdout rows [\\d.]+/)?.[0];
     new MutationObserver(() => { const now = told(); if (now && now !== last) { last = now; window.redrawn.push(performance.now()); } })
         .observe(document.body, {subtree: true, childList: true, characterData: true}); }"""
 
@@ -94,7 +95,7 @@ def slider(w: Window) -> list[float]:
 def curves_and_cancel(w: Window, server: Server) -> tuple[list[float], float]:
     """Start a long unlearning run; return the seconds between redrawings of its curves, and from Cancel to its end."""
     w.open("run").page.get_by_text("Finetune", exact=True).click()
-    w.settle().enter("Epochs", "1000").press("Start unlearning").sees(re.compile("^Rows to forget"))
+    w.settle().enter("Epochs", "1000").enter("Learning rate", "0.02").press("Start unlearning").sees(re.compile(r"^Rows to forget \d"))
     w.page.evaluate(WATCH_CURVES)
     w.page.wait_for_timeout(WATCHED * 1000)
     at = w.page.evaluate("window.redrawn")
@@ -116,7 +117,7 @@ def measured(chrome: Browser, folder: Path) -> tuple[dict[str, float], dict[str,
         "first_page_s": statistics.median(starts),
         "demo_tour_s": legs["all"],
         "slider_median_s": statistics.median(moves),
-        "curves_interval_s": max(gaps),
+        "curves_interval_s": max(gaps, default=WATCHED),
         "cancel_s": cancelled,
     }
     return figures, {"first_page_s": starts, "demo_tour_s": legs, "slider_s": moves, "curves_intervals_s": gaps}

@@ -305,3 +305,12 @@ def test_plain_types_whatever_they_were():
 def test_names_of_numbers_have_no_needless_point():
     assert names_of(pd.Series([1.0, 2.5, None, 1.0])).astype(object).where(lambda s: s.notna(), None).tolist() == ["1", "2.5", None, "1"]
     assert names_of(pd.Series([True, False])).tolist() == ["True", "False"]
+
+
+def test_cells_stay_as_they_are_written_if_asked(tmp_path):
+    path = tmp_path / "ids.csv"
+    path.write_text("id;share\n007; 0,50 \nNA;1e3\n", encoding="utf-8")
+    table = read_table(path, as_text=True)
+    assert table["id"].fillna("none").tolist() == ["007", "none"]
+    assert table["share"].tolist() == ["0,50", "1e3"]
+    assert read_table(path)["share"].tolist() == [0.5, 1000.0]
