@@ -58,7 +58,8 @@ def first_page(chrome: Browser, folder: Path) -> float:
 
 def tour(w: Window) -> dict[str, float]:
     """Click through the demo with every choice left as offered; return seconds in all and per leg."""
-    legs, begun = {}, time.perf_counter()
+    legs: dict[str, float] = {}
+    begun = time.perf_counter()
 
     def leg(name: str) -> None:
         legs[name] = time.perf_counter() - begun - sum(legs.values())

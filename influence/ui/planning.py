@@ -111,12 +111,27 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
         alt = f"{name}: {words.number(before)} with all rows, predicted {words.number(last['level'])} without the first {int(last['k']):,}"
         column.vega_lite_chart(curve(levels, k, shown, name), key=f"plan.curve.{kind}", alt=alt)
     with st.expander("Read as a table"):
-        st.dataframe(_table(note, label, found, points), hide_index=True, alt="The curves above as figures.")
+        st.dataframe(
+            _kept_table(note, found, points, label, _identity(run, note, found, label)), hide_index=True, alt="The curves above as figures."
+        )
     told = "Blue: predicted, with its 95 % band."
     if points is not None:
         told += " Orange dots: models really retrained from the same start without these rows."
         told += " Green diamonds: mean change over 3 fresh seeds, with its 95 % interval."
     st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}. The predicted curve belongs to the same start (truth “same”).")
+
+
+def _identity(run: Run, note: dict[str, Any], found: dict[str, pd.DataFrame], label: str) -> str:
+    """Return what the table of the curves depends on, besides the label: it does not move with the slider."""
+    noted = state.project().noted(f"confirm/{run.id}/{state.group()}/{label}") or {}
+    return f"{preview.key(run.id, state.group())}/{note['scores']}/{note['seconds']}/{len(found['value'])}/{noted.get('points')}"
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _kept_table(
+    _note: dict[str, Any], _found: dict[str, pd.DataFrame], _points: pd.DataFrame | None, label: str, identity: str
+) -> pd.DataFrame:
+    return _table(_note, label, _found, _points)
 
 
 def _table(note: dict[str, Any], label: str, found: dict[str, pd.DataFrame], points: pd.DataFrame | None) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from influence.unlearning._rows import left
 
 L = TypeVar("L", bound=Loop)
 
+OFTEN = 256  # steps after which live curves move in any case: a fraction of a second on small models
 LOOKS = 20  # times that the monitor is asked on the way
 SEEN = 512  # retained rows on which the retained loss is watched: the same rows each time, so that a small rise shows
 SHRINK, TRIES = 0.3, 6  # of the search for a step size
@@ -119,10 +120,12 @@ def descend(
     """
     steps, module = len(loop.batches), loop.bound.module
     shown = max(1, steps // LOOKS)
+    often = min(shown, OFTEN)
 
     def before(t: int) -> None:
         if t % shown == 0:
             look(False)
+        if t % shown == 0 or t % often == 0:
             report(Event(stage, t, steps, metrics=monitor(loop.bound) if monitor else {}))
             module.train()
         elif t % 8 == 0:
