@@ -299,6 +299,11 @@ BAD = {
     "pickled.csv": b"\x80\x04K\x01.",
     "noise.parquet": b"\x00\x01" * 50,
     "twice.csv": b"a,a\n1,2\n" * 30,
+    "bare.csv": b"1,2,3\n4,5,6\n" * 30,
+    "binary.csv": bytes(range(256)) * 20,
+    "zipped.csv": b"PK\x03\x04" + b"../../evil.csv" * 20,
+    "broken.parquet": b"PAR1" + b"x" * 400 + b"PAR1",
+    "ragged.csv": b"a,b\n1,2\n1,2,3,4\n" * 20,
 }
 
 
@@ -332,6 +337,35 @@ def test_bad_choices_are_one_sentence_and_the_form_stays(empty, shown, fields, s
     assert not jobs.listed(empty)
     for label, value in fields.items():
         assert next(w for kind in (at.selectbox, at.multiselect) for w in kind if w.label == label).value == value
+
+
+def column(**changed) -> bytes:
+    return CSV.assign(**changed).to_csv(index=False).encode()
+
+
+UNFIT = {
+    "one class": (column(y=1), {"Target": "y"}),
+    "empty target": (column(y=None), {"Target": "y"}),
+    "text as target": (column(y=[f"a long remark, number {i}" for i in range(len(CSV))]), {"Target": "y"}),
+    "date as target": (column(y=pd.date_range("2020-01-01", periods=len(CSV)).astype(str)), {"Target": "y"}),
+    "repeated ids": (column(key=1), {"Target": "y", "ID column": "key"}),
+    "one group": (column(sex="A"), {"Target": "y", "Protected columns": ["sex"]}),
+    "too few rows": (CSV.head(8).to_csv(index=False).encode(), {"Target": "y"}),
+    "infinite values": (column(age=[float("inf") if i % 9 == 0 else i for i in range(len(CSV))]), {"Target": "y"}),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_data_that_do_not_fit_are_one_sentence_and_the_form_stays(empty, shown, name):
+    content, fields = UNFIT[name]
+    at = uploaded(shown, empty, "people.csv", content)
+    for label, value in fields.items():
+        fill(at, label, value)
+    press(at, "Check")
+    assert len(at.error) == 1, [e.value for e in at.error]
+    assert len(at.error[0].value) > 30
+    assert not jobs.listed(empty)
+    assert next(w for w in at.selectbox if w.label == "Target").value == "y"
 
 
 def test_the_form_is_kept_when_one_leaves_and_comes_back(empty, shown):
