@@ -41,7 +41,7 @@ def _points(points: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _data(table: pd.DataFrame) -> dict[str, Any]:
-    return {"data": {"values": table.to_dict("records")}}
+    return {"data": {"values": table.astype(object).where(table.notna(), None).to_dict("records")}}
 
 
 def _drawn(mark: str, y: str, to: str = "", tips: tuple[str, ...] = (), **look: Any) -> dict[str, Any]:

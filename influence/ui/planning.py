@@ -117,7 +117,8 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
     told = "Blue: predicted, with its 95 % band."
     if points is not None:
         told += " Orange dots: models really retrained from the same start without these rows."
-        told += " Green diamonds: mean change over 3 fresh seeds, with its 95 % interval."
+        seeds = points.loc[points["truth"] == "fresh", "seed"].nunique()
+        told += f" Green diamonds: mean change over {words.count(seeds, 'fresh seed')}, with its 95 % interval." if seeds else ""
     st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}. The predicted curve belongs to the same start (truth “same”).")
 
 
@@ -154,7 +155,7 @@ def _levels(points: pd.DataFrame, kind: str, before: float) -> pd.DataFrame:
     rows = []
     for (truth, k), part in points.groupby(["truth", "k"]):
         change = part[f"{kind}_change"]
-        half = _half(change) if len(change) > 1 else 0.0
+        half = _half(change) if len(change) > 1 else (0.0 if truth == "same" else np.nan)  # one seed has no interval
         mean = before + float(change.mean())
         rows.append({"truth": truth, "k": int(k), "level": mean, "low": mean - half, "high": mean + half})
     return pd.DataFrame(rows)
