@@ -37,6 +37,7 @@ from influence.losses import per_example
 from influence.registry import attribution, option
 from influence.training import load
 from influence.types import Checkpoint, Event, Examples, Question, Report, Scores, Trained, ignore
+from influence.workspace import Workspace
 
 ROW_BY_ROW = 8
 """Rows at a time where Captum takes one backward pass per row through the whole batch's graph: its cost grows with the square."""
@@ -62,7 +63,9 @@ class CaptumTracIn:
             return "TracInCPFast scores the last Linear layer; this model has none. Choose layer=all, or tracin."
         return ""
 
-    def __call__(self, trained: Trained, train: Examples, question: Question, report: Report = ignore) -> Scores:
+    def __call__(
+        self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
+    ) -> Scores:
         """Return scores (N, Q); in no unit of the question.
 
         Raises:

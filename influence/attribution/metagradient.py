@@ -14,6 +14,7 @@ from influence.attribution._shared import no_recipe
 from influence.registry import attribution, option
 from influence.replay import walk
 from influence.types import Examples, Question, Report, Scores, Trained, ignore
+from influence.workspace import Workspace
 
 
 @attribution
@@ -32,7 +33,9 @@ class Metagradient:
         """Say why the training cannot be walked, or ""."""
         return no_recipe(trained, "The metagradient")
 
-    def __call__(self, trained: Trained, train: Examples, question: Question, report: Report = ignore) -> Scores:
+    def __call__(
+        self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
+    ) -> Scores:
         """Return scores (N, Q) in the question's unit.
 
         Raises:

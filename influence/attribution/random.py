@@ -14,6 +14,7 @@ import numpy as np
 from influence.keyed import uniform
 from influence.registry import attribution, option
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
+from influence.workspace import Workspace
 
 
 @attribution
@@ -31,7 +32,9 @@ class Random:
         """Always ""."""
         return ""
 
-    def __call__(self, trained: Trained, train: Examples, question: Question, report: Report = ignore) -> Scores:
+    def __call__(
+        self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
+    ) -> Scores:
         """Return scores (N, Q)."""
         values = np.stack([uniform(self.seed, f"random {label}", train.ids) for label in question.labels], axis=1) - 0.5
         report(Event("random", len(train), len(train)))

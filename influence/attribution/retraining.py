@@ -26,6 +26,7 @@ from influence.loop import Bound, threads
 from influence.registry import attribution, option
 from influence.training import bound_at, train_many
 from influence.types import Event, Examples, Question, Recipe, Report, Scores, Trained, ignore
+from influence.workspace import Workspace
 
 MOST, FEWEST, NUMBERS = 128, 4, 2**21
 """Models trained side by side: as many as have this many parameters in all, within limits."""
@@ -49,7 +50,9 @@ class Retraining:
         """Say why the model cannot be trained again, or ""."""
         return no_recipe(trained, "Retraining")
 
-    def __call__(self, trained: Trained, train: Examples, question: Question, report: Report = ignore) -> Scores:
+    def __call__(
+        self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
+    ) -> Scores:
         """Return scores (N, Q) in the question's unit; the last event tells their standard error.
 
         Raises:

@@ -24,6 +24,7 @@ from influence.loop import tensors, threads
 from influence.registry import attribution, option
 from influence.training import load
 from influence.types import Examples, Question, Report, Scores, Trained, ignore
+from influence.workspace import Workspace
 
 
 @attribution
@@ -44,7 +45,9 @@ class TracIn:
         """Always "": weights are all it needs."""
         return ""
 
-    def __call__(self, trained: Trained, train: Examples, question: Question, report: Report = ignore) -> Scores:
+    def __call__(
+        self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
+    ) -> Scores:
         """Return scores (N, Q); in no unit of the question.
 
         Raises:

@@ -24,6 +24,7 @@ from influence.grads import outputs
 from influence.registry import attribution, settings
 from influence.training import bound_at, load, train, train_many
 from influence.types import Event, Examples, Question, Scores, Trained, leaves
+from influence.workspace import Workspace
 from tests.tiny import Mean, bind, examples, question, recipe
 
 METHODS = sorted(attribution.classes)
@@ -214,6 +215,24 @@ def test_stops_when_asked_to(name, share):
     with pytest.raises(Cancelled):
         made(name)(*problem(), stop)
     assert seen == place + 1, "it went on after it was stopped"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_is_called_as_all_others(name):
+    assert list(inspect.signature(attribution.classes[name].__call__).parameters)[1:] == [
+        "trained",
+        "train",
+        "question",
+        "report",
+        "workspace",
+    ]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_kept_state_changes_no_score(name, tmp_path):
+    first, again = (made(name)(*problem(), workspace=Workspace(tmp_path)) for _ in range(2))
+    np.testing.assert_array_equal(first.values, again.values)
+    np.testing.assert_allclose(first.values, scored(name).values, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,0 +1,94 @@
+"""Where costly state is kept and found again: curvature factors, projections, an index of gradients, a half-finished walk.
+
+A finished folder has a manifest of the sizes and SHA-256 digests of its files; one without is unfinished, and whoever makes it goes on from
+what is there. State is a function of its key: two that ask for the same key get the same folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from influence.digest import digest
+from influence.errors import BadInput
+
+MANIFEST = "manifest.json"
+BLOCK = 2**22
+
+
+class Workspace:
+    """A folder for costly state, and how much memory a computation may take at a time (MiB).
+
+    Without a folder it is a temporary one, gone with this object.
+    """
+
+    def __init__(self, folder: str | Path | None = None, memory: float = 2048) -> None:
+        self.memory = memory
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="lethe-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.folder = Path(folder)
+
+    def place(self, name: str, key: Any) -> Path:
+        """Return where the state of this key lies, or would lie."""
+        return self.folder / name / digest(key)[:32]
+
+    def kept(self, name: str, key: Any, make: Callable[[Path], None]) -> Path:
+        """Return the finished folder of this key. If there is none, `make` fills it, and is handed what an interrupted call left there.
+
+        `name` says what it is, for people who look into the folder. `key`: settings that matter, digests of what it was computed from, and
+        a version; anything that `influence.digest` can describe.
+        """
+        folder = self.place(name, key)
+        if not finished(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            make(folder)
+            _finish(folder)
+        return folder
+
+
+def finished(folder: Path) -> bool:
+    """Whether a folder is whole: it has a manifest, and all its files have the sizes named there."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size == file["size"] for name, file in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def check(folder: Path) -> None:
+    """Compare every file with its digest in the manifest.
+
+    Raises:
+        BadInput: the folder is unfinished, or a file has changed.
+    """
+    if not finished(folder):
+        raise BadInput(f"{folder} is unfinished or has lost files. Delete it; it will be computed again.")
+    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    changed = [name for name, file in files.items() if _sha256(folder / name) != file["sha256"]]
+    if changed:
+        raise BadInput(f"{', '.join(changed[:3])} in {folder} changed after it was computed. Delete the folder; it will be computed again.")
+
+
+def _finish(folder: Path) -> None:
+    """Write the manifest, whole or not at all."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST and not path.name.endswith(".tmp"))
+    files = {path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)} for path in paths}
+    temporary = folder / f"{MANIFEST}.tmp"
+    temporary.write_text(json.dumps(files, indent=1, sort_keys=True), encoding="utf-8")
+    os.replace(temporary, folder / MANIFEST)
+
+
+def _sha256(path: Path) -> str:
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            hashed.update(block)
+    return hashed.hexdigest()
