@@ -158,8 +158,11 @@ def model(source: Source, seen: Dataset | None) -> tuple[str, dict[str, Any]]:
 
 
 def _misfit(made: Any, shape: tuple[int, ...], outputs: int) -> str:
+    import torch
+
     try:
-        replace(made, inputs=shape, outputs=outputs)()
+        with torch.device("meta"):  # shapes and kinds alone: nothing is drawn or computed
+            replace(made, inputs=shape, outputs=outputs)()(torch.zeros(1, *shape))
     except BadInput as error:
         return str(error) if len(shape) > 1 else "It does not take the rows of a table."
     return ""
