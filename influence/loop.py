@@ -2,21 +2,26 @@
 
 Places in the order belong to ids: `Batches` is computed from the *roll*, all ids that ever had a place. The place of a row that is gone is
 filled by another row at weight 0, so the tensors keep their shapes and training without a row is bit-equal to training with its weight 0.
+What a model draws in a step (dropout) comes from a generator seeded by (seed, step): a place has its mask, whoever else is there.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from mmap import mmap
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from influence.batchnorm import Weighted, weighted
 from influence.errors import BadInput
-from influence.keyed import order
+from influence.keyed import keys, order
 from influence.losses import per_example
 from influence.optim import Optimizer, Slots, optimizer, step_sizes
 from influence.types import Architecture, Examples, Recipe, State, as_places, tree_map
@@ -33,13 +38,41 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def device() -> torch.device:
+    """Return where models live: INFLUENCE_DEVICE ("cpu", "cuda", "cuda:1", ...), the CPU if it is not set."""
+    return torch.device(os.environ.get("INFLUENCE_DEVICE", "cpu"))
+
+
+def generator(device: torch.device) -> torch.Generator:
+    """Return the generator from which modules draw there."""
+    return torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+
+
+@contextmanager
+def own_draws(device: torch.device) -> Iterator[torch.Generator]:
+    """Lend out the generator from which modules draw, and leave it as it was."""
+    drawing = generator(device)
+    before = drawing.get_state()
+    try:
+        yield drawing
+    finally:
+        drawing.set_state(before)
+
+
+@lru_cache(maxsize=16)
+def step_seeds(seed: int, steps: int) -> list[int]:
+    """Return the seed of each step's draws; 32 bits, as PyTorch's generator on the CPU takes no more."""
+    return [int(word) for word in keys(seed, "draws", np.arange(steps)) >> np.uint64(32)]
+
+
 class Bound:
     """A module whose parameters are views of one flat vector, (P,): one update, one copy, one row of a trajectory."""
 
-    def __init__(self, model: Architecture, seed: int = 0, dtype: str = "float32") -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.module: nn.Module = model().to(getattr(torch, dtype))
+    def __init__(self, model: Architecture, seed: int = 0, dtype: str = "float32", on: torch.device | None = None) -> None:
+        self.device = on or device()
+        with own_draws(torch.device("cpu")) as drawing:  # initial weights are drawn on the CPU: the same on every device
+            drawing.manual_seed(seed)
+            self.module: nn.Module = model().to(self.device, getattr(torch, dtype))
         self.names = [name for name, _ in self.module.named_parameters()]
         self.params = list(self.module.parameters())
         self.flat = torch.cat([p.detach().flatten() for p in self.params])
@@ -52,8 +85,25 @@ class Bound:
         return [part.view(*vector.shape[:-1], *p.shape) for part, p in zip(parts, self.params, strict=True)]
 
     def state(self) -> State:
-        """Return a copy of parameters and buffers by name."""
-        return {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+        """Return a copy of parameters and buffers by name, on the CPU."""
+        return {name: value.detach().to("cpu", copy=True) for name, value in self.module.state_dict().items()}
+
+    def floating(self) -> list[torch.Tensor]:
+        """Return the buffers that hold floating-point numbers (running statistics, constants), in order."""
+        return [value for value in self.module.buffers() if value.is_floating_point()]
+
+    def vector(self) -> torch.Tensor:
+        """Return a copy of all that training changes as one vector: the parameters, then the floating-point buffers."""
+        return torch.cat([self.flat, *[value.detach().flatten() for value in self.floating()]])
+
+    def put(self, vector: torch.Tensor) -> Bound:
+        """Take over what `vector` gave."""
+        own = self.floating()
+        flat, *rest = vector.split([len(self.flat), *[value.numel() for value in own]])
+        self.flat.copy_(flat)
+        for value, part in zip(own, rest, strict=True):
+            value.copy_(part.view_as(value))
+        return self
 
     def load(self, state: State) -> Bound:
         """Take over parameters and buffers.
@@ -73,12 +123,23 @@ def cat(parts: Sequence[torch.Tensor], lead: int = 0) -> torch.Tensor:
     return torch.cat([part.flatten(lead) for part in parts], dim=-1)
 
 
+def _own(array: np.ndarray) -> np.ndarray:
+    """Return the array as PyTorch may have it: a copy, or of a whole file's map another map, of which batches are read as they are used.
+
+    That one is copied on write: what a layer changes in place never reaches the file.
+    """
+    base: Any = array.base  # a part of a map has the map for its base, a map of a file the file's memory
+    if isinstance(array, np.memmap) and type(base) is mmap and array.flags.c_contiguous and array.filename is not None:
+        return np.memmap(str(array.filename), array.dtype, "c", array.offset, array.shape)
+    return np.require(array, requirements=["W", "C"])
+
+
 def tensors(examples: Examples, dtype: str) -> tuple[Any, torch.Tensor]:
-    """Return x and y as tensors; floating arrays in `dtype`. Arrays handed out read-only are copied."""
+    """Return x and y as tensors; floating arrays in `dtype`. Arrays handed out read-only are copied; memory maps are not."""
     kind = getattr(torch, dtype)
 
     def leaf(array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(np.require(array, requirements=["W", "C"]))
+        tensor = torch.from_numpy(_own(array))
         return tensor.to(kind) if tensor.is_floating_point() else tensor
 
     return tree_map(leaf, examples.x), leaf(examples.y)
@@ -126,6 +187,7 @@ class Loop:
     weights: torch.Tensor | None
     rule: Optimizer
     slots: Slots
+    norms: list[Weighted] = field(default_factory=list)
 
     @classmethod
     def of(cls, model: Architecture, examples: Examples, recipe: Recipe, weights: np.ndarray | None, removed: Sequence[Any]) -> Loop:
@@ -135,29 +197,52 @@ class Loop:
         w = None if weights is None else torch.as_tensor(np.array(weights), dtype=bound.flat.dtype)
         rule = optimizer(recipe)
         slots = {name: torch.zeros_like(bound.flat) for name in rule.slots}
-        return cls(bound, recipe, x, y, batches(recipe, examples, removed), w, rule, slots)
+        return cls(bound, recipe, x, y, batches(recipe, examples, removed), w, rule, slots, weighted(bound.module))
 
     def weights_at(self, t: int) -> torch.Tensor | None:
         """Return the weight of each place of batch t, or None if all are 1."""
         present = self.batches.present
         if self.weights is None:
-            return None if present is None else present[t]
+            return None if present is None else present[t].to(self.bound.device)
         at = self.weights[self.batches.places[t]]
-        return at if present is None else at * present[t]
+        return (at if present is None else at * present[t]).to(self.bound.device)
 
     def losses(self, t: int) -> torch.Tensor:
         """Return the losses of batch t at the present parameters, (|B_t|,), with their graph."""
-        at = self.batches.places[t]
-        outputs = self.bound.module(tree_map(lambda leaf: leaf[at], self.x))
-        return per_example(self.recipe.loss, outputs, self.y[at])
+        return per_example(self.recipe.loss, self.outputs(t, self.x), self.y[self.batches.places[t]].to(self.bound.device))
+
+    def outputs(self, t: int, x: Any, weights: torch.Tensor | None = None, places: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the outputs of rows of `x`, by default those that have the places of batch t, with the draws of step t, (B, C).
+
+        `weights`: what they count in batch statistics; by default what they count in the loss.
+        """
+        at = self.batches.places[t] if places is None else places
+        for layer in self.norms:
+            layer.weights, layer.rows = self.weights_at(t) if weights is None else weights, len(self.batches.places[t])
+        self.seeded(t)
+        return self.bound.module(tree_map(lambda leaf: leaf[at].to(self.bound.device), x))
+
+    def seeded(self, t: int) -> torch.Generator:
+        """Return the generator from which the module draws, at the beginning of step t."""
+        return generator(self.bound.device).manual_seed(step_seeds(self.recipe.seed, len(self.batches))[t])
+
+    def draws(self, t: int) -> bool:
+        """Whether the module drew random numbers in step t, which has just been computed."""
+        after = generator(self.bound.device).get_state()
+        return not torch.equal(after, self.seeded(t).get_state())
+
+    def gradient(self, t: int) -> torch.Tensor:
+        """Return the gradient of batch t's loss, sum of w_i l_i over the number of places, (P,)."""
+        losses, w = self.losses(t), self.weights_at(t)
+        loss = (losses if w is None else losses * w).sum() / len(losses)
+        return cat(torch.autograd.grad(loss, self.bound.params))
 
     def run(self, start: int, stop: int, before: Callable[[int], None] | None = None) -> None:
-        """Take steps start to stop - 1; `before(t)` sees the state before each. Batch loss: sum of w_i l_i over the number of places."""
-        for t in range(start, stop):
-            if before is not None:
-                before(t)
-            losses, w = self.losses(t), self.weights_at(t)
-            loss = (losses if w is None else losses * w).sum() / len(losses)
-            g = cat(torch.autograd.grad(loss, self.bound.params))
-            with torch.no_grad():
-                self.rule.step(self.bound.flat, self.slots, g, self.batches.lr[t], t)
+        """Take steps start to stop - 1; `before(t)` sees the state before each."""
+        with own_draws(self.bound.device):
+            for t in range(start, stop):
+                if before is not None:
+                    before(t)
+                g = self.gradient(t)
+                with torch.no_grad():
+                    self.rule.step(self.bound.flat, self.slots, g, self.batches.lr[t], t)

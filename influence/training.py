@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence.digest import digest
 from influence.errors import BadInput
-from influence.loop import Bound, Loop, batches, cat, tensors, threads
+from influence.loop import Batches, Bound, Loop, batches, cat, generator, own_draws, step_seeds, tensors, threads
 from influence.losses import per_example
 from influence.optim import optimizer
 from influence.types import Architecture, Checkpoint, Event, Examples, Recipe, Report, State, Trained, Trajectory, ignore, tree_map
@@ -57,7 +59,7 @@ def train(
                 kept.append(checkpoint(loop.bound.state(), t, _mean_step(loop, since, t)))
                 since = t
             for name, rows in states.items():
-                rows[t] = (loop.bound.flat if name == "theta" else loop.slots[name]).numpy()
+                rows[t] = (loop.bound.flat if name == "theta" else loop.slots[name]).cpu().numpy()
             if t % shown == 0 or t % 64 == 0:
                 report(Event("train", t, steps, metrics=monitor(loop.bound) if monitor and t % shown == 0 else {}))
                 loop.bound.module.train()  # a monitor may have set it to evaluate
@@ -84,7 +86,7 @@ def _room(loop: Loop, record: float) -> dict[str, np.ndarray]:
     shape = (len(loop.batches), len(loop.bound.flat))
     if len(names) * shape[0] * shape[1] * loop.bound.flat.element_size() > record * 2**20:
         return {}
-    return {name: np.empty(shape, dtype=loop.bound.flat.numpy().dtype) for name in names}
+    return {name: np.empty(shape, dtype=loop.recipe.dtype) for name in names}
 
 
 def load(trained: Trained, checkpoint: Checkpoint | None = None) -> Bound:
@@ -104,58 +106,135 @@ def train_many(
     removed: Sequence[Any] = (),
     report: Report = ignore,
 ) -> torch.Tensor:
-    """Train R models side by side and return their final parameters, (R, P).
+    """Train R models and return what they hold at the end, (R, P); for models with floating-point buffers these follow, (R, P + buffers).
 
-    `weights`: (R, N). `seeds`: R seeds for initial weights and order (truth *fresh*), or None: the recipe's for all (truth *same*).
-    The same arithmetic as `train` up to the order of floating-point sums (batched matrix products).
+    `weights`: (R, N). `seeds`: R seeds for initial weights, order and draws (truth *fresh*), or None: the recipe's for all (truth *same*).
+    Side by side, the same arithmetic as `train` up to the order of floating-point sums (batched matrix products); one after another where
+    PyTorch cannot put a model side by side (batch statistics, LSTM), or would draw other masks for it than for a single training.
 
     Raises:
         BadInput: a training diverged.
     """
     with threads(recipe.threads):
-        starts = [Bound(model, seed, recipe.dtype) for seed in (seeds if seeds is not None else [recipe.seed])]
-        bound, r = starts[0], len(weights)
-        theta = torch.stack([start.flat for start in starts]).expand(r, -1).clone()
-        x, y = tensors(examples, recipe.dtype)
-        plans = [batches(recipe, examples, removed, seed) for seed in (seeds if seeds is not None else [recipe.seed])]
-        w = torch.as_tensor(np.array(weights), dtype=theta.dtype)
-        rule = optimizer(recipe)
-        slots = {name: torch.zeros_like(theta) for name in rule.slots}
-        gradient = _together(bound, recipe, x, y, shared=seeds is None)
-        every = max(1, len(plans[0]) // 100)
-        for t, lr in enumerate(plans[0].lr):
-            places = plans[0].places[t] if seeds is None else torch.stack([plan.places[t] for plan in plans])
-            at = w[:, places] if seeds is None else w.gather(1, places)
-            if plans[0].present is not None:
-                at = at * torch.stack([plan.present[t] for plan in plans if plan.present is not None])
-            rule.step(theta, slots, gradient(theta, places, at), lr, t)
-            if t % every == 0:
-                report(Event("retrain", t, len(plans[0]), note=f"{r} models side by side"))
-    if not torch.isfinite(theta).all():
+        own = [recipe if seed is None else replace(recipe, seed=seed) for seed in (seeds if seeds is not None else [None] * len(weights))]
+        last = Loop.of(model, examples, own[-1], weights[-1], removed)
+        together = None if last.norms else _SideBySide.of(model, examples, recipe, weights, seeds, removed)
+        if together is not None and together.agrees(last):
+            states = together.run(report)
+        else:
+            states = _one_by_one(model, examples, own, weights, removed, report)
+    if not torch.isfinite(states).all():
         raise BadInput(f"A retraining diverged at step size {recipe.lr}. Lower lr.")
-    return theta
+    return states.cpu()
 
 
-def _together(bound: Bound, recipe: Recipe, x: Any, y: torch.Tensor, shared: bool) -> Callable[..., torch.Tensor]:
-    """Return a function (theta (R, P), places, weights (R, B)) -> gradients (R, P)."""
+def _one_by_one(
+    model: Architecture, examples: Examples, recipes: Sequence[Recipe], weights: np.ndarray, removed: Sequence[Any], report: Report
+) -> torch.Tensor:
+    """Train one after another and return the vectors, (R, P + buffers)."""
+    ends, r = [], len(recipes)
+    for k, (recipe, w) in enumerate(zip(recipes, weights, strict=True)):
+        loop = Loop.of(model, examples, recipe, w, removed)
+        steps = len(loop.batches)
 
-    def losses(params: dict[str, torch.Tensor], at: Any, target: torch.Tensor) -> torch.Tensor:
-        return per_example(recipe.loss, functional_call(bound.module, params, (at,)), target)
+        def before(t: int, k: int = k, steps: int = steps) -> None:
+            if t % 64 == 0:
+                report(Event("retrain", (k * steps + t) // r, steps, note=f"model {k + 1} of {r}"))
 
-    inner = torch.vmap(losses, in_dims=(0, None, None) if shared else (0, 0, 0))
+        loop.bound.module.train()
+        loop.run(0, steps, before)
+        ends.append(loop.bound.vector())
+    return torch.stack(ends)
 
-    def gradient(theta: torch.Tensor, places: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        leaves = [view.detach().requires_grad_() for view in bound.views(theta)]
-        out = inner(dict(zip(bound.names, leaves, strict=True)), tree_map(lambda leaf: leaf[places], x), y[places])
-        grads = torch.autograd.grad((out * weights).sum() / out.shape[1], leaves)
-        return cat(grads, 1)
 
-    return gradient
+@dataclass
+class _SideBySide:
+    """R trainings in motion, one batched operation for all; `plans` is one for all (truth same) or R of them."""
+
+    bound: Bound
+    recipe: Recipe
+    x: Any
+    y: torch.Tensor
+    weights: torch.Tensor
+    seeds: list[int]
+    plans: list[Batches]
+    theta: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        model: Architecture,
+        examples: Examples,
+        recipe: Recipe,
+        weights: np.ndarray,
+        seeds: Sequence[int] | None,
+        removed: Sequence[Any],
+    ) -> _SideBySide:
+        """Set up all trainings from their beginning."""
+        own = list(seeds) if seeds is not None else [recipe.seed]
+        starts = [Bound(model, seed, recipe.dtype) for seed in own]
+        starts[0].module.train()
+        theta = torch.stack([start.flat for start in starts]).expand(len(weights), -1).clone()
+        plans = [batches(recipe, examples, removed, seed) for seed in own]
+        w = torch.as_tensor(np.array(weights), dtype=theta.dtype)
+        return cls(starts[0], recipe, *tensors(examples, recipe.dtype), w, own, plans, theta)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all models see the same batches."""
+        return len(self.plans) == 1
+
+    def agrees(self, last: Loop) -> bool:
+        """Whether the first step gives the last model the gradient that it has by itself, and leaves buffers as they are."""
+        before = last.bound.vector()[len(last.bound.flat) :]
+        last.bound.module.train()
+        with own_draws(last.bound.device):
+            alone = last.gradient(0)
+            try:
+                beside = self.gradient(0)[-1]
+            except RuntimeError:  # vmap has no rule for some operation, or meets one in place
+                return False
+        still = torch.equal(before, last.bound.vector()[len(last.bound.flat) :])
+        return still and bool((beside - alone).norm() <= 1e-3 * alone.norm())
+
+    def gradient(self, t: int) -> torch.Tensor:
+        """Return the gradient of each model's batch loss at step t, (R, P)."""
+        places = self.plans[0].places[t] if self.shared else torch.stack([plan.places[t] for plan in self.plans])
+        at = self.weights[:, places] if self.shared else self.weights.gather(1, places)
+        if self.plans[0].present is not None:
+            at = at * torch.stack([plan.present[t] for plan in self.plans if plan.present is not None])
+        device = self.bound.device
+
+        def losses(params: dict[str, torch.Tensor], x: Any, y: torch.Tensor) -> torch.Tensor:
+            return per_example(self.recipe.loss, functional_call(self.bound.module, params, (x,)), y)
+
+        leaves = [view.detach().requires_grad_() for view in self.bound.views(self.theta)]
+        generator(device).manual_seed(step_seeds(self.seeds[0], len(self.plans[0]))[t])
+        inner = torch.vmap(losses, in_dims=(0, None, None) if self.shared else (0, 0, 0), randomness="same")
+        x = tree_map(lambda leaf: leaf[places].to(device), self.x)
+        with sdpa_kernel(SDPBackend.MATH):  # the only one that vmap has a rule for
+            out = inner(dict(zip(self.bound.names, leaves, strict=True)), x, self.y[places].to(device))
+        return cat(torch.autograd.grad((out * at.to(device)).sum() / out.shape[1], leaves), 1)
+
+    def run(self, report: Report) -> torch.Tensor:
+        """Take all steps and return the vectors, (R, P + buffers)."""
+        rule = optimizer(self.recipe)
+        slots = {name: torch.zeros_like(self.theta) for name in rule.slots}
+        steps, r = len(self.plans[0]), len(self.theta)
+        every = max(1, steps // 100)
+        with own_draws(self.bound.device):
+            for t, lr in enumerate(self.plans[0].lr):
+                g = self.gradient(t)
+                with torch.no_grad():
+                    rule.step(self.theta, slots, g, lr, t)
+                if t % every == 0:
+                    report(Event("retrain", t, steps, note=f"{r} models side by side"))
+        fixed = self.bound.vector()[len(self.bound.flat) :]
+        return torch.cat([self.theta, fixed.expand(r, -1)], dim=1)
 
 
 def bound_at(trained_model: Architecture, recipe: Recipe, theta: torch.Tensor) -> Bound:
-    """Return a module holding one of `train_many`'s parameter vectors, (P,)."""
-    bound = Bound(trained_model, dtype=recipe.dtype)
-    bound.flat.copy_(theta)
+    """Return a module holding one of the vectors of `train_many`."""
+    bound = Bound(trained_model, dtype=recipe.dtype).put(theta)
     bound.module.eval()
     return bound

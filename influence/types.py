@@ -142,20 +142,30 @@ class Recipe:
     """How a model is trained. Training is a pure function of (model, examples, recipe, weights)."""
 
     loss: Literal["cross_entropy", "squared", "huber"] = option("cross_entropy", "Per-example loss", advanced=True)
-    optimizer: Literal["sgd", "adamw"] = option("sgd", "SGD with momentum, or AdamW")
-    lr: float = option(0.05, "Step size at the start", min=1e-6, max=10.0)
+    optimizer: Literal["sgd", "adam", "adamw"] = option("sgd", "SGD with momentum, Adam, or AdamW")
+    lr: float = option(0.05, "Step size at the start (one_cycle: the largest)", min=1e-6, max=10.0)
     momentum: float = option(0.9, "SGD: momentum", min=0.0, max=0.999)
-    weight_decay: float = option(1e-4, "Weight decay (AdamW: decoupled)", min=0.0, max=1.0)
-    beta1: float = option(0.9, "AdamW: memory of the mean gradient", min=0.0, max=0.999, advanced=True)
-    beta2: float = option(0.999, "AdamW: memory of the squared gradient", min=0.0, max=0.99999, advanced=True)
-    eps: float = option(1e-8, "AdamW: added to the root", min=0.0, max=1.0, advanced=True)
-    eps_root: float = option(0.0, "AdamW: added inside the root; 1e-8 makes training smooth", min=0.0, max=1.0, advanced=True)
-    schedule: Literal["constant", "linear", "cosine"] = option("linear", "How the step size falls to zero")
+    nesterov: bool = option(False, "SGD: Nesterov's momentum", advanced=True)
+    weight_decay: float = option(1e-4, "Weight decay (SGD, Adam: in the gradient; AdamW: decoupled)", min=0.0, max=1.0)
+    beta1: float = option(0.9, "Adam, AdamW: memory of the mean gradient", min=0.0, max=0.999, advanced=True)
+    beta2: float = option(0.999, "Adam, AdamW: memory of the squared gradient", min=0.0, max=0.99999, advanced=True)
+    eps: float = option(1e-8, "Adam, AdamW: added to the root", min=0.0, max=1.0, advanced=True)
+    eps_root: float = option(0.0, "Adam, AdamW: added inside the root; 1e-8 makes training smooth", min=0.0, max=1.0, advanced=True)
+    max_norm: float = option(
+        0.0, "Longest gradient of a batch, by its global norm; longer ones are scaled down (0: none is)", min=0.0, max=1e6, advanced=True
+    )
+    schedule: Literal["constant", "linear", "cosine", "step", "exponential", "polynomial", "one_cycle"] = option(
+        "linear", "How the step size changes: as PyTorch's scheduler of that name"
+    )
+    gamma: float = option(0.1, "step, exponential: factor of the step size", min=0.0001, max=1.0, advanced=True)
+    step_size: int = option(30, "step: epochs between two falls (exponential: it falls after each)", min=1, max=1000, advanced=True)
+    power: float = option(2.0, "polynomial: power of the share of steps left", min=0.1, max=10.0, advanced=True)
+    pct_start: float = option(0.3, "one_cycle: share of the steps over which the step size rises", min=0.01, max=0.99, advanced=True)
     warmup: float = option(0.0, "Share of the steps over which the step size rises from zero", min=0.0, max=0.9, advanced=True)
     batch_size: int = option(256, "Rows per step", min=1, max=65536)
     epochs: int = option(8, "Passes over the training rows", min=1, max=1000)
     checkpoints: int = option(5, "How many checkpoints to keep for TracIn", min=1, max=100, advanced=True)
-    seed: int = option(0, "Initial weights and the order of rows", min=0, max=2**31 - 1)
+    seed: int = option(0, "Initial weights, the order of rows, and what the model draws (dropout)", min=0, max=2**31 - 1)
     dtype: Literal["float32", "float64"] = option("float32", "Number format", advanced=True)
     threads: int = option(1, "CPU threads; part of what makes a run bit-equal", min=1, max=256, advanced=True)
 

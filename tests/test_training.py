@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
+from influence.baseline import torch_optimizer
 from influence.errors import BadInput, Cancelled
 from influence.grads import outputs
-from influence.loop import Bound, batches, tensors
+from influence.loop import Bound, batches, device, tensors
 from influence.losses import per_example
 from influence.optim import step_sizes
+from influence.registry import build
 from influence.training import bound_at, load, train, train_many
-from influence.types import Event, Examples, Trained
+from influence.types import Event, Examples, Recipe, Trained
 from tests.tiny import bind, examples, recipe
 
 SHAPES = {"logistic": (4,), "mlp": (4,), "cnn": (1, 8, 8)}
@@ -22,6 +24,9 @@ RULES = {
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01},
     "plain sgd": {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0},
     "adamw": {"optimizer": "adamw", "lr": 0.02, "weight_decay": 0.1},
+    "nesterov": {"optimizer": "sgd", "momentum": 0.8, "nesterov": True, "weight_decay": 0.05},
+    "adam": {"optimizer": "adam", "lr": 0.02, "weight_decay": 0.1},
+    "clipped": {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.05, "max_norm": 0.4},
     "adamw, own memory": {"optimizer": "adamw", "lr": 0.02, "beta1": 0.6, "beta2": 0.95, "eps": 1e-3},
 }
 
@@ -87,10 +92,7 @@ def test_each_step_is_that_of_torch_optim(rule, how):
     recorded = trained.trajectory.load()["theta"]
     bound, (x, y) = Bound(model, asked.seed, asked.dtype), tensors(rows, asked.dtype)
     net = bound.module
-    if asked.optimizer == "sgd":
-        rule_ = torch.optim.SGD(net.parameters(), asked.lr, asked.momentum, weight_decay=asked.weight_decay)
-    else:
-        rule_ = torch.optim.AdamW(net.parameters(), asked.lr, (asked.beta1, asked.beta2), asked.eps, weight_decay=asked.weight_decay)
+    rule_ = torch_optimizer(net, asked)
     plan = batches(asked, rows)
     assert len(recorded) == len(plan) == 15
     for t, places in enumerate(plan.places):
@@ -98,6 +100,8 @@ def test_each_step_is_that_of_torch_optim(rule, how):
         rule_.param_groups[0]["lr"] = step_sizes(asked, len(plan))[t]
         rule_.zero_grad()
         per_example(asked.loss, net(x[places]), y[places]).mean().backward()
+        if asked.max_norm:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), asked.max_norm)
         rule_.step()
     np.testing.assert_allclose(bound.flat.numpy(), weights_of(trained), rtol=1e-11, atol=1e-14)
 
@@ -187,6 +191,24 @@ def test_train_many_with_fresh_seeds_and_removed_rows():
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-9, atol=1e-12)
     same = train_many(model, rest, how, weights, removed=gone).numpy()
     np.testing.assert_allclose(same[1], together[1], rtol=1e-9, atol=1e-12)
+
+
+def test_a_recipe_from_before_there_were_new_settings_trains_to_the_same_bits():
+    since = {"nesterov", "max_norm", "gamma", "step_size", "power", "pct_start"}
+    rows, model = examples(23), bind("mlp", examples(23))
+    for how in (recipe(dtype="float32"), recipe(dtype="float32", optimizer="adamw")):
+        kept = {name: value for name, value in asdict(how).items() if name not in since}
+        assert len(kept) == len(asdict(how)) - len(since)
+        assert build(Recipe, kept) == how
+        assert digests(train(model, rows, build(Recipe, kept))) == digests(train(model, rows, how))
+
+
+def test_models_live_where_the_environment_says(monkeypatch):
+    assert device() == torch.device("cpu")
+    monkeypatch.setenv("INFLUENCE_DEVICE", "meta")
+    assert device() == torch.device("meta")
+    model = bind("mlp", examples(5))
+    assert Bound(model, on=torch.device("cpu")).flat.device.type == "cpu"
 
 
 def test_bound_at_holds_the_parameters():

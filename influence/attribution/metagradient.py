@@ -3,17 +3,25 @@
 Maclaurin, Duvenaud and Adams, arXiv:1502.03492 (reverse mode through training); as attribution MAGIC: Ilyas and Engstrom,
 arXiv:2504.16430. The score of row i is -dF/dw_i, where w_i multiplies the row's loss in every batch: the predicted change of F if the row
 is removed (w_i goes from 1 to 0). The walk itself is in `influence.replay`.
+
+One walk follows one training: it says what *this* model would have become. For "a model like this one" the setting `seeds` averages over
+trainings with other initial weights, orders and draws, which estimates the change of the mean over seeds (truth *fresh*). The standard
+error that is told is the root mean square over rows of each score's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
+from influence import training
 from influence.attribution._shared import no_recipe
 from influence.registry import attribution, option
 from influence.replay import walk
-from influence.types import Examples, Question, Report, Scores, Trained, ignore
+from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 
 
@@ -22,12 +30,13 @@ from influence.workspace import Workspace
 class Metagradient:
     """Walks back through the recorded training and predicts, in the question's own unit, what retraining without a row would change."""
 
+    seeds: int = option(1, "1: this model; more: the mean over so many models of this recipe with other seeds", min=1, max=1000)
     memory: int = option(2048, "MiB for states of the training that have to be computed again", min=1, max=2**20, advanced=True)
     recompute: bool = option(False, "Compute the training again even if it was recorded", advanced=True)
 
     calibrated: ClassVar[bool] = True
     needs: ClassVar[str] = "The recipe and the training rows by which the model was trained."
-    cost: ClassVar[str] = "Two to three trainings per question; one more if the training was not recorded."
+    cost: ClassVar[str] = "Two to three trainings per question, one more if the training was not recorded; times the number of seeds."
 
     def unavailable(self, trained: Trained) -> str:
         """Say why the training cannot be walked, or ""."""
@@ -36,10 +45,32 @@ class Metagradient:
     def __call__(
         self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
     ) -> Scores:
-        """Return scores (N, Q) in the question's unit.
+        """Return scores (N, Q) in the question's unit; with several seeds the last event tells their standard error over seeds.
 
         Raises:
             BadInput: there is no recipe, the training does not end at the model's weights, or it diverged.
         """
-        slope, _ = walk(trained, train, question, self.memory, self.recompute, report)
-        return Scores(-slope, train.ids, question.labels, "metagradient", self.calibrated)
+        memory = self.memory if workspace is None else min(self.memory, workspace.memory)
+        slopes = []
+        for k, model in enumerate(self._models(trained, train, memory, report)):
+            heard = report if self.seeds == 1 else _part(report, k, self.seeds)
+            slopes.append(walk(model, train, question, memory, self.recompute, heard, workspace=workspace).slope)
+        if self.seeds > 1:
+            error = np.sqrt((np.var(slopes, axis=0, ddof=1) / self.seeds).mean(0))
+            told = {f"standard error: {label}": float(e) for label, e in zip(question.labels, error, strict=True)}
+            report(Event("walk", self.seeds, self.seeds, "; ".join(f"{name} {e:.2g}" for name, e in told.items()), told))
+        return Scores(-np.mean(slopes, axis=0), train.ids, question.labels, "metagradient", self.calibrated)
+
+    def _models(self, trained: Trained, train: Examples, memory: float, report: Report) -> Iterator[Trained]:
+        """Yield the model, then others of its recipe with the seeds after its own."""
+        yield trained
+        for k in range(1, self.seeds):
+            assert trained.recipe is not None
+            recipe = replace(trained.recipe, seed=(trained.recipe.seed + k) % 2**31)
+            kept = 0 if self.recompute else memory
+            yield training.train(trained.model, train, recipe, removed=trained.removed, record=kept, report=_part(report, k, self.seeds))
+
+
+def _part(report: Report, k: int, n: int) -> Report:
+    """Return a `Report` that tells of the k-th of n models."""
+    return lambda event: report(Event(event.stage, k * event.total + event.done, n * event.total, f"model {k + 1} of {n}"))
