@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from influence.curvature import Objective, damping
+from influence.grads import Rows
+from influence.loop import tensors
+from influence.training import load
 from influence.types import Event, Examples, Report, Trained
 
 
@@ -12,6 +18,15 @@ def training_loss(trained: Trained, train: Examples) -> str:
     if trained.recipe is not None:
         return trained.recipe.loss
     return "cross_entropy" if train.classes else "squared"
+
+
+def objective(trained: Trained, train: Examples, layers: str = "all") -> Objective:
+    """Return what training minimised at the final weights: of the rows that it saw, with the places of those removed counted."""
+    rows = train.take(~np.isin(train.ids, trained.removed)) if trained.removed else train
+    n = len(np.union1d(train.ids, trained.removed)) if trained.removed else len(train)
+    bound = load(trained)
+    known = Rows(*tensors(rows, str(bound.flat.dtype).removeprefix("torch.")), training_loss(trained, train))
+    return Objective(bound, known, rows.ids, n, damping.decay(trained.recipe), layers)
 
 
 def part(report: Report, stage: str, start: int, total: int) -> Callable[[Event], None]:

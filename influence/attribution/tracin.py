@@ -7,11 +7,12 @@ Pruthi, Liu, Kale and Sundararajan, Estimating Training Data Influence by Tracin
 with l_i the training loss of row i, F the question's differentiable value and eta_k the step size of checkpoint k. One step on row i
 alone lowers F by eta <grad l_i, grad F> to first order, so removing the row is predicted to raise F by it: positive scores mark rows
 whose removal raises F. All rows are scored by one sweep per checkpoint (`grads.sweep`): directional derivatives, never a gradient per
-row.
+row. Many values that depend on one row each (single predictions) are scored by products of rows' gradients (`grads.products`) instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -19,12 +20,17 @@ import numpy as np
 import torch
 
 from influence.attribution._shared import part, training_loss
-from influence.grads import query_gradient, sweep
-from influence.loop import tensors, threads
+from influence.errors import BadInput
+from influence.grads import Rows, by_logits, products, query_gradient, self_influence, sweep
+from influence.grads.query import part as rows_of
+from influence.loop import Bound, tensors, threads
 from influence.registry import attribution, option
 from influence.training import load
-from influence.types import Examples, Question, Report, Scores, Trained, ignore
+from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
+
+MANY = 8
+"""Values of one row each from which on products of rows cost less than a direction for each."""
 
 
 @attribution
@@ -32,9 +38,12 @@ from influence.workspace import Workspace
 class TracIn:
     """How much each row's steps moved the question at the kept checkpoints, summed; for any model, good for ranking only."""
 
-    sweep: Literal["auto", "ghost", "forward"] = option(
-        "auto", "How derivatives are taken: layer by layer (ghost), in forward mode, or ghost where it applies", advanced=True
+    sweep: Literal["auto", "ghost", "forward", "backward"] = option(
+        "auto",
+        "How derivatives are taken: layer by layer (ghost), through the whole model forwards or twice backwards, or each where it is best",
+        advanced=True,
     )
+    layers: Literal["all", "last"] = option("all", "Gradients of all layers, or of the last one only, which is quicker and coarser")
     batch: int = option(256, "Training rows at a time", min=1, max=65536, advanced=True)
 
     calibrated: ClassVar[bool] = False
@@ -53,14 +62,67 @@ class TracIn:
         Raises:
             BadInput: the question's gradient or a score is not finite, or the ghost sweep was chosen and does not apply.
         """
-        n, kept, loss = len(train), trained.checkpoints, training_loss(trained, train)
-        total = np.zeros((n, len(question.labels)))
-        with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
-            for k, checkpoint in enumerate(kept):
-                bound = load(trained, checkpoint)
-                x, y = tensors(train, str(bound.flat.dtype).removeprefix("torch."))
-                _, v = query_gradient(bound, question)
-                heard = part(report, "tracin", k * n, len(kept) * n)
-                total += checkpoint.lr * sweep(bound, x, y, loss, v, self.batch, self.sweep, heard)
-        total[np.isin(train.ids, trained.removed)] = 0  # rows that training never saw moved nothing
+        memory = (workspace or Workspace()).memory
+
+        def score(bound: Bound, rows: Rows, heard: Report) -> np.ndarray:
+            found = self._by_products(bound, rows, question, memory, heard)
+            if found is not None:
+                return found
+            _, v = query_gradient(bound, question)
+            return sweep(bound, rows.x, rows.target, rows.loss, v, self.batch, self.sweep, heard, self.layers)
+
+        total = _summed(trained, train, (len(train), len(question.labels)), score, report)
         return Scores(total, train.ids, question.labels, "tracin", self.calibrated)
+
+    def _by_products(self, bound: Bound, rows: Rows, question: Question, memory: float, report: Report) -> np.ndarray | None:
+        """Return the scores of one checkpoint if the question is many values of one row each, (N, Q).
+
+        Raises:
+            BadInput: a value's derivative is not finite.
+        """
+        if self.sweep != "auto" or len(question.labels) < MANY:
+            return None
+        x, _, outward = by_logits(bound, question)
+        used = outward.flatten(2).any(2)
+        if (used.sum(1) > 1).any():
+            return None
+        if not torch.isfinite(outward).all():
+            raise BadInput("The question's gradient is not finite: the model overflows. Train with a smaller step size or in float64.")
+        at = used.int().argmax(1)
+        asked = Rows(rows_of(x, at), outward[torch.arange(len(at)), at], "linear")
+        n = len(question.labels)
+
+        def heard(event: Event) -> None:
+            report(Event("sweep", event.done // n, event.total // n))
+
+        return products(bound, asked, rows, self.layers, memory, heard).T
+
+
+def _summed(
+    trained: Trained, train: Examples, shape: tuple[int, ...], score: Callable[[Bound, Rows, Report], np.ndarray], report: Report
+) -> np.ndarray:
+    """Add up eta_k times each checkpoint's scores; each is loaded once. Rows that training never saw moved nothing."""
+    n, kept, loss = len(train), trained.checkpoints, training_loss(trained, train)
+    total = np.zeros(shape)
+    with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
+        for k, checkpoint in enumerate(kept):
+            bound = load(trained, checkpoint)
+            x, y = tensors(train, str(bound.flat.dtype).removeprefix("torch."))
+            total += checkpoint.lr * score(bound, Rows(x, y, loss), part(report, "tracin", k * n, len(kept) * n))
+    total[np.isin(train.ids, trained.removed)] = 0
+    return total
+
+
+def own_influence(trained: Trained, train: Examples, layers: str = "all", report: Report = ignore, memory: float = 512.0) -> np.ndarray:
+    """Return each row's self-influence, (N,): sum over checkpoints of eta_k |grad l_i(theta_k)|² (Pruthi et al., section 4.1).
+
+    What a row's own steps did to its own loss: large for rows that nothing else explains, mislabelled or rare ones.
+
+    Raises:
+        BadInput: rows of a batch are not independent.
+    """
+
+    def score(bound: Bound, rows: Rows, heard: Report) -> np.ndarray:
+        return self_influence(bound, rows.x, rows.target, rows.loss, layers, memory, heard)
+
+    return _summed(trained, train, (len(train),), score, report)

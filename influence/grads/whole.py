@@ -1,0 +1,98 @@
+"""Directional derivatives through the whole model, whatever its operations: in forward mode, or by differentiating a gradient."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from influence.errors import BadInput
+from influence.grads.uses import Losses, only, wide
+from influence.loop import Bound
+
+Whole = Callable[[Any, Losses], torch.Tensor]
+"""Rows and their losses to <grad l_i, v_q>, (B, Q)."""
+
+
+@contextmanager
+def plain_operations(module: nn.Module) -> Iterator[None]:
+    """Fused attention and recurrent layers can be differentiated once only; within, their plain equivalents run."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    recurrent = any(isinstance(m, nn.RNNBase) for m in module.modules())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, of what it loads at the first jvp and of accelerators that are not here
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False) if recurrent else nullcontext():
+                yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def forward(bound: Bound, places: Sequence[int], v: torch.Tensor) -> Whole:
+    """d/de l_i(theta + e v_q) by `torch.func.jvp`, of the parameters at `places` alone."""
+    params = {bound.names[k]: bound.params[k].detach() for k in places}
+    directions = [{bound.names[k]: views[k].to(bound.params[k].dtype) for k in places} for views in map(bound.views, v)]
+
+    def step(x: Any, losses: Losses) -> torch.Tensor:
+        def at(p: dict[str, torch.Tensor]) -> torch.Tensor:
+            return losses(functional_call(bound.module, p, (x,)))
+
+        with torch.no_grad(), plain_operations(bound.module):
+            return torch.stack([jvp(at, (params,), (direction,))[1] for direction in directions], dim=1)
+
+    return step
+
+
+def backward(bound: Bound, places: Sequence[int], v: torch.Tensor) -> Whole:
+    """d/dw_i <grad sum_i w_i l_i, v_q>: for operations without forward mode."""
+    params = [bound.params[k] for k in places]
+    directions = [[views[k] for k in places] for views in map(bound.views, v)]
+
+    def step(x: Any, losses: Losses) -> torch.Tensor:
+        with only(bound.params, places), torch.enable_grad(), plain_operations(bound.module):
+            found = losses(bound.module(x))
+            w = torch.ones_like(found, requires_grad=True)
+            grads = torch.autograd.grad((w * found).sum(), params, create_graph=True, allow_unused=True)
+            columns = []
+            for direction in directions:
+                along = torch.stack([(wide(g) * d).sum() for g, d in zip(grads, direction, strict=True) if g is not None]).sum()
+                columns.append(torch.autograd.grad(along, w, retain_graph=True)[0])
+            return torch.stack(columns, dim=1)
+
+    return step
+
+
+def whole(bound: Bound, places: Sequence[int], v: torch.Tensor, kind: str = "auto") -> Whole:
+    """Return the sweep's step by `kind`: forward, backward, or (auto) forward unless an operation has no forward mode.
+
+    An embedding's `padding_idx` stops the gradient, of which forward mode knows nothing: there it is backward in any case.
+    """
+    if kind == "backward" or _padded(bound, places):
+        return backward(bound, places, v)
+    ahead = forward(bound, places, v)
+    steps: list[Whole] = []
+
+    def step(x: Any, losses: Losses) -> torch.Tensor:
+        try:
+            return steps[0](x, losses) if steps else ahead(x, losses)
+        except (NotImplementedError, RuntimeError) as error:  # functorch has no one error for "no forward mode"
+            if kind == "forward" or steps:
+                raise BadInput(
+                    f"The forward sweep failed: {str(error).splitlines()[0][:200]} Choose the auto or backward sweep."
+                ) from error
+            steps.append(backward(bound, places, v))
+            return steps[0](x, losses)
+
+    return step
+
+
+def _padded(bound: Bound, places: Sequence[int]) -> bool:
+    tables = {id(m.weight) for m in bound.module.modules() if isinstance(m, nn.Embedding) and m.padding_idx is not None}
+    return any(id(bound.params[k]) in tables for k in places)
