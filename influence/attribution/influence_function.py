@@ -1,0 +1,96 @@
+"""Influence function: what the final weights say of every row, without its training.
+
+Koh and Liang, arXiv:1703.04730. To first order, removing row i of n moves the minimum of the objective by (H + decay)^-1 grad l_i / n:
+
+    s_i = <grad l_i, (G + decay + damping)^-1 grad F> / n
+
+with G the Gauss-Newton matrix (`curvature.ggn`), which is H where the outputs are linear in the parameters. The solve is by EK-FAC
+(arXiv:2308.03296) or by conjugate gradients with exact products, preconditioned by EK-FAC. Then one sweep scores all rows (`grads.sweep`).
+For networks the answer is to a question of its own: what fine-tuning these weights without the row would change (the proximal Bregman
+response; Bae et al., arXiv:2209.05364).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+
+from influence.attribution._shared import objective
+from influence.curvature import EKFAC, Objective, cg, damping, fit, ggn
+from influence.curvature.ekfac import VERSION
+from influence.grads import query_gradient, sweep
+from influence.loop import tensors, threads
+from influence.registry import attribution, option
+from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
+from influence.workspace import Workspace
+
+
+@attribution
+@dataclass(frozen=True)
+class InfluenceFunction:
+    """Estimates from the final weights alone how the model would settle without each row; needs no recipe, good for ranking."""
+
+    solver: Literal["cg", "ekfac"] = option(
+        "cg", "Exact curvature by conjugate gradients, or its factored approximation alone: faster, less true"
+    )
+    damping: float = option(0.0, "Added to the curvature; 0: found from the recipe or the weights", min=0.0, max=1e6, advanced=True)
+    layers: Literal["all", "last"] = option("all", "Parameters that are taken to move: all, or those of the last layer", advanced=True)
+    iterations: int = option(30, "cg: most products with the curvature", min=1, max=10_000, advanced=True)
+    tolerance: float = option(0.01, "cg: relative residual at which a solve ends", min=1e-12, max=0.5, advanced=True)
+    batch: int = option(256, "Training rows at a time", min=1, max=65536, advanced=True)
+
+    calibrated: ClassVar[bool] = False
+    needs: ClassVar[str] = "The model's final weights and its training rows."
+    cost: ClassVar[str] = "A few training epochs per question with ekfac, some tens with cg; as many again, once, as there are classes."
+
+    def unavailable(self, trained: Trained) -> str:
+        """Always "": weights are all it needs."""
+        return ""
+
+    def __call__(
+        self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
+    ) -> Scores:
+        """Return scores (N, Q); the last event's metrics have the damping and the largest relative residual of the solves.
+
+        Raises:
+            BadInput: the question's gradient or a score is not finite.
+        """
+        with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
+            of = objective(trained, train, self.layers)
+            factors = self._factors(of, trained, train, workspace or Workspace(), report)
+            ridge = self.damping or damping.chosen(factors, trained.recipe)
+            _, v = query_gradient(of.bound, question)
+            towards, residual = self._solve(factors, v * of.mask, ridge, report)
+            x, y = tensors(train, str(of.bound.flat.dtype).removeprefix("torch."))
+            values = sweep(of.bound, x, y, of.rows.loss, towards, self.batch, report=report) / of.n
+        values[np.isin(train.ids, trained.removed)] = 0  # rows that training never saw moved nothing
+        report(Event("sweep", len(train), len(train), self._said(residual), {"damping": ridge, "relative residual": residual}))
+        return Scores(values, train.ids, question.labels, "influence_function", self.calibrated)
+
+    def _factors(self, of: Objective, trained: Trained, train: Examples, workspace: Workspace, report: Report) -> EKFAC:
+        """Return the factors, kept so that a second question does not fit them again."""
+        key = {"trained": trained.digest, "rows": train.digest, "loss": of.rows.loss, "n": of.n, "layers": of.layers, "version": VERSION}
+
+        def make(folder: Path) -> None:
+            fit(of, folder, report=report)
+
+        return fit(of, workspace.kept("ekfac", key, make))
+
+    def _solve(self, factors: EKFAC, v: torch.Tensor, ridge: float, report: Report) -> tuple[torch.Tensor, float]:
+        """Return (curvature + ridge)^-1 v and the largest relative residual (0: solved exactly)."""
+        if self.solver == "ekfac":
+            return factors.solve(v, ridge), 0.0
+        of = replace(factors.of, decay=factors.of.decay + ridge)
+        solved = cg(lambda p: ggn(of, p), v, lambda r: factors.solve(r, ridge), self.iterations, self.tolerance, report)
+        return solved.x, float(solved.residual.max())
+
+    def _said(self, residual: float) -> str:
+        if residual <= self.tolerance:
+            return ""
+        return (
+            f"The solve stopped at a relative residual of {residual:.2g}, above {self.tolerance:g}. Allow more iterations for truer scores."
+        )
