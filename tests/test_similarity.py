@@ -1,0 +1,131 @@
+"""Similarity of gradients and activations against one row at a time; how far lists of rows agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from influence.attribution.activation_similarity import ActivationSimilarity
+from influence.attribution.gradient_similarity import GradientSimilarity
+from influence.errors import BadInput
+from influence.evaluation.agreement import rank_agreement, top_overlap
+from influence.grads import mask, query_gradient, row_gradients
+from influence.loop import Bound, tensors
+from influence.training import checkpoint, load, train
+from influence.types import Trained
+from tests.tiny import Built, Mean, bind, examples, question, recipe
+
+
+def problem(classes: int = 3, n: int = 21):
+    rows, ask = examples(n, (4,), classes), examples(11, (4,), classes, seed=1)
+    how = recipe(loss="cross_entropy" if classes else "squared", lr=0.05)
+    return train(bind("mlp", rows, hidden="5"), rows, how), rows, question(ask) if classes else question(ask, Mean())
+
+
+@pytest.mark.parametrize("layers", ["all", "last"])
+@pytest.mark.parametrize("normalise", ["none", "cosine", "centred"])
+def test_gradient_similarity_is_that_of_whole_gradients(normalise, layers):
+    trained, rows, asked = problem()
+    bound = load(trained)
+    v = query_gradient(bound, asked)[1] * mask(bound, layers)
+    g = row_gradients(bound, *tensors(rows, "float64"), "cross_entropy") * mask(bound, layers)
+    if normalise == "centred":
+        g = g - g.mean(0)
+    expected = g @ v.T
+    if normalise != "none":
+        expected = expected / g.norm(dim=1)[:, None] / v.norm(dim=1)
+    found = GradientSimilarity(normalise=normalise, layers=layers, batch=8)(trained, rows, asked).values
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalise", ["cosine", "centred"])
+def test_rows_without_a_gradient_of_their_own_score_nothing(normalise):
+    """All rows alike: centred, nothing is left of any."""
+    rows = examples(6, (4,))
+    alike = replace(rows, x=np.tile(rows.x[:1], (6, 1)), y=np.tile(rows.y[:1], 6))
+    trained = problem()[0]
+    values = GradientSimilarity(normalise=normalise)(trained, alike, problem()[2]).values
+    assert np.ptp(values, axis=0).max() < 1e-12
+    assert (values == 0).all() == (normalise == "centred")
+
+
+@pytest.mark.parametrize("normalise", ["cosine", "none"])
+@pytest.mark.parametrize("classes", [3, 0])
+def test_activation_similarity_is_a_vote_of_neighbours(classes, normalise):
+    trained, rows, asked = problem(classes)
+    module = load(trained).module
+
+    def hidden(x: np.ndarray) -> torch.Tensor:
+        h = module[:-1](torch.from_numpy(x))
+        return nn.functional.normalize(h, dim=1) if normalise == "cosine" else h
+
+    with torch.no_grad():
+        mine, theirs, z = hidden(rows.x), hidden(asked.examples.x), module(torch.from_numpy(asked.examples.x))
+    z.requires_grad_()
+    values = asked.value(z)
+    expected = np.zeros((len(rows), len(values)))
+    for k, value in enumerate(values):
+        slope = torch.autograd.grad(value, z, retain_graph=True)[0]
+        for i in range(len(rows)):
+            label = torch.eye(3, dtype=torch.float64)[rows.y[i]] if classes else torch.tensor([rows.y[i]])
+            for q in range(len(z)):
+                said = z[q].softmax(0) if classes else z[q]
+                expected[i, k] -= float(mine[i] @ theirs[q] * (slope[q] @ (label - said.detach())))
+    found = ActivationSimilarity(normalise=normalise, batch=8)(trained, rows, asked).values
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_activation_similarity_says_where_there_is_no_last_hidden_layer():
+    rows = examples(6, (4,))
+    model = Built("conv1d")
+    for what, closed in (("conv1d", False), ("bare layer", False), ("own parameter", False), ("only a norm", True)):
+        trained = Trained(_Normed() if closed else replace(model, what=what), (), None)
+        assert bool(ActivationSimilarity().unavailable(trained)) == closed
+    bound = Bound(_Followed(), 0, "float32")
+    followed = Trained(_Followed(), (checkpoint(bound.state(), 1, 0.1),), None)
+    with pytest.raises(BadInput, match="last Linear layer"):
+        ActivationSimilarity()(followed, replace(rows, x=rows.x.astype("f4")), question(replace(rows, x=rows.x.astype("f4"))))
+
+
+class _Normed(Built):
+    def __init__(self) -> None:
+        super().__init__("a norm")
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
+
+
+class _Followed(Built):
+    def __init__(self) -> None:
+        super().__init__("a tanh")
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 3), nn.Tanh())
+
+
+def test_overlap_of_lists():
+    values = np.stack([np.arange(10.0), np.arange(10.0), -np.arange(10.0)], axis=1)
+    assert top_overlap(values, 3) == pytest.approx(1 / 3)
+    assert top_overlap(values, 3, lowest=False) == pytest.approx(1 / 3)
+    assert top_overlap(values[:, :2], 3) == 1
+    assert top_overlap(values, 10) == 1
+    assert np.isnan(top_overlap(values[:, :1], 3))
+    with pytest.raises(BadInput, match="at least as many rows"):
+        top_overlap(values, 11)
+
+
+def test_random_lists_share_as_many_rows_as_chance_gives():
+    values = np.random.default_rng(0).normal(size=(2000, 12))
+    assert top_overlap(values, 200) == pytest.approx(0.1, abs=0.02)
+
+
+def test_rank_agreement_matches_by_id():
+    ids, other = np.array([3, 1, 2, 9]), np.array([1, 2, 3, 7])
+    assert rank_agreement(np.array([30.0, 10, 20, 5]), np.array([0.1, 0.2, 0.3, 9]), ids, other) == pytest.approx(1)
+    assert rank_agreement(np.array([-30.0, -10, -20, 5]), np.array([0.1, 0.2, 0.3, 9]), ids, other) == pytest.approx(-1)
+    with pytest.raises(BadInput, match="in common"):
+        rank_agreement(np.zeros(4), np.zeros(4), ids, other + 100)
