@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from influence.commands import Commands, act, pairs, ranked_ids, read_ids, writable, write_scores
+from influence.commands import Commands, act, numbers, pairs, ranked_ids, read_ids, writable, write_scores
 from influence.errors import BadInput
 
 app = typer.Typer(
@@ -64,6 +64,9 @@ def attribute(
     method: Method = "metagradient",
     query_set: QuerySet = [],  # noqa: B006
     set: Set = [],  # noqa: B006
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Use what the project keeps (scores, factors, an index); else all is computed and timed.")
+    ] = False,
     run: RunId = "",
     project: ProjectDir = HOME,
     as_json: Json = False,
@@ -77,7 +80,7 @@ def attribute(
     if out is not None:
         writable(out)
     asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set)}
-    act("attribute", project, {**asked, "run": run or None, "baseline": True}, as_json, write)
+    act("attribute", project, {**asked, "run": run or None, "baseline": not kept}, as_json, write)
 
 
 @app.command()
@@ -106,6 +109,7 @@ def fidelity(
     query: QueryName,
     method: Method = "metagradient",
     fraction: Annotated[float, typer.Option(help="Share of the training rows left out each time.")] = 0.01,
+    fractions: Annotated[str, typer.Option(help="Several shares, for example 0.01,0.1,0.5; instead of --fraction.")] = "",
     subsets: Annotated[int, typer.Option(help="How many random sets are left out.")] = 32,
     truth: Annotated[str, typer.Option(help="same (same seed, empty places) or fresh (new seeds).")] = "same",
     seeds: Annotated[int, typer.Option(help="Fresh seeds per subset.")] = 2,
@@ -117,8 +121,20 @@ def fidelity(
 ) -> None:
     """Retrain without random sets of rows: how true are a method's predictions?"""
     asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set)}
-    sets = {"fraction": fraction, "subsets": subsets, "truth": truth, "seeds": seeds}
+    sets = {"fraction": fraction, "fractions": numbers(fractions, "--fractions"), "subsets": subsets, "truth": truth, "seeds": seeds}
     act("fidelity", project, {**asked, **sets, "run": run or None}, as_json)
+
+
+@app.command()
+def agreement(
+    query: QueryName,
+    query_set: QuerySet = [],  # noqa: B006
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Compare all methods that were asked one question: rank correlations, and how many of the first rows they share."""
+    act("agreement", project, {"query": query, "query_set": pairs(query_set), "run": run or None}, as_json)
 
 
 @app.command()

@@ -123,6 +123,18 @@ def pairs(given: list[str]) -> dict[str, str]:
     return found
 
 
+def numbers(given: str, option: str) -> list[float]:
+    """Return the numbers of a list with commas; none of an empty one.
+
+    Raises:
+        BadInput: a part is no number.
+    """
+    try:
+        return [float(part) for part in given.split(",")] if given.strip() else []
+    except ValueError:
+        raise BadInput(f"{option} takes numbers with commas between them; got {given!r}. Give for example 0.01,0.1,0.5.") from None
+
+
 def read_ids(path: Path | None) -> list[Any] | None:
     """Return the ids in a table: its column `id`, or its first column; those of a CSV as they are written, 007 too.
 

@@ -19,11 +19,13 @@ with right:
     method, settings = asking.method(run)
 if not method:
     st.stop()
-args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": settings}
-job = jobs.run_button("Score training rows", "attribute", args, "influence.score", cost=asking.cost(run, method))
-jobs.follow(job, key="influence.follow")
-if job and job.state == "done" and job.result:
-    scored.results(run, job.result)
+found = scored.found(run, query, query_set, method, settings)
+if found:
+    scored.results(run, found)
+else:
+    args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": settings}
+    job = jobs.run_button("Score training rows", "attribute", args, "influence.score", cost=asking.cost(run, method))
+    jobs.follow(job, key="influence.follow")
 st.subheader("Current selection", anchor=False)
 choosing.told()
 if choosing.review(run, (state.group(), state.dataset(run).target)):

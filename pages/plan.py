@@ -22,6 +22,7 @@ if note is None:
     st.stop()
 st.subheader("How many rows?", anchor=False)
 label = planning.choose_label(note)
+planning.trusted(run, note, label)
 planning.slider(run, note, label)
 st.subheader("Current selection", anchor=False)
 choosing.told()

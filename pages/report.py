@@ -14,5 +14,6 @@ if run is not None:
     jobs.follow(job, key="report.follow")
     if job and job.state == "done" and job.result:
         reporting.offer(job.result)
+    comparing.trusted(run.parent or run.id, state.group(), "report.trust")
 st.subheader("Records", anchor=False)
 reporting.records()

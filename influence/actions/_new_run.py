@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from influence import grads, training
@@ -25,8 +25,12 @@ def new_run(
     seconds: float,
     parent: str | None = None,
     name: str = "",
+    notes: Callable[[str], Mapping[str, Any]] = lambda run: {},
 ) -> tuple[str, dict[str, Any]]:
-    """Measure the model on every role, store it all, and add run and record together. Returns the run's id and its body."""
+    """Measure the model on every role, store it all, and add run, record and the `notes` of the run's id together.
+
+    Returns the run's id and its body.
+    """
     bound = training.load(trained)
     with threads(trained.recipe.threads if trained.recipe else 1):
         logits = {role: grads.outputs(bound, dataset.split(role)).numpy() for role in ROLES}
@@ -53,4 +57,6 @@ def new_run(
             measures={"holdout": {k: v for k, v in body["metrics"].items() if k not in ("groups", "gaps", "intervals")}},
             seconds=seconds,
         )
+        for key, value in notes(run.id).items():
+            project.note(key, value)
     return run.id, body

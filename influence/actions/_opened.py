@@ -18,6 +18,7 @@ from influence.loop import Bound, threads
 from influence.registry import queries
 from influence.store import Project, Run
 from influence.types import Query, Question, Scores, Selection, Trained
+from influence.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Opened:
     def bound(self) -> Bound:
         """The module at its final weights."""
         return training.load(self.trained)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """Where methods keep costly state of this project: curvature, projections, an index, a half-finished walk."""
+        return Workspace(self.project.path / "work")
 
     def outputs(self, role: Role) -> torch.Tensor:
         """Return the model's outputs on a role's rows, (M, C)."""

@@ -13,7 +13,7 @@ from influence.actions._opened import Opened
 from influence.errors import BadInput
 from influence.loop import threads
 from influence.training import bound_at, train_many
-from influence.types import Event, Question, Report, ignore
+from influence.types import Event, Question, Recipe, Report, ignore
 
 SIDE_BY_SIDE = 16
 
@@ -33,13 +33,7 @@ def answers(
     Raises:
         BadInput: the model has no recipe, so that it cannot be trained again.
     """
-    recipe = it.trained.recipe
-    if recipe is None:
-        raise BadInput(
-            "Retraining needs the model's recipe; this model has none. Train it here, or choose a method that needs no retraining."
-        )
-    if it.trained.claim in ("L0", "L1"):
-        raise BadInput("Retraining follows the recipe, but these weights were made by approximate unlearning. Ask the original model.")
+    recipe = recipe_of(it)
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {"value": [], "measured": []} for name in questions}
     done = 0
     for start in range(0, len(left_out), SIDE_BY_SIDE):
@@ -56,6 +50,21 @@ def answers(
         done += len(weights)
     report(Event(stage, len(left_out), len(left_out)))
     return {name: {kind: np.stack(values) for kind, values in kinds.items()} for name, kinds in found.items()}
+
+
+def recipe_of(it: Opened) -> Recipe:
+    """Return the recipe by which the model can be trained again.
+
+    Raises:
+        BadInput: there is none, or the weights are not its result.
+    """
+    if it.trained.recipe is None:
+        raise BadInput(
+            "Retraining needs the model's recipe; this model has none. Train it here, or choose a method that needs no retraining."
+        )
+    if it.trained.claim in ("L0", "L1"):
+        raise BadInput("Retraining follows the recipe, but these weights were made by approximate unlearning. Ask the original model.")
+    return it.trained.recipe
 
 
 def _ask(it: Opened, theta: torch.Tensor, questions: Mapping[str, Question], found: dict[str, dict[str, list[np.ndarray]]]) -> None:

@@ -36,7 +36,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     method = attribution.make("metagradient")
     if method.unavailable(it.trained):
         method = attribution.make("tracin")
-    scores = method(it.trained, it.dataset.train, question, report)
+    scores = method(it.trained, it.dataset.train, question, report, it.workspace)
     before = now(it, {"evaluation": question})["evaluation"]
     better = {label: query.better for query in question.queries for label in query.labels}
     fits, unit = _calibrated(it, question, scores, better, before, report) if scores.calibrated else ({}, [])

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence.actions import fidelity
 from influence.actions._opened import Opened, opened
 from influence.actions.compare import compare
 from influence.actions.preview import kept, predicted
 from influence.errors import BadInput
 from influence.evidence import investigation as told
 from influence.evidence.report import render
-from influence.registry import attribution, queries
+from influence.registry import attribution, described, queries
 from influence.store import Project, Record
 from influence.types import Event, Report, Selection, ignore
 
@@ -66,7 +67,7 @@ def _investigation(
         question=asked[0],
         method=asked[1],
         selection=_chosen(first, selection, group) if selection else None,
-        preview=_preview(project, note, selection),
+        preview=_preview(project, first.run.id, note, selection),
         unlearning=_unlearned(it) if compared else None,
         comparison=_comparison(project.table(compared["tables"]["metrics"]), group) if compared else (),
         flips=_flips(project, compared, first) if compared else (),
@@ -167,14 +168,23 @@ def in_words(reason: Mapping[str, Any]) -> str:
     return str(reason.get("rule", "chosen by hand")) + (f" ({', '.join(shown)})" if shown else "")
 
 
-def _preview(project: Project, note: dict[str, Any] | None, selection: Selection | None) -> told.Preview | None:
+def _preview(project: Project, run: str, note: dict[str, Any] | None, selection: Selection | None) -> told.Preview | None:
     if note is None or selection is None:
         return None
     found = predicted(note, project.scores(note["scores"]), selection.ids)
     changes = tuple(told.Change(label, note["better"][label], e["change"], e["low"], e["high"], e["before"]) for label, e in found.items())
     n = next(iter(note["calibration"].values()))["value"]["n"] if note["calibration"] else 0
     words = f"Slope and width come from {n} real retrainings without other sets of rows." if n else "Not calibrated: good for ranking only."
-    return told.Preview(changes, words)
+    return told.Preview(changes, f"{words} {_trust(project, run, note)}".strip())
+
+
+def _trust(project: Project, run: str, note: dict[str, Any]) -> str:
+    """Say how well the predictions agree with retraining, for each metric for which it was measured (the first share of rows)."""
+    method = described(attribution.make(project.scores(note["scores"]).method))
+    found = ((label, fidelity.kept(project, run, note["queries"][label], method)) for label in note["labels"])
+    said = [f"{label}: {fidelity.in_words(r[0])}; as read: {fidelity.lds_in_words(r[0], 'lds_measured')}" for label, r in found if r]
+    all_of_it = f"Rank correlation with real retraining without random sets of rows (LDS, 95 % interval): {'. '.join(said)}."
+    return all_of_it if said else "How true the predictions are was not measured."
 
 
 def _unlearned(it: Opened) -> told.Unlearned:

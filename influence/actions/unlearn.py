@@ -53,13 +53,12 @@ def unlearn(
     retrained = None if is_truth else _oracle(project, it, rows, look, report)
     if retrained is not None:
         report(Event("retrained", 1, 1, metrics={f"retrained:{k}": v for k, v in retrained["metrics"].items()}))
+    looked = Timed(look)
     began = time.perf_counter()
-    made = unlearner(it.trained, it.dataset.train, rows, monitor=look, report=report)
-    seconds = time.perf_counter() - began
+    made = unlearner(it.trained, it.dataset.train, rows, monitor=looked, report=report)
+    seconds = time.perf_counter() - began - looked.seconds
     truth = {"retrained": retrained["run"], "retrain_seconds": retrained["seconds"]} if retrained else {"retrain_seconds": seconds}
-    new, body = _keep(project, it, rows, made, unlearner, seconds, {**truth, "live": look(training.load(made))})
-    if is_truth:
-        project.note(_noted(it, rows), {"run": new, "seconds": seconds})
+    new, body = _keep(project, it, rows, made, unlearner, seconds, {**truth, "live": look(training.load(made))}, yardstick=is_truth)
     return {
         "run": new,
         "claim": body["claim"],
@@ -71,6 +70,20 @@ def unlearn(
         "retrained": body.get("retrained", new),
         "n_removed": len(rows),
     }
+
+
+class Timed:
+    """A monitor that says how long its looks took: they are for the eye, no part of what unlearning costs."""
+
+    def __init__(self, look: Callable[[Bound], dict[str, float]]) -> None:
+        self.look, self.seconds = look, 0.0
+
+    def __call__(self, bound: Bound) -> dict[str, float]:
+        """Look."""
+        began = time.perf_counter()
+        found = self.look(bound)
+        self.seconds += time.perf_counter() - began
+        return found
 
 
 def _noted(it: Opened, selection: Selection) -> str:
@@ -91,14 +104,21 @@ def _oracle(
     began = time.perf_counter()
     made = oracle(it.trained, it.dataset.train, selection, report=lambda event: report(replace(event, stage="retrain for comparison")))
     seconds = time.perf_counter() - began
-    new, _ = _keep(project, it, selection, made, oracle, seconds, {"yardstick": True})
-    project.note(_noted(it, selection), {"run": new, "seconds": seconds})
+    new, _ = _keep(project, it, selection, made, oracle, seconds, {"yardstick": True}, yardstick=True)
     return {"run": new, "seconds": seconds, "metrics": look(training.load(made))}
 
 
 def _keep(
-    project: Project, it: Opened, selection: Selection, made: Trained, unlearner: Any, seconds: float, extra: Mapping[str, Any]
+    project: Project,
+    it: Opened,
+    selection: Selection,
+    made: Trained,
+    unlearner: Any,
+    seconds: float,
+    extra: Mapping[str, Any],
+    yardstick: bool = False,
 ) -> tuple[str, dict[str, Any]]:
+    """Keep the new model; `yardstick`: it is found again when other methods forget the same rows."""
     fitted = made.claim == "L2" and it.dataset.encoding["kind"] == "table"
     stored = project.put_selection(selection)
     name = type(unlearner).id
@@ -122,4 +142,5 @@ def _keep(
         seconds=seconds,
         parent=it.run.id,
         name=f"{name} without {len(selection):,} rows",
+        notes=lambda run: {_noted(it, selection): {"run": run, "seconds": seconds}} if yardstick else {},
     )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, t
 
 from influence.errors import BadInput
 from influence.evaluation._tables import Z
 
 DRAWS = 1000
 FEWEST_SETS = 4
+WELL, ROUGHLY = 0.8, 0.4
+"""Lower ends of an LDS's interval from which a method is said to predict retraining well, or roughly."""
+
+Verdict: TypeAlias = Literal["well", "roughly", "poorly", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,51 @@ def lds(predicted: np.ndarray, realised: np.ndarray, seed: int = 0) -> Fidelity:
     error = max(float(np.nanstd(np.arctanh(draws.clip(-most, most)))), (n - 3) ** -0.5)
     low, high = np.tanh(np.arctanh(np.clip(r, -most, most)) + np.array([-Z, Z]) * error)
     return Fidelity(r, min(r, float(low)), max(r, float(high)), float(away @ y / (away @ away)), n)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Of realised on predicted changes by least squares, with its 95 % interval (Student's t); n sets. NaN where nothing can be said."""
+
+    slope: float
+    low: float
+    high: float
+    n: int
+
+
+def slope(predicted: np.ndarray, realised: np.ndarray) -> Slope:
+    """Return the slope of realised on predicted changes, (S,) each: 1 where predictions have the right size."""
+    x, y = np.asarray(predicted, dtype=np.float64), np.asarray(realised, dtype=np.float64)
+    n = len(x)
+    if _unsaid(x, y):
+        return Slope(np.nan, np.nan, np.nan, n)
+    away = x - x.mean()
+    power = float(away @ away)
+    found = float(away @ y / power)
+    left = y - y.mean() - found * away
+    half = float(t.ppf(0.975, n - 2)) * (float(left @ left) / (n - 2) / power) ** 0.5
+    return Slope(found, found - half, found + half, n)
+
+
+def recalibrated(predicted: np.ndarray, realised: np.ndarray) -> tuple[float, Slope]:
+    """Fit the size of predictions on every other set, and check it on the others.
+
+    Returns the factor (the slope of the first half) and the slope of realised on predicted times factor in the second half: 1 where sizes
+    that were learned from a few retrainings hold for others.
+    """
+    factor = slope(predicted[::2], realised[::2]).slope
+    return factor, slope(factor * np.asarray(predicted[1::2], dtype=np.float64), realised[1::2])
+
+
+def verdict(low: float | None, high: float | None) -> Verdict:
+    """Say in a word how well a method predicts retraining, from the 95 % interval of its LDS; "unclear" where the interval is too wide."""
+    if low is None or high is None:
+        return "unclear"
+    if low >= WELL:
+        return "well"
+    if low >= ROUGHLY:
+        return "roughly"
+    return "unclear" if high >= WELL else "poorly"
 
 
 def _unsaid(x: np.ndarray, y: np.ndarray) -> str:

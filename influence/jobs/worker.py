@@ -8,13 +8,14 @@ import os
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from influence.errors import BadInput, Cancelled
 from influence.jobs import process, queue
@@ -28,6 +29,7 @@ TICK = 0.1  # seconds between looks at the queue, and between writes of progress
 BEAT = 0.5  # seconds between signs of life
 PATIENCE = 1.5  # seconds that work has to notice a cancel
 IDLE = 300.0
+BUSY = 600.0  # seconds after which a catalogue that takes no writes is an error
 
 
 class Task:
@@ -125,8 +127,24 @@ class Worker:
             error = self._logged(claimed.id, fault)
         with self._changing:
             self._task = None
-        task.write()
-        queue.finish(self.project, claimed.id, state, error, result)  # type: ignore[arg-type]
+        self._insist(task.write)
+        self._insist(lambda: queue.finish(self.project, claimed.id, state, error, result))  # type: ignore[arg-type]
+
+    def _insist(self, write: Callable[[], object]) -> None:
+        """Write, again and again while the catalogue is busy for longer than a writer waits: the work is done all the same.
+
+        Raises:
+            OperationalError: it is busy for too long.
+        """
+        end = time.monotonic() + BUSY
+        while True:
+            try:
+                write()
+                return
+            except OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(TICK)
 
     def _logged(self, id: str, fault: Exception) -> str:
         path = self.project.path / "logs" / f"{id}.log"

@@ -149,6 +149,13 @@ class Project(Values):
             text = connection.execute(select(catalogue.noted.c.value).where(catalogue.noted.c.key == key)).scalar()
         return None if text is None else json.loads(text)
 
+    def notes(self, prefix: str) -> dict[str, Any]:
+        """Return the facts whose names begin so, by name."""
+        table = catalogue.noted.c
+        wanted = select(table.key, table.value).where(table.key.startswith(prefix, autoescape=True)).order_by(table.key)
+        with self.catalogue.read() as connection:
+            return {row.key: json.loads(row.value) for row in connection.execute(wanted).all()}
+
     def choose(self, selection: Selection) -> None:
         """Make this the current selection."""
         digest = self.put_selection(selection)
@@ -187,11 +194,7 @@ class Project(Values):
 
     def named_selections(self) -> dict[str, Selection]:
         """Return the selections that have names, by name."""
-        table = catalogue.noted.c
-        with self.catalogue.read() as connection:
-            named = select(table.key, table.value).where(table.key.startswith(NAMED, autoescape=True)).order_by(table.key)
-            rows = connection.execute(named).all()
-        return {row.key.removeprefix(NAMED): self.selection(json.loads(row.value)) for row in rows}
+        return {key.removeprefix(NAMED): self.selection(digest) for key, digest in self.notes(NAMED).items()}
 
     def close(self) -> None:
         """Close the catalogue's connections; the next call opens new ones."""

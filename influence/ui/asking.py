@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -15,6 +17,13 @@ LAST = ("loss", "accuracy_margin", "prediction")
 FIRST = ("equal_opportunity_gap", "group_loss_gap")
 """The question that stands there at first: of classes, and of numbers."""
 KEY = "influence.query"
+BEST = ("metagradient", "influence_function", "tracin")
+"""The method that is recommended: the first of these that is open."""
+RECOMMENDED, OTHERS = "Recommended", "Other methods"
+LAST_METHODS = ("retraining", "random")
+"""The truth, which is slow, and the floor, which knows nothing, come after the methods that one would choose."""
+LONG, HEIGHT = 4, 400
+"""A list of more methods than these scrolls by itself, so many pixels high."""
 
 
 def question(run: Run) -> tuple[str, dict[str, Any]]:
@@ -50,9 +59,67 @@ def trained(run: str, _path: str) -> Trained:
 
 
 def method(run: Run) -> tuple[str, dict[str, Any]]:
-    """Draw the choice of a method, those that are not open with their reasons; return its id and settings."""
+    """Draw the choice of a method: one that is recommended, all others, and Captum's; return its id and settings, or ("", {})."""
     it = trained(run.id, str(state.project().path))
-    return forms.choose(attribution, "influence.method", "Method", lambda scorer: str(scorer.unavailable(it)), first="metagradient")
+    reasons = {name: str(cls().unavailable(it)) for name, cls in attribution.classes.items()}
+    kinds = kinds_of(reasons)
+    kind = st.segmented_control(
+        "Kind of method", list(kinds), default=next(iter(kinds)), required=True, key="influence.kind", label_visibility="collapsed",
+        persist_state="session",
+    )  # fmt: skip
+    if kind not in kinds:
+        kind = next(iter(kinds))
+    name = _one_of(kinds[kind], reasons, "" if kind == RECOMMENDED else kind)
+    return (name, forms.details(attribution, name, f"influence.method.{name}")) if name else ("", {})
+
+
+def kinds_of(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the methods by kind, the recommended one first; `reasons` says why one is not open, or ""."""
+    best = next((name for name in (*BEST, *sorted(reasons)) if reasons.get(name) == ""), "")
+    rest = sorted((name for name in reasons if name != best), key=_order)
+    captum = [name for name in rest if name.startswith("captum")]
+    kinds = {RECOMMENDED: [best] if best else [], OTHERS: [name for name in rest if name not in captum], "Captum": captum}
+    return {kind: names for kind, names in kinds.items() if names}
+
+
+def _order(name: str) -> tuple[int, bool, str]:
+    """Methods in the metric's own unit before those that only rank."""
+    return LAST_METHODS.index(name) + 1 if name in LAST_METHODS else 0, not in_unit(name), name
+
+
+def _one_of(names: list[str], reasons: Mapping[str, str], kind: str) -> str:
+    """Draw a choice among the methods of a kind, and which of them are not open and why; return the chosen one, or ""."""
+    open_ones, closed = [n for n in names if not reasons[n]], [n for n in names if reasons[n]]
+    name = ""
+    if len(open_ones) == 1 and not kind:
+        name = open_ones[0]
+        st.markdown(f"**{words.title(name)}**  \n{_about(name, priced=False)}")
+    elif open_ones:
+        captions = [_about(name) for name in open_ones]
+        long = len(open_ones) > LONG
+        with st.container(height=HEIGHT if long else "content", border=long):
+            name = st.radio(
+                kind, open_ones, format_func=words.title, captions=captions, key=f"influence.method.{kind}", persist_state="session",
+                label_visibility="collapsed",
+            ) or open_ones[0]  # fmt: skip
+    if closed:
+        with st.expander(f"Not open for this model: {', '.join(map(words.title, closed))}", icon=":material/block:"):
+            for other in closed:
+                st.caption(f"**{words.title(other)}** {_about(other)}  \n{words.escaped(reasons[other])}")
+    return name
+
+
+def in_unit(name: str) -> bool:
+    """Whether a method's scores are in the metric's own unit."""
+    return bool(getattr(attribution.classes.get(name), "calibrated", False))
+
+
+def _about(name: str, priced: bool = True) -> str:
+    """Return what a method is in a sentence, whether it is in the metric's unit, and what it costs."""
+    told = forms.summary(attribution, name)
+    unit = "" if re.search(r"\b(unit|rank\w*)\b", told) else " In the metric's own unit." if in_unit(name) else " Rank only."
+    price = str(getattr(attribution.classes[name], "cost", "")).rstrip(".")
+    return f"{told}{unit}" + (f" *Cost: {price[:1].lower()}{price[1:]}.*" if price and priced else "")
 
 
 def cost(run: Run, method: str) -> str:

@@ -12,7 +12,7 @@ from influence.charts.agreement import agreement
 from influence.charts.colours import ROLES
 from influence.charts.forest import forest
 from influence.store import Run
-from influence.ui import jobs, kept, state, words
+from influence.ui import jobs, kept, state, trust, words
 
 FIRST = ("equal_opportunity_gap", "demographic_parity_gap", "group_loss_gap", "accuracy", "r2", "loss", "mae")
 
@@ -103,6 +103,7 @@ def changes(run: Run, found: dict[str, Any]) -> None:
     if "change" not in found["tables"]:
         _unpredicted(run, found)
         return
+    trusted(found["runs"]["original"], found["group"], "compare.trust")
     table = kept.table(found["tables"]["change"])
     table = table[table["rows"] == "evaluation"]
     truth = table[table["role"] == "retrained"]  # what bands predict: an approximate method's misses are not theirs
@@ -124,6 +125,16 @@ def changes(run: Run, found: dict[str, Any]) -> None:
     apart = " The figure leaves out the margin: it is in other units." if margin.any() else ""
     left.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}).{apart}{kept.units(run)}")
     right.dataframe(_beside(table), hide_index=True, column_config={"metric": st.column_config.TextColumn(width="medium")})
+
+
+def trusted(original: str, group: str, key: str) -> None:
+    """Draw how well the original model's preview predicts retraining, for the metric that stands first on Plan."""
+    note = preview.kept(state.project(), original, group)
+    if note is None:
+        return
+    label = trust.labels(note)[0]
+    st.caption(f"Predictions for {words.escaped(label)}:")
+    trust.of_preview(state.project().run(original), note, label, key)
 
 
 def _beside(table: pd.DataFrame) -> pd.DataFrame:

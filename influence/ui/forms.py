@@ -42,8 +42,10 @@ def settings_form(
 def _fields(
     wanted: list[Setting], key: str, columns: Sequence[str] | None, automatic: Collection[str], given: Mapping[str, Any]
 ) -> dict[str, Any]:
+    if not wanted:
+        return {}
     values = {}
-    across = st.columns(min(3, len(wanted)) or 1)
+    across = st.columns(min(3, len(wanted)))
     for place, setting in enumerate(wanted):
         with across[place % len(across)]:
             start = None if setting.name in automatic else given.get(setting.name, setting.default)
@@ -128,10 +130,13 @@ def choose(
             st.caption(f":material/block: **{words.title(other)}** is not open here. {words.escaped(reason)}")
     if not name:
         return "", {}
-    return name, _details(registry, name, key, columns, automatic)
+    return name, details(registry, name, key, columns, automatic)
 
 
-def _details(registry: Registry, name: str, key: str, columns: Sequence[str] | None, automatic: Collection[str]) -> dict[str, Any]:
+def details(
+    registry: Registry, name: str, key: str, columns: Sequence[str] | None = None, automatic: Collection[str] = ()
+) -> dict[str, Any]:
+    """Draw what is to be known of one of a kind, folded, and its settings; return the settings."""
     cls = registry.classes[name]
     rest = registry.explain(name).partition("\n\n")[2]
     facts = [

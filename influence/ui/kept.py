@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from influence.actions import preview
+from influence.actions.agreement import compared
 from influence.charts import spread
 from influence.data.dataset import Role
 from influence.groups import Groups, edges_of, groups_of
@@ -45,6 +46,12 @@ def curves(_note: dict[str, Any], digest: str, label: str, better: str, last: in
     ks = np.unique(np.concatenate([np.arange(0, min(50, last) + 1), np.linspace(0, last, 120).astype(int)]))
     ranked = order(digest, label, better)
     return {kind: preview.curves(_note, scores(digest), ranked, ks.tolist(), kind) for kind in ("value", "measured")}
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def agreement(digests: tuple[str, ...], _found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how far the methods with these scores agree."""
+    return compared(state.project(), _found)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)

@@ -14,7 +14,7 @@ from influence.charts.curves import curve
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, jobs, kept, state, words
+from influence.ui import choosing, jobs, kept, state, trust, words
 
 STEPS = 5  # sizes at which models are really retrained
 SEEDS = 3
@@ -44,9 +44,13 @@ def cost(run: Run) -> str:
 
 def choose_label(note: dict[str, Any]) -> str:
     """Draw the choice of the metric by which rows are ranked, gaps first."""
-    labels = [label for label in note["labels"] if note["better"][label] != "neither"]
-    labels = sorted(labels, key=lambda label: (not preview.is_gap(label), note["labels"].index(label)))
+    labels = trust.labels(note)
     return st.selectbox("Remove the rows that are predicted to improve this most", labels, key="plan.label", persist_state="session")
+
+
+def trusted(run: Run, note: dict[str, Any], label: str) -> None:
+    """Draw how well the preview's predictions for a metric agree with retraining."""
+    trust.of_preview(run, note, label, "plan.trust")
 
 
 def slider(run: Run, note: dict[str, Any], label: str) -> None:

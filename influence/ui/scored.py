@@ -8,19 +8,31 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from influence.actions import attribute
 from influence.charts import spread
-from influence.registry import finders
+from influence.errors import BadInput
+from influence.registry import attribution, described, finders, queries
 from influence.store import Run
 from influence.types import SIGN, Examples, Scores, as_places
-from influence.ui import choosing, forms, kept, state, words
+from influence.ui import agreements, choosing, forms, kept, state, trust, words
 
 SHOWN = 1000
+
+
+def found(run: Run, query: str, query_set: dict[str, Any], method: str, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the scores that the project keeps for a question and a method, as `attribute` told them; or None."""
+    try:
+        asked, scorer = queries.make(query, query_set), attribution.make(method, settings)
+    except BadInput:
+        return None
+    return attribute.kept(state.project(), run.id, described(asked), described(scorer))
 
 
 def results(run: Run, result: dict[str, Any]) -> None:
     """Show the scores of one question."""
     scores, train = kept.scores(result["scores"]), state.dataset(run).train
     st.subheader(f"Rows behind: {result['labels'][0]}", anchor=False)
+    trust.light(run, result["query"], result["method"], "scored.trust")
     legend(run, result, scores)
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -41,6 +53,7 @@ def results(run: Run, result: dict[str, Any]) -> None:
             run, train, scores, kept.order(result["scores"], scores.labels[0], "lower" if better == "higher" else "higher"), result, "last"
         )
     _ways(run, train, scores, result, better)
+    agreements.told(run, result)
 
 
 def _names(result: dict[str, Any]) -> list[str]:
@@ -63,6 +76,7 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
             "rows; they are in no unit, so they cannot be added up to a change."
         )
     st.markdown(f"{read} {now}{kept.units(run)}")
+    st.caption(f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept: it is not computed twice.")
 
 
 def _finding(scores: Scores) -> str:

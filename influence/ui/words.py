@@ -25,6 +25,7 @@ VERBS = {
     "confirm": "Retraining to confirm",
     "fidelity": "Checking predictions by retraining",
     "unlearn": "Unlearning",
+    "agreement": "Comparing methods",
     "compare": "Comparing models",
     "report": "Writing the report",
 }
@@ -34,6 +35,10 @@ SMALL = {
     "captum": "Captum",
     "neggrad": "NegGrad",
     "tracin": "TracIn",
+    "trak": "TRAK",
+    "arnoldi": "Arnoldi",
+    "rand": "random",
+    "proj": "projection",
     "r2": "R²",
     "mae": "MAE",
     "mlp": "MLP",

@@ -1,0 +1,104 @@
+"""How far do methods agree about one question? Over all scores that are kept for it. No PyTorch here: pages call this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from influence.actions._scored import Described, every
+from influence.errors import BadInput
+from influence.evaluation._tables import Z
+from influence.evaluation.fidelity import rank_correlation
+from influence.registry import attribution, described, queries
+from influence.store import Project
+from influence.types import Report, ignore
+
+TOP = 100
+
+
+def agreement(
+    project: Project,
+    query: str,
+    run: str | None = None,
+    query_set: Mapping[str, Any] | None = None,
+    report: Report = ignore,
+) -> dict[str, Any]:
+    """Compare the scores of every method that was asked this question of this run, pair by pair.
+
+    `correlation`: rank correlation over the N training rows (Spearman), with 95 % intervals `low` and `high` (Bonett and Wright 2000);
+    `overlap`: share of the first `top` rows that two methods have in common (`chance`: of two random orders). The first rows are those
+    whose removal is predicted to move the question most in its better direction.
+
+    Raises:
+        BadInput: there is no such run or question, or fewer than two methods were asked.
+    """
+    it = project.run(run)
+    given = {("class_" if key == "class" else key): value for key, value in (query_set or {}).items()}
+    found = every(project, it.id, described(queries.make(query, given)))
+    if len(found) < 2:
+        raise BadInput(
+            f"Agreement compares two methods or more; this question was scored by {len(found)}. Score it with another method first."
+        )
+    result = compared(project, found)
+    return {**result, "sentence": sentence(result), "run": it.id}
+
+
+def compared(project: Project, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the agreement of kept scores (results of `attribute`): matrices in their order."""
+    values = np.stack([project.scores(f["scores"]).column() for f in found])
+    n, top = values.shape[1], min(TOP, max(1, values.shape[1] // 10))
+    upward = found[0]["better"] == "higher"
+    first = np.argsort(-values if upward else values, axis=1, kind="stable")[:, :top]
+    r = rank_correlation(values[:, None, :], values[None, :, :])
+    low, high = _interval(r, n)
+    shared = [[len(np.intersect1d(a, b)) / top for b in first] for a in first]
+    return {
+        "methods": [f["method"] for f in found],
+        "names": [name_of(f["method"]) for f in found],
+        "calibrated": [f["calibrated"] for f in found],
+        "correlation": _plain(r),
+        "low": _plain(low),
+        "high": _plain(high),
+        "overlap": shared,
+        "top": top,
+        "chance": top / n,
+        "n": n,
+    }
+
+
+def name_of(method: Described) -> str:
+    """Return a method's id with the settings that are not its defaults."""
+    usual = described(attribution.make(method["name"]))["given"]
+    other = [f"{key} {value}" for key, value in method["given"].items() if usual.get(key) != value]
+    return method["name"] + (f" ({', '.join(other)})" if other else "")
+
+
+def sentence(it: Mapping[str, Any]) -> str:
+    """Say what a comparison means."""
+    places = [(a, b) for a in range(len(it["names"])) for b in range(a)]
+    least, a, b = min((it["correlation"][a][b] or 0.0, a, b) for a, b in places)
+    shared = min(it["overlap"][a][b] for a, b in places)
+    word = "closely" if least >= 0.8 else "partly" if least >= 0.4 else "hardly"
+    return (
+        f"Over {it['n']:,} training rows these {len(it['names'])} methods order the rows {word} alike: the least rank correlation is "
+        f"{least:.2f}, between {it['names'][a]} and {it['names'][b]}. Of the first {it['top']:,} rows, which one would remove, "
+        f"{'the two have' if len(places) == 1 else 'some two have only'} {100 * shared:.0f} % in common. Agreement is not truth: methods "
+        "can be wrong in the same way. Only retraining says which of them is right."
+    )
+
+
+def _interval(r: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return 95 % intervals of rank correlations over n rows; a method's agreement with itself is exact."""
+    if n < 5:
+        return np.full_like(r, np.nan), np.full_like(r, np.nan)
+    inner = np.clip(r, -1 + 1e-12, 1 - 1e-12)
+    half = Z * np.sqrt((1 + inner**2 / 2) / (n - 3))
+    low, high = np.tanh(np.arctanh(inner) - half), np.tanh(np.arctanh(inner) + half)
+    exact = np.abs(r) >= 1 - 1e-12
+    return np.where(exact, r, low), np.where(exact, r, high)
+
+
+def _plain(matrix: np.ndarray) -> list[list[float | None]]:
+    return [[float(v) if np.isfinite(v) else None for v in row] for row in matrix]
