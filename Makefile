@@ -1,7 +1,7 @@
 # `make run` and `make test` do all the set-up that they need. Nothing but make, a shell and Python 3.11 or newer is assumed.
 PY := .venv/bin/python
 
-.PHONY: help setup run browser check test test-slow bench docs clean
+.PHONY: help setup run browser check test test-slow bench bench-speed captum-suite docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -29,6 +29,12 @@ test-slow: setup browser ## the slow tests alone
 
 bench: setup ## list the benchmarks, or run one: make bench NAME=sweep ARGS="--help"
 	@$(if $(NAME),$(PY) -m benchmarks.$(NAME) $(ARGS),ls benchmarks/*.py)
+
+captum-suite: setup ## Captum's own tests of TracIn, run on influence.drop_in
+	@$(PY) -m scripts.captum_suite
+
+bench-speed: setup ## time exact gradient products against training epochs and Captum (ARGS="--only mlp" to choose)
+	$(PY) -m benchmarks.speed $(ARGS)
 
 docs: setup ## write docs/methods.md anew from what is registered
 	$(PY) -m scripts.make_docs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -175,6 +177,39 @@ def test_unlearning_makes_a_run_with_live_metrics_and_comparison(made, method):
     assert set(change["rows"]) == {"evaluation", "holdout"}
     report = perform("report", project, {"run": got["run"]})
     assert "Simulated" in (project.path / report["html"]).read_text(encoding="utf-8")
+
+
+def test_the_cost_of_unlearning_is_told_without_the_looks_of_the_live_curves(made, monkeypatch):
+    from influence.actions import unlearn
+
+    project, first = made
+    slow = unlearn.monitor
+
+    def watched(*args):
+        look = slow(*args)
+
+        def looks(bound):
+            time.sleep(0.05)
+            return look(bound)
+
+        return looks
+
+    monkeypatch.setattr(unlearn, "monitor", watched)
+    began = time.perf_counter()
+    ids = opened(project, first["run"]).dataset.train.ids[20:30].tolist()
+    got = perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "finetune"})
+    whole = time.perf_counter() - began
+    assert 0 < got["seconds"] < whole - 20 * 0.05
+
+
+def test_a_yardstick_is_noted_with_its_record_or_not_at_all(made, monkeypatch):
+    project, first = made
+    ids = opened(project, first["run"]).dataset.train.ids[30:40].tolist()
+    monkeypatch.setattr(Project, "note", lambda *args: (_ for _ in ()).throw(OSError("full")))
+    before = len(project.records()), len(project.runs())
+    with pytest.raises(OSError, match="full"):
+        perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "retrain"})
+    assert (len(project.records()), len(project.runs())) == before
 
 
 def test_the_current_selection_is_what_unlearn_takes(made):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from influence.attribution.captum_tracin import CaptumTracIn, bias_as_weight, by_batch_is_right, output_layer
+from influence.attribution._captum import bias_as_weight, by_batch_is_right, output_layer
+from influence.attribution.captum_tracin import CaptumTracIn
 from influence.attribution.metagradient import Metagradient
 from influence.attribution.random import Random
 from influence.attribution.retraining import Retraining
@@ -203,7 +204,7 @@ class Ends:
 
 @pytest.mark.parametrize("how", ["log-softmax", "residual", "sequence", "twice"])
 def test_last_layer_is_refused_where_something_follows_it(how):
-    model, told = Ends(how), r"something follows that layer.*Choose layer=all, or tracin"
+    model, told = Ends(how), r"something follows that layer.*Choose captum_tracin with layer=all, or tracin"
     with pytest.raises(BadInput, match=told):
         output_layer(model(), torch.randn(2, 4))
     if how != "sequence":
@@ -254,7 +255,7 @@ def test_a_question_of_no_row_scores_zero():
 
 def test_metagradient_is_minus_the_walk():
     trained, rows, asked = trained_on("mlp")
-    slope, _ = walk(trained, rows, asked)
+    slope = walk(trained, rows, asked).slope
     for method in (Metagradient(), Metagradient(recompute=True), Metagradient(memory=1, recompute=True)):
         np.testing.assert_allclose(method(trained, rows, asked).values, -slope, rtol=1e-11, atol=1e-14)
 

@@ -18,6 +18,7 @@ from influence.charts.agreement import agreement
 from influence.charts.colours import GREY, GROUPS, ROLES, of_groups
 from influence.charts.curves import curve
 from influence.charts.forest import forest
+from influence.charts.matrix import matrix
 from influence.ui.scored import in_polygon
 
 CONFIG = Path(__file__).parents[1] / ".streamlit" / "config.toml"
@@ -49,6 +50,17 @@ def test_rows_without_an_interval_have_no_mark_that_reads_as_a_value_and_say_so(
     assert [bool(np.isfinite(t.x[0])) for t in figure.data] == [True, True, False]
     assert "too few" in figure.layout.yaxis.ticktext[2]
     assert "too few" in figure.data[2].customdata[0]
+
+
+def test_a_matrix_writes_its_figures_and_white_stands_for_none():
+    figure = matrix(["a", "<b>"], [[1.0, -0.5], [-0.5, None]], [["aa", "ab"], ["ba", "bb"]])
+    square = figure.data[0]
+    assert [list(row) for row in square.text] == [["1.00", "-0.50"], ["-0.50", ""]]
+    assert list(square.x) == list(square.y) == ["a", "&lt;b&gt;"]
+    assert (square.zmin, square.zmax) == (-1, 1)
+    assert dict(square.colorscale)[0.5] == "#F2F2F2"
+    share = matrix(["a"], [[1.0]], [["aa"]], low=0.0).data[0]
+    assert (share.zmin, share.colorscale[0][1]) == (0, "#F2F2F2")
 
 
 def test_forest_by_role_draws_lines_side_by_side():

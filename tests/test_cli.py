@@ -80,6 +80,15 @@ def test_the_whole_job_by_commands(project, tmp_path):
     assert answer("preview", "--ids", str(ids), *home)["predicted"] == seen["predicted"]
     true = answer("fidelity", *GAP, "--fraction", "0.05", "--subsets", "8", *home)
     assert {"lds", "lds_low", "lds_high", "slope", "lds_measured", "noise_ceiling"} <= set(true)
+    more = answer("fidelity", *GAP, "--fractions", "0.05,0.5", "--subsets", "8", *home)
+    assert [r["fraction"] for r in more["by_fraction"]] == [0.05, 0.5]
+    assert (more["lds"], more["bank"]["trained"]) == (true["lds"], 8), "the models of the first fraction were kept"
+    kept = answer("attribute", *GAP, "--kept", *home)
+    assert (kept["found"], kept["train_seconds"]) == (True, None)
+    answer("attribute", *GAP, "--method", "random", *home)
+    both = answer("agreement", *GAP, *home)
+    assert set(both["names"]) >= {"metagradient", "random"}
+    assert {"correlation", "overlap", "top", "n", "sentence"} <= set(both)
     made = answer("unlearn", "--ids", str(ids), "--method", "finetune", *home)
     assert {"run", "claim", "metrics", "seconds", "retrain_seconds"} <= set(made)
     assert answer("attribute", *GAP, "--method", "tracin", *home)["run"] == result["run"]  # the newest trained run, not the unlearned one
@@ -287,6 +296,11 @@ def test_bad_files_and_choices_give_one_line_and_leave_the_project_as_it_was(nam
         ["fidelity", *GAP, "--fraction", "inf"],
         ["fidelity", *GAP, "--subsets", "3"],
         ["fidelity", *GAP, "--truth", "other"],
+        ["fidelity", *GAP, "--fractions", "0.01;0.1"],
+        ["fidelity", *GAP, "--fractions", "0.1,2"],
+        ["agreement", "--query", "nonsense"],
+        ["agreement", "--query", "calibration_gap", "--query-set", "group=group"],
+        ["agreement"],
         ["unlearn", "--method", "finetune"],
         ["unlearn", "--ids", "ids.csv", "--method", "magic"],
         ["unlearn", "--ids", "ids.csv", "--method", "finetune", "--set", "epochs=0.5"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -14,10 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from influence import jobs
 from influence.errors import BadInput
-from influence.jobs import process, queue
+from influence.jobs import process, queue, worker
 from influence.store import Project
 from influence.store.catalogue import job
 
@@ -221,6 +223,24 @@ def test_work_that_does_not_listen_is_ended_and_the_next_job_runs(project, actio
     assert over(project, id).state == "cancelled"
     assert time.monotonic() - began < 2.5
     assert over(project, following).state == "done"
+
+
+def test_a_catalogue_that_is_busy_when_work_ends_does_not_lose_it(project, monkeypatch):
+    monkeypatch.setattr(process, "start", lambda folder: None)
+    id = jobs.submit(project, "add", {"a": 1, "b": 1})
+    finish, refused = queue.finish, []
+
+    def busy(*args, **rest):
+        if len(refused) < 3:
+            refused.append(args)
+            raise OperationalError("UPDATE job", {}, Exception("database is locked"))
+        return finish(*args, **rest)
+
+    monkeypatch.setattr(queue, "finish", busy)
+    monkeypatch.syspath_prepend(os.environ["PYTHONPATH"])
+    worker.Worker(project, importlib.import_module("stub_actions"), None)._work(worker.claim(project))  # type: ignore[arg-type]
+    assert len(refused) == 3
+    assert jobs.get(project, id).state == "done"
 
 
 def test_a_worker_killed_in_a_transaction_leaves_nothing_of_it(project):

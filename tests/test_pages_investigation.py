@@ -12,11 +12,13 @@ from streamlit.testing.v1 import AppTest
 
 import influence.actions
 from influence import jobs
-from influence.actions import perform, preview
+from influence.actions import fidelity, perform, preview
+from influence.actions.attribute import kept as kept_scores
 from influence.jobs import process, worker
+from influence.registry import attribution, described, queries
 from influence.store import Project
 from influence.types import Selection
-from influence.ui import words
+from influence.ui import asking, words
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("audit", "influence", "plan", "compare", "report")
@@ -229,13 +231,149 @@ def test_errors_of_a_number_say_their_units_and_removed_rows_are_told(made):
 # ---- Influence
 
 
+def choose(at: AppTest, method: str, kind: str = asking.OTHERS) -> AppTest:
+    """Choose a method of a kind on the page."""
+    ran(at.segmented_control(key="influence.kind").set_value(kind).run())
+    return ran(by_key(at.radio, f"influence.method.{kind}").set_value(method).run())
+
+
 def asked(project: Project, run: str, query: str = "equal_opportunity_gap") -> tuple[AppTest, str]:
     """The page with the scores of a question that was asked on it, and their digest."""
-    at = opened("influence", run=run, query=query)
-    ran(by_key(at.radio, "influence.method").set_value("random").run())
-    ran(by_key(at.button, "influence.score").click().run())
-    scores = done(project)["scores"]
-    return ran(at.run()), scores
+    at = choose(opened("influence", run=run, query=query), "random")
+    if any(b.key == "influence.score" for b in at.button):  # else they were scored before, and are found again
+        ran(by_key(at.button, "influence.score").click().run())
+        done(project)
+        ran(at.run())
+    group = next(iter(project.run(run).body["groups"]), "")
+    made = queries.make(query, {"group": group} if "gap" in query else {})
+    return at, kept_scores(project, run, described(made), described(attribution.make("random")))["scores"]
+
+
+def test_scores_that_are_kept_stand_on_the_page_at_once(made):
+    project, runs = made
+    _, digest = asked(project, runs["loans"])
+    records = len(project.records())
+    at = choose(opened("influence", run=runs["loans"], query="equal_opportunity_gap"), "random")
+    assert "influence.score" not in [b.key for b in at.button]
+    assert "computed just now and kept" in said(at)
+    assert shown(at, "id", "score")["score"].min() == project.scores(digest).column().min()
+    assert len(project.records()) == records
+
+
+def test_one_method_is_recommended_and_every_other_is_listed_with_its_reason(made, monkeypatch):
+    _, runs = made
+    at = opened("influence", run=runs["loans"])
+    assert at.segmented_control(key="influence.kind").value == asking.RECOMMENDED
+    assert "**Metagradient**" in said(at)
+    assert not at.radio
+    listed = set()
+    for kind in at.segmented_control(key="influence.kind").options:
+        ran(at.segmented_control(key="influence.kind").set_value(kind).run())
+        listed |= set(at.radio[0].options) if at.radio else {"Metagradient"}
+    assert listed == {words.title(name) for name in attribution.classes}
+    at = opened("influence", run=runs["unlearned"])
+    assert "**Metagradient**" not in said(at)
+    ran(at.segmented_control(key="influence.kind").set_value(asking.OTHERS).run())
+    text = said(at)
+    assert "these weights were made by an approximate unlearning method" in text
+    assert "**Metagradient**" in text
+
+
+@pytest.mark.parametrize(
+    ("closed", "best"),
+    [((), "metagradient"), (("metagradient",), "influence_function"), (("metagradient", "influence_function"), "tracin")],
+)
+def test_what_is_recommended_is_the_best_that_is_open(closed, best):
+    known = {"metagradient", "influence_function", "tracin", "retraining", "random", "captum_tracin"}
+    kinds = asking.kinds_of({name: "closed" if name in closed else "" for name in known} | {"captum_naive": "closed"})
+    assert kinds[asking.RECOMMENDED] == [best]
+    assert kinds["Captum"] == ["captum_naive", "captum_tracin"]
+    assert kinds[asking.OTHERS][-2:] == ["retraining", "random"]
+    assert sorted(name for names in kinds.values() for name in names) == sorted(known | {"captum_naive"})
+
+
+# ---- Trust
+
+
+GAP = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}}
+
+
+def test_trust_is_measured_from_the_page_and_seen_on_every_page(made):
+    project, runs = made
+    asked(project, runs["loans"])
+    at = choose(opened("influence", run=runs["loans"], query="equal_opportunity_gap"), "random")
+    assert "was not measured yet" in said(at)
+    took = project.run(runs["loans"]).body["seconds"]
+    assert f"32 real trainings, up to {words.duration(max(1.0, 32 * took))}" in said(at)
+    ran(by_key(at.button, "scored.trust.measure").click().run())
+    result = done(project)
+    ran(at.run())
+    assert result["bank"]["trained"] == 32
+    between = words.interval(result["lds_low"], result["lds_high"])
+    assert f"LDS {words.number(result['lds'])} ({between}) at 1\N{NO-BREAK SPACE}%, same seed, 32 retrainings" in said(at)
+    assert "These scores rank only" in said(at)
+    figures = shown(at, "figure").set_index("figure")
+    assert figures.loc["size (95 %)"].item() == "rank only"
+    assert figures.loc["retrainings (n)"].item() == "32"
+    assert "No training needed: the retrained models are kept" in said(at)
+    at = opened("plan", run=runs["loans"])
+    assert "was not measured yet" in said(at), "another method's truth is another"
+    assert "No training needed" in said(at), "but the same models serve it"
+    ran(by_key(at.button, "plan.trust.measure").click().run())
+    result = done(project)
+    assert result["bank"]["trained"] == 0
+    for page, run in (("plan", "loans"), ("compare", "unlearned"), ("influence", "loans")):
+        at = opened(page, run=runs[run], query="equal_opportunity_gap")
+        assert f"LDS {words.number(result['lds'])} (" in said(at), page
+        assert f"LDS {words.number(result['lds_measured'])} (" in said(at), page
+    perform("report", project, {"run": runs["unlearned"], "group": "group"})
+    html = (project.path / "reports" / f"{runs['unlearned']}.html").read_text(encoding="utf-8")
+    assert f"LDS {words.number(result['lds'])} (" in html
+    assert f"as read: LDS {words.number(result['lds_measured'])} (" in html
+
+
+def test_what_cannot_be_trained_again_says_why_it_is_not_measured(made):
+    project, runs = made
+    at, _ = asked(project, runs["unlearned"])
+    assert "It cannot be measured here." in said(at)
+    assert "scored.trust.measure" not in [b.key for b in at.button]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(0.96, 0.99, "Predicts the metric well"), (0.5, 0.7, "roughly"), (0.1, 0.3, "poorly"), (-0.2, 0.9, "Too few retrainings to say")],
+)
+def test_a_badge_says_in_a_word_what_the_lower_bound_allows(made, monkeypatch, low, high, word):
+    project, runs = made
+    asked(project, runs["loans"], "loss")
+    result = {
+        "truth": "same", "fraction": 0.1, "removed": 9, "n": 32, "seeds": 1, "calibrated": False, "noise_ceiling": None, "note": "",
+        "lds": (low + high) / 2, "lds_low": low, "lds_high": high,
+        "lds_measured": (low + high) / 2, "lds_measured_low": low, "lds_measured_high": high,
+    }  # fmt: skip
+    monkeypatch.setattr(fidelity, "kept", lambda *args: [result])
+    at = choose(opened("influence", run=runs["loans"], query="loss"), "random")
+    assert word in said(at)
+    assert said(at).count(f"({words.interval(low, high)}) at 10") == 1, "where both forms are one, it is said once"
+
+
+def test_methods_that_were_asked_the_same_are_compared(made):
+    project, runs = made
+    for method, given in (("tracin", {}), ("random", {}), ("random", {"seed": 5})):
+        perform("attribute", project, {**GAP, "run": runs["loans"], "method": method, "set": given})
+    at, _ = asked(project, runs["loans"])
+    found = perform("agreement", project, {**GAP, "run": runs["loans"]})
+    text = said(at)
+    assert "Agreement is not truth" in text
+    table = shown(at, "methods", "n")
+    assert len(table) == len(found["names"]) * (len(found["names"]) - 1) // 2
+    assert set(table["n"]) == {found["n"]}
+    a, b = found["names"].index("tracin"), found["names"].index("random (seed 5)")
+    row = table[table["methods"].isin(("TracIn and Random (seed 5)", "Random (seed 5) and TracIn"))].iloc[0]
+    assert row["rank correlation (95 %)"].startswith(words.number(found["correlation"][a][b], 2))
+    only = opened("influence", run=runs["classes"], query="loss")
+    perform("attribute", project, {"query": "loss", "run": runs["classes"], "method": "random"})
+    assert "with a second method" in said(choose(only, "random"))
 
 
 def test_influence_shows_the_scores_and_what_is_chosen_is_seen_on_plan(made):

@@ -329,6 +329,8 @@ def test_the_selection_has_a_history(project):
     project.name_selection("50%_b", b)
     project.name_selection("old rows", c)
     assert project.named_selections() == {"50%_b": b, "old rows": c}
+    assert project.notes("selection/50%_") == {"selection/50%_b": project.put_selection(b)}
+    assert project.notes("selection_") == {}
     with pytest.raises(BadInput, match="name"):
         project.name_selection(" ", a)
 

@@ -19,7 +19,7 @@ import torch
 from scipy import stats
 
 from influence.digest import digest
-from influence.errors import Cancelled
+from influence.errors import BadInput, Cancelled
 from influence.grads import outputs
 from influence.registry import attribution, settings
 from influence.training import bound_at, load, train, train_many
@@ -28,12 +28,16 @@ from influence.workspace import Workspace
 from tests.tiny import Mean, bind, examples, question, recipe
 
 METHODS = sorted(attribution.classes)
+FINITE = {"newton"}
+"""Methods whose score is for the whole removal of a row, and so not the slope at its beginning."""
 GUESSES = {"random"}
 """Methods that know nothing of the model."""
 ESTIMATES = {"retraining": {"subsets": 2500}}
 """Methods that draw samples, with settings under which their noise is small enough to judge them by the truth."""
-QUICK = {"retraining": {"subsets": 20}}
+QUICK = {"retraining": {"subsets": 20}, "captum_arnoldi": {"steps": 20}}
 """Settings that make a slow method quick where its values do not matter."""
+LOOSE = {"activation_similarity": 0.5}
+"""Methods that by their meaning leave out part of what retraining does (how hard the model found a row), and how far they agree with it."""
 N = 80
 
 
@@ -86,12 +90,12 @@ def truth() -> tuple[np.ndarray, np.ndarray]:
     return sets, realised(1 - sets)
 
 
-def agrees(values: np.ndarray) -> None:
+def agrees(values: np.ndarray, least: float = 0.7) -> None:
     """Summed scores put sets of rows into the order of what really happens without them, with the right sign."""
     sets, real = truth()
     for q in range(real.shape[1]):
         found = stats.spearmanr(sets @ values[:, q], real[:, q]).statistic
-        assert found > 0.7, f"value {q}: rank correlation with retraining is {found:.2f}"
+        assert found > least, f"value {q}: rank correlation with retraining is {found:.2f}"
 
 
 def in_its_unit(values: np.ndarray) -> None:
@@ -104,7 +108,7 @@ def in_its_unit(values: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - GUESSES))
 def test_scores_rank_rows_as_retraining_does(name):
-    agrees(judged(name))
+    agrees(judged(name), LOOSE.get(name, 0.7))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if attribution.classes[name].calibrated])
@@ -115,7 +119,7 @@ def test_calibrated_scores_are_in_the_questions_unit(name):
 @pytest.mark.parametrize("name", sorted(set(METHODS) - GUESSES))
 def test_a_flipped_sign_would_be_noticed(name):
     with pytest.raises(AssertionError, match="rank correlation"):
-        agrees(-judged(name))
+        agrees(-judged(name), LOOSE.get(name, 0.7))
     with pytest.raises(AssertionError, match="times the predicted"):
         in_its_unit(-judged(name))
 
@@ -125,7 +129,7 @@ def test_a_guess_would_be_noticed():
         agrees(judged("random"))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if attribution.classes[name].calibrated and name not in ESTIMATES])
+@pytest.mark.parametrize("name", [name for name in METHODS if attribution.classes[name].calibrated and name not in FINITE | set(ESTIMATES)])
 def test_error_of_a_calibrated_score_shrinks_with_the_square_of_the_change(name):
     """First order: down-weighting a set by e leaves an error of order e². (Estimates by sampling have their noise instead.)"""
     sets = truth()[0][N : N + 20]
@@ -138,7 +142,11 @@ def test_error_of_a_calibrated_score_shrinks_with_the_square_of_the_change(name)
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(("kind", "classes"), [("logistic", 2), ("mlp", 3), ("cnn", 3), ("mlp", 0)])
 def test_one_score_for_every_row_and_value(name, kind, classes):
-    _, rows, asked = problem(kind, classes)
+    trained, rows, asked = problem(kind, classes)
+    if closed := made(name).unavailable(trained):  # too large a model
+        with pytest.raises(BadInput, match=re.escape(closed)):
+            scored(name, kind, classes)
+        return
     scores = scored(name, kind, classes)
     assert scores.values.shape == (N, len(asked.labels))
     np.testing.assert_array_equal(scores.ids, rows.ids)

@@ -124,13 +124,25 @@ def test_compas_uploaded_from_data_to_report(server, opened, lethe_data):
 
 def test_what_is_selected_in_one_browser_is_seen_in_another(trained, opened):
     here, there = opened(trained).open("influence"), opened(trained)
-    here.choose("Ask about", "Loss").page.get_by_text("TracIn", exact=True).click()
+    here.choose("Ask about", "Loss").page.get_by_text("Other methods", exact=True).click()
+    here.settle().page.get_by_text("TracIn", exact=True).click()
     here.settle().press("Score training rows").sees("Rows behind").settle()
     here.press("Choose these rows").sees("100 training rows").settle()
     there.open("plan")
-    assert "100 rows selected" in there.page.inner_text("[data-testid=stSidebar]")
+    there.page.get_by_test_id("stSidebar").get_by_text("100 rows selected").first.wait_for()  # links are drawn after the text around them
     there.open("influence").sees("100 training rows").press("Clear").settle()
     here.open("influence").sees("No rows are selected yet")
+
+
+def test_trust_is_measured_on_the_page_and_kept(trained, opened):
+    w = opened(trained).open("influence")
+    w.choose("Ask about", "Group loss gap").press("Score training rows").sees("was not measured yet").settle()
+    w.press("Measure").sees(re.compile(r"LDS .?\d.* at 1.%, same seed, 32 retrainings")).settle()
+    w.page.reload()
+    w.sees(re.compile("LDS ")).settle()
+    w.page.get_by_role("button", name="How true is this?").click()
+    w.page.get_by_text("No training needed: the retrained models are kept").wait_for()
+    w.check()
 
 
 def test_cancel_ends_a_job_at_once_and_changes_nothing(trained, opened):

@@ -1,0 +1,1 @@
+"""Attribution methods compared with retraining, ours and peers' on the same truth."""
