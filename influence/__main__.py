@@ -65,7 +65,7 @@ def attribute(
     query_set: QuerySet = [],  # noqa: B006
     set: Set = [],  # noqa: B006
     kept: Annotated[
-        bool, typer.Option("--kept", help="Use what the project keeps (scores, factors, an index); else all is computed and timed.")
+        bool, typer.Option("--kept", help="Use what the project keeps (scores, curvature, ...); else all is computed and timed.")
     ] = False,
     run: RunId = "",
     project: ProjectDir = HOME,

@@ -84,6 +84,11 @@ class Bound:
         parts = vector.split([p.numel() for p in self.params], dim=-1)
         return [part.view(*vector.shape[:-1], *p.shape) for part, p in zip(parts, self.params, strict=True)]
 
+    @property
+    def dtype(self) -> str:
+        """The number format, as recipes name it."""
+        return str(self.flat.dtype).removeprefix("torch.")
+
     def state(self) -> State:
         """Return a copy of parameters and buffers by name, on the CPU."""
         return {name: value.detach().to("cpu", copy=True) for name, value in self.module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Where costly state is kept and found again: curvature factors, projections, an index of gradients, a half-finished walk.
+"""Where costly state is kept and found again: curvature factors, kernels of gradients, a half-finished walk.
 
 A finished folder has a manifest of the sizes and SHA-256 digests of its files; one without is unfinished, and whoever makes it goes on from
 what is there. State is a function of its key: two that ask for the same key get the same folder.

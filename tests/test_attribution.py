@@ -50,7 +50,7 @@ def tracin_by_hand(trained: Trained, rows, asked) -> np.ndarray:
     total = np.zeros((len(rows), len(asked.labels)))
     for kept in trained.checkpoints:
         bound = load(trained, kept)
-        x, y = tensors(rows, str(bound.flat.dtype).removeprefix("torch."))
+        x, y = tensors(rows, bound.dtype)
         _, v = query_gradient(bound, asked)
         for i in range(len(rows)):
             loss = nn.functional.cross_entropy(bound.module(x[i : i + 1]), y[i : i + 1])

@@ -66,7 +66,7 @@ def flat_hessian(trained: Trained, rows) -> np.ndarray:
 def gradients(trained: Trained, rows, asked) -> tuple[np.ndarray, np.ndarray]:
     """Per-row gradients (N, P) and the question's (Q, P) at the final weights."""
     bound = load(trained)
-    g = row_gradients(bound, *tensors(rows, str(bound.flat.dtype).removeprefix("torch.")), trained.recipe.loss)
+    g = row_gradients(bound, *tensors(rows, bound.dtype), trained.recipe.loss)
     return g.numpy(), query_gradient(bound, asked)[1].numpy()
 
 

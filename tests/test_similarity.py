@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import nn
 
 from influence.attribution.activation_similarity import ActivationSimilarity
 from influence.attribution.gradient_similarity import GradientSimilarity
 from influence.errors import BadInput
-from influence.evaluation.agreement import rank_agreement, top_overlap
+from influence.evaluation.agreement import correlations, overlaps
 from influence.grads import mask, query_gradient, row_gradients
 from influence.loop import Bound, tensors
 from influence.training import checkpoint, load, train
@@ -108,24 +109,29 @@ class _Followed(Built):
 
 
 def test_overlap_of_lists():
-    values = np.stack([np.arange(10.0), np.arange(10.0), -np.arange(10.0)], axis=1)
-    assert top_overlap(values, 3) == pytest.approx(1 / 3)
-    assert top_overlap(values, 3, lowest=False) == pytest.approx(1 / 3)
-    assert top_overlap(values[:, :2], 3) == 1
-    assert top_overlap(values, 10) == 1
-    assert np.isnan(top_overlap(values[:, :1], 3))
+    up = np.arange(10.0)
+    values = np.stack([up, 2 * up, -up], axis=1)
+    np.testing.assert_array_equal(overlaps(values, 3), [[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(overlaps(values, 3, lowest=False), overlaps(values, 3))
+    np.testing.assert_array_equal(overlaps(values, 10), np.ones((3, 3)))
     with pytest.raises(BadInput, match="at least as many rows"):
-        top_overlap(values, 11)
+        overlaps(values, 11)
 
 
 def test_random_lists_share_as_many_rows_as_chance_gives():
-    values = np.random.default_rng(0).normal(size=(2000, 12))
-    assert top_overlap(values, 200) == pytest.approx(0.1, abs=0.02)
+    found = overlaps(np.random.default_rng(0).normal(size=(2000, 12)), 200)
+    assert found[~np.eye(12, dtype=bool)].mean() == pytest.approx(0.1, abs=0.02)
 
 
-def test_rank_agreement_matches_by_id():
-    ids, other = np.array([3, 1, 2, 9]), np.array([1, 2, 3, 7])
-    assert rank_agreement(np.array([30.0, 10, 20, 5]), np.array([0.1, 0.2, 0.3, 9]), ids, other) == pytest.approx(1)
-    assert rank_agreement(np.array([-30.0, -10, -20, 5]), np.array([0.1, 0.2, 0.3, 9]), ids, other) == pytest.approx(-1)
-    with pytest.raises(BadInput, match="in common"):
-        rank_agreement(np.zeros(4), np.zeros(4), ids, other + 100)
+def test_rank_correlations_are_scipys_and_their_intervals_hold():
+    rng, inside = np.random.default_rng(0), []
+    truth = 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's of a normal pair with Pearson's .6
+    for _ in range(400):
+        pair = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], 60)
+        r, low, high = correlations(pair)
+        assert r[0, 1] == pytest.approx(spearmanr(*pair.T).statistic)
+        inside.append(low[0, 1] <= truth <= high[0, 1])
+    assert 0.92 <= np.mean(inside) <= 0.98
+    r, low, high = correlations(np.stack([np.arange(9.0), -np.arange(9.0)], axis=1))
+    assert r[0, 1] == low[0, 1] == high[0, 1] == pytest.approx(-1)
+    assert np.isnan(correlations(np.arange(8.0).reshape(4, 2))[1]).all()

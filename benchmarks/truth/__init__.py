@@ -1,1 +1,1 @@
-"""Attribution methods compared with retraining, ours and peers' on the same truth."""
+"""Attribution methods compared with retraining."""

@@ -45,7 +45,7 @@ class Opened:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """Where methods keep costly state of this project: curvature, projections, an index, a half-finished walk."""
+        """Where methods keep costly state of this project: curvature, kernels of gradients, a half-finished walk."""
         return Workspace(self.project.path / "work")
 
     def outputs(self, role: Role) -> torch.Tensor:

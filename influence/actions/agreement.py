@@ -9,8 +9,7 @@ import numpy as np
 
 from influence.actions._scored import Described, every
 from influence.errors import BadInput
-from influence.evaluation._tables import Z
-from influence.evaluation.fidelity import rank_correlation
+from influence.evaluation.agreement import correlations, overlaps
 from influence.registry import attribution, described, queries
 from influence.store import Project
 from influence.types import Report, ignore
@@ -27,7 +26,7 @@ def agreement(
 ) -> dict[str, Any]:
     """Compare the scores of every method that was asked this question of this run, pair by pair.
 
-    `correlation`: rank correlation over the N training rows (Spearman), with 95 % intervals `low` and `high` (Bonett and Wright 2000);
+    `correlation`: rank correlation over the N training rows (Spearman), with 95 % intervals `low` and `high`;
     `overlap`: share of the first `top` rows that two methods have in common (`chance`: of two random orders). The first rows are those
     whose removal is predicted to move the question most in its better direction.
 
@@ -47,13 +46,9 @@ def agreement(
 
 def compared(project: Project, found: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the agreement of kept scores (results of `attribute`): matrices in their order."""
-    values = np.stack([project.scores(f["scores"]).column() for f in found])
-    n, top = values.shape[1], min(TOP, max(1, values.shape[1] // 10))
-    upward = found[0]["better"] == "higher"
-    first = np.argsort(-values if upward else values, axis=1, kind="stable")[:, :top]
-    r = rank_correlation(values[:, None, :], values[None, :, :])
-    low, high = _interval(r, n)
-    shared = [[len(np.intersect1d(a, b)) / top for b in first] for a in first]
+    values = np.stack([project.scores(f["scores"]).column() for f in found], axis=1)
+    n, top = len(values), min(TOP, max(1, len(values) // 10))
+    r, low, high = correlations(values)
     return {
         "methods": [f["method"] for f in found],
         "names": [name_of(f["method"]) for f in found],
@@ -61,7 +56,7 @@ def compared(project: Project, found: list[dict[str, Any]]) -> dict[str, Any]:
         "correlation": _plain(r),
         "low": _plain(low),
         "high": _plain(high),
-        "overlap": shared,
+        "overlap": overlaps(values, top, lowest=found[0]["better"] != "higher").tolist(),
         "top": top,
         "chance": top / n,
         "n": n,
@@ -87,17 +82,6 @@ def sentence(it: Mapping[str, Any]) -> str:
         f"{'the two have' if len(places) == 1 else 'some two have only'} {100 * shared:.0f} % in common. Agreement is not truth: methods "
         "can be wrong in the same way. Only retraining says which of them is right."
     )
-
-
-def _interval(r: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return 95 % intervals of rank correlations over n rows; a method's agreement with itself is exact."""
-    if n < 5:
-        return np.full_like(r, np.nan), np.full_like(r, np.nan)
-    inner = np.clip(r, -1 + 1e-12, 1 - 1e-12)
-    half = Z * np.sqrt((1 + inner**2 / 2) / (n - 3))
-    low, high = np.tanh(np.arctanh(inner) - half), np.tanh(np.arctanh(inner) + half)
-    exact = np.abs(r) >= 1 - 1e-12
-    return np.where(exact, r, low), np.where(exact, r, high)
 
 
 def _plain(matrix: np.ndarray) -> list[list[float | None]]:

@@ -24,14 +24,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from influence.errors import BadInput
-from influence.grads import logits
-from influence.loop import Bound, own_draws, tensors, threads
+from influence.grads import by_logits
+from influence.loop import Bound, own_draws, threads
 from influence.types import Checkpoint, Event, Examples, Question, Report, Trained, ignore
 from influence.workspace import Workspace
 
@@ -61,16 +60,6 @@ def one_array(train: Examples, question: Question) -> None:
 def numbers(workspace: Workspace | None, bound: Bound) -> int:
     """Return how many numbers one of Captum's intermediate results may hold: it keeps up to four of one size at a time."""
     return int((workspace or Workspace()).memory * 2**20 / (4 * bound.flat.element_size()))
-
-
-def own_dtype(bound: Bound) -> str:
-    """Return the name of the model's number format."""
-    return str(bound.flat.dtype).removeprefix("torch.")
-
-
-def only_trained_on(scores: np.ndarray, train: Examples, trained: Trained) -> np.ndarray:
-    """Return scores (N, Q) with 0 for rows that training never saw: they moved nothing."""
-    return np.where(np.isin(train.ids, trained.removed)[:, None], 0.0, scores)
 
 
 class Counter:
@@ -128,12 +117,10 @@ def step_size(module: nn.Module, checkpoint: Checkpoint) -> float:
 
 def surrogates(bound: Bound, question: Question) -> Iterator[TensorDataset]:
     """Yield for each value of the question the rows it depends on and their coefficients dF/dz, (rows, C)."""
-    x, _ = tensors(question.examples, own_dtype(bound))
-    seen = logits(bound, x).requires_grad_()
-    for value in question.value(seen):
-        by_logits = torch.autograd.grad(value, seen, retain_graph=True)[0]
-        used = by_logits.flatten(1).any(1)
-        yield TensorDataset(x[used], by_logits[used])
+    x, _, outward = by_logits(bound, question)
+    for coefficients in outward:
+        used = coefficients.flatten(1).any(1)
+        yield TensorDataset(x[used], coefficients[used])
 
 
 def by_batch_is_right(module: nn.Module) -> bool:

@@ -39,11 +39,9 @@ from influence.attribution._captum import (
     linear,
     numbers,
     one_array,
-    only_trained_on,
-    own_dtype,
     surrogates,
 )
-from influence.attribution._shared import training_loss
+from influence.attribution._shared import only_trained_on, training_loss
 from influence.grads.whole import plain_operations
 from influence.loop import Bound, tensors
 from influence.losses import per_example
@@ -87,7 +85,7 @@ def influence(
         size = _batch(method.batch, bound, workspace, peer.sample_wise_grads_per_batch)
         asked = [_embedded(peer, test, size) for test in surrogates(bound, question)]
         last = Counter(report, name, heard.rows, len(train), heard.total)
-        rows = TensorDataset(*tensors(train, own_dtype(bound)))
+        rows = TensorDataset(*tensors(train, bound.dtype))
         parts = []
         for block in blocks(rows, size):
             parts.append(peer.compute_intermediate_quantities(block.tensors) @ torch.cat(asked).T)
@@ -101,7 +99,7 @@ def _given(
     name: str, method: Any, bound: Bound, trained: Trained, train: Examples, present: Examples, heard: Counter, workspace: Workspace
 ) -> Given:
     loss, recipe = training_loss(trained, train), trained.recipe
-    x, y = tensors(present, own_dtype(bound))
+    x, y = tensors(present, bound.dtype)
     used = all_used(bound, x[:1])
     at_once, module = by_batch_is_right(bound.module) and used, bound.module if used else Touching(bound.module)
     reduction = "sum" if at_once else "none"

@@ -1,14 +1,16 @@
-"""What several attribution methods need of a model: its training loss, and a single progress over its checkpoints."""
+"""What several attribution methods need: a model's training loss and objective, and a single progress over its checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from influence.curvature import Objective, damping
 from influence.grads import Rows
 from influence.loop import tensors
+from influence.losses import per_example
 from influence.training import load
 from influence.types import Event, Examples, Report, Trained
 
@@ -25,8 +27,20 @@ def objective(trained: Trained, train: Examples, layers: str = "all") -> Objecti
     rows = train.take(~np.isin(train.ids, trained.removed)) if trained.removed else train
     n = len(np.union1d(train.ids, trained.removed)) if trained.removed else len(train)
     bound = load(trained)
-    known = Rows(*tensors(rows, str(bound.flat.dtype).removeprefix("torch.")), training_loss(trained, train))
+    known = Rows(*tensors(rows, bound.dtype), training_loss(trained, train))
     return Objective(bound, known, rows.ids, n, damping.decay(trained.recipe), layers)
+
+
+def only_trained_on(scores: np.ndarray, train: Examples, trained: Trained) -> np.ndarray:
+    """Return scores (N, ...) with 0 for rows that training never saw: they moved nothing."""
+    scores[np.isin(train.ids, trained.removed)] = 0
+    return scores
+
+
+def by_outputs(z: torch.Tensor, y: torch.Tensor, loss: str) -> torch.Tensor:
+    """Return dl_i/dz_i of every row, (N, C), from the outputs z."""
+    z = z.detach().requires_grad_()
+    return torch.autograd.grad(per_example(loss, z, y).sum(), z)[0]
 
 
 def part(report: Report, stage: str, start: int, total: int) -> Callable[[Event], None]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from influence.attribution._shared import part, training_loss
+from influence.attribution._shared import only_trained_on, part, training_loss
 from influence.errors import BadInput
 from influence.grads import owners
 from influence.grads.query import part as rows_of
@@ -64,7 +64,7 @@ class ActivationSimilarity:
             bound, n = load(trained), len(train)
             votes = training_loss(trained, train) == "cross_entropy"
             alike, against = self._question(bound, question, votes)
-            x, y = tensors(train, str(bound.flat.dtype).removeprefix("torch."))
+            x, y = tensors(train, bound.dtype)
             heard = part(report, "activations", 0, n)
             values = np.zeros((n, len(question.labels)))
             for cut in slices(y, self.batch):
@@ -74,12 +74,11 @@ class ActivationSimilarity:
                 label = (own.view(len(question.labels), -1, len(h)) * target.T).sum(1)
                 values[cut] = -(label - against @ h.T).T.cpu().numpy()
                 heard(Event("activations", cut.stop, n))
-        values[np.isin(train.ids, trained.removed)] = 0  # rows that training never saw
-        return Scores(values, train.ids, question.labels, "activation_similarity", self.calibrated)
+        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "activation_similarity", self.calibrated)
 
     def _question(self, bound: Bound, question: Question, votes: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Return sum_q dF/dz_qc h_q (Q * C, D), and sum_q (dF/dz_q . p_q) h_q (Q, D): all that is needed of the question's rows."""
-        x, _ = tensors(question.examples, str(bound.flat.dtype).removeprefix("torch."))
+        x, _ = tensors(question.examples, bound.dtype)
         parts = [self._hidden(bound, rows_of(x, cut)) for cut in slices(x, self.batch)]
         h, z = (torch.cat(t) for t in zip(*parts, strict=True))
         seen = z.clone().requires_grad_()

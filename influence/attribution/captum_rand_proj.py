@@ -39,16 +39,13 @@ from influence.attribution._captum import (
     no_linear_layer,
     numbers,
     one_array,
-    only_trained_on,
     output_layer,
-    own_dtype,
     step_size,
     surrogates,
 )
-from influence.attribution._shared import training_loss
+from influence.attribution._shared import by_outputs, only_trained_on, training_loss
 from influence.grads import logits
 from influence.loop import Bound, tensors
-from influence.losses import per_example
 from influence.registry import attribution, option
 from influence.training import load
 from influence.types import Checkpoint, Examples, Question, Report, Scores, Trained, ignore
@@ -93,9 +90,9 @@ class CaptumRandProj:
     def _at(
         self, bound: Bound, checkpoint: Checkpoint, train: Examples, question: Question, loss: str, heard: Counter, space: Workspace | None
     ) -> np.ndarray:
-        x, y = tensors(train, own_dtype(bound))
+        x, y = tensors(train, bound.dtype)
         asked = list(surrogates(bound, question))
-        rows = TensorDataset(x, _by_outputs(bound, x, y, loss))
+        rows = TensorDataset(x, by_outputs(logits(bound, x), y, loss))
         module, last = bias_as_weight(bound.module, output_layer(bound.module, x[:2]))
         width = self._width(last)
         size = max(1, numbers(space, bound) // (2 * width))
@@ -143,9 +140,3 @@ def _sum(peer: Any, tests: list[TensorDataset], n: int, like: torch.Tensor) -> t
     for part in tests:
         total += peer.influence(part.tensors, k=None).detach().sum(0)
     return total
-
-
-def _by_outputs(bound: Bound, x: torch.Tensor, y: torch.Tensor, loss: str) -> torch.Tensor:
-    """Return dl_i/dz_i of every row, (N, C)."""
-    z = logits(bound, x).requires_grad_()
-    return torch.autograd.grad(per_example(loss, z, y).sum(), z)[0]

@@ -34,15 +34,12 @@ from influence.attribution._captum import (
     no_linear_layer,
     numbers,
     one_array,
-    only_trained_on,
-    own_dtype,
     surrogates,
 )
-from influence.attribution._shared import training_loss
+from influence.attribution._shared import by_outputs, only_trained_on, training_loss
 from influence.errors import BadInput
 from influence.grads import logits
 from influence.loop import Bound, tensors
-from influence.losses import per_example
 from influence.registry import attribution, option
 from influence.training import load
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
@@ -82,9 +79,8 @@ class CaptumSimilarity:
             raise BadInput(reason)
         space, bound = workspace or Workspace(), load(trained)
         with alone(trained), tempfile.TemporaryDirectory() as folder:
-            x, y = tensors(train, own_dtype(bound))
-            z = logits(bound, x).requires_grad_()
-            d = torch.autograd.grad(per_example(training_loss(trained, train), z, y).sum(), z)[0]
+            x, y = tensors(train, bound.dtype)
+            d = by_outputs(logits(bound, x), y, training_loss(trained, train))
             asked = list(surrogates(bound, question))
             module, layer = (bound.module, self.layer) if self.layer else _before_last(bound.module)
             widest = max(x[0].numel(), _width(module, layer, x[:1]), *(len(test) for test in asked))

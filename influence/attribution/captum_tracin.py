@@ -28,13 +28,11 @@ from influence.attribution._captum import (
     no_linear_layer,
     numbers,
     one_array,
-    only_trained_on,
     output_layer,
-    own_dtype,
     step_size,
     surrogates,
 )
-from influence.attribution._shared import training_loss
+from influence.attribution._shared import only_trained_on, training_loss
 from influence.loop import Bound, tensors
 from influence.losses import per_example
 from influence.registry import attribution, option
@@ -74,7 +72,7 @@ class CaptumTracIn:
         with alone(trained):
             for k, checkpoint in enumerate(trained.checkpoints):
                 bound = load(trained, checkpoint)
-                rows, most = TensorDataset(*tensors(train, own_dtype(bound))), numbers(workspace, bound)
+                rows, most = TensorDataset(*tensors(train, bound.dtype)), numbers(workspace, bound)
                 for j, test in enumerate(surrogates(bound, question)):
                     heard = Counter(report, "captum_tracin", (k * q + j) * len(train), len(train), all_rows)
                     if len(test):

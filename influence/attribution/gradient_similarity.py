@@ -21,7 +21,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import part, training_loss
+from influence.attribution._shared import only_trained_on, part, training_loss
 from influence.grads import Rows, mask, query_gradient, self_influence, sweep
 from influence.grads.query import slices
 from influence.loop import Bound, cat, tensors, threads
@@ -60,13 +60,12 @@ class GradientSimilarity:
         """
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
             bound = load(trained)
-            x, y = tensors(train, str(bound.flat.dtype).removeprefix("torch."))
+            x, y = tensors(train, bound.dtype)
             rows = Rows(x, y, training_loss(trained, train))
             _, v = query_gradient(bound, question)
             v = v * mask(bound, self.layers)
             values = self._scores(bound, rows, v, report)
-        values[np.isin(train.ids, trained.removed)] = 0  # rows that training never saw
-        return Scores(values, train.ids, question.labels, "gradient_similarity", self.calibrated)
+        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "gradient_similarity", self.calibrated)
 
     def _scores(self, bound: Bound, rows: Rows, v: torch.Tensor, report: Report) -> np.ndarray:
         if self.normalise == "none":

@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 
-from influence.attribution._shared import objective
+from influence.attribution._shared import objective, only_trained_on
 from influence.curvature import EKFAC, Objective, cg, damping, fit, ggn
 from influence.curvature.ekfac import VERSION
 from influence.grads import query_gradient, sweep
@@ -65,11 +64,10 @@ class InfluenceFunction:
             ridge = self.damping or damping.chosen(factors, trained.recipe)
             _, v = query_gradient(of.bound, question)
             towards, residual = self._solve(factors, v * of.mask, ridge, report)
-            x, y = tensors(train, str(of.bound.flat.dtype).removeprefix("torch."))
+            x, y = tensors(train, of.bound.dtype)
             values = sweep(of.bound, x, y, of.rows.loss, towards, self.batch, report=report) / of.n
-        values[np.isin(train.ids, trained.removed)] = 0  # rows that training never saw moved nothing
         report(Event("sweep", len(train), len(train), self._said(residual), {"damping": ridge, "relative residual": residual}))
-        return Scores(values, train.ids, question.labels, "influence_function", self.calibrated)
+        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "influence_function", self.calibrated)
 
     def _factors(self, of: Objective, trained: Trained, train: Examples, workspace: Workspace, report: Report) -> EKFAC:
         """Return the factors, kept so that a second question does not fit them again."""

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import part, training_loss
+from influence.attribution._shared import only_trained_on, part, training_loss
 from influence.errors import BadInput
 from influence.grads import Rows, by_logits, products, query_gradient, self_influence, sweep
 from influence.grads.query import part as rows_of
@@ -107,10 +107,9 @@ def _summed(
     with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
         for k, checkpoint in enumerate(kept):
             bound = load(trained, checkpoint)
-            x, y = tensors(train, str(bound.flat.dtype).removeprefix("torch."))
+            x, y = tensors(train, bound.dtype)
             total += checkpoint.lr * score(bound, Rows(x, y, loss), part(report, "tracin", k * n, len(kept) * n))
-    total[np.isin(train.ids, trained.removed)] = 0
-    return total
+    return only_trained_on(total, train, trained)
 
 
 def own_influence(trained: Trained, train: Examples, layers: str = "all", report: Report = ignore, memory: float = 512.0) -> np.ndarray:

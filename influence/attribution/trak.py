@@ -26,7 +26,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from influence.attribution._shared import no_recipe, training_loss
+from influence.attribution._shared import no_recipe, only_trained_on, training_loss
 from influence.errors import BadInput
 from influence.grads import Rows, gram, outputs, query_gradient, sweep
 from influence.grads.projection import Projection
@@ -84,8 +84,7 @@ class TRAK:
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
             influence, misses = self._averaged(trained, train, question, report, workspace or Workspace())
         values = -influence * misses[:, None]
-        values[np.isin(train.ids, trained.removed)] = 0  # rows that training never saw
-        return Scores(values, train.ids, question.labels, "trak", self.calibrated)
+        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "trak", self.calibrated)
 
     def _averaged(
         self, trained: Trained, train: Examples, question: Question, report: Report, workspace: Workspace
@@ -155,7 +154,7 @@ class _Member:
 
     def rows(self, slopes: torch.Tensor) -> Rows:
         """Return the training rows with the outputs f, whose derivatives by the model's outputs are `slopes` (N, C)."""
-        x, _ = tensors(self.train, str(self.bound.flat.dtype).removeprefix("torch."))
+        x, _ = tensors(self.train, self.bound.dtype)
         return Rows(x, slopes, "linear")
 
     def prepare(self, folder: Path, damping: float, memory: float, report: Report) -> None:

@@ -42,12 +42,12 @@ def part(x: Any, cut: slice | torch.Tensor) -> Any:
 
 def outputs(bound: Bound, examples: Examples) -> torch.Tensor:
     """Return the model's outputs on examples, (M, C)."""
-    return logits(bound, tensors(examples, str(bound.flat.dtype).removeprefix("torch."))[0])
+    return logits(bound, tensors(examples, bound.dtype)[0])
 
 
 def by_logits(bound: Bound, question: Question, batch: int = 4096) -> tuple[Any, torch.Tensor, torch.Tensor]:
     """Return the question's inputs x, its values (Q,), and their derivatives by the outputs, (Q, M, C)."""
-    x, _ = tensors(question.examples, str(bound.flat.dtype).removeprefix("torch."))
+    x, _ = tensors(question.examples, bound.dtype)
     seen = logits(bound, x, batch).cpu().requires_grad_()  # the question's labels and groups are on the CPU
     values = question.value(seen)
     return x, values.detach(), torch.stack([torch.autograd.grad(value, seen, retain_graph=True)[0] for value in values])

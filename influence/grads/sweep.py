@@ -80,7 +80,6 @@ def _layer_by_layer(bound: Bound, rows: Rows, places: Sequence[int], v: torch.Te
         raise BadInput(f"The ghost sweep covers operations that are linear in their parameters; {names} is used otherwise. Choose auto.")
     directions = bound.views(v)
     others = whole(bound, how.rest, v) if how.rest else None
-
     most = max(1, CACHED // max(how.numbers, 1))
 
     def few(x: Any, losses: Losses) -> torch.Tensor:

@@ -36,6 +36,7 @@ SMALL = {
     "neggrad": "NegGrad",
     "tracin": "TracIn",
     "trak": "TRAK",
+    "resnet9": "ResNet-9",
     "arnoldi": "Arnoldi",
     "rand": "random",
     "proj": "projection",

@@ -48,7 +48,7 @@ class Case:
 
 
 def loss(bound: Bound, examples: Examples) -> float:
-    dtype = str(bound.flat.dtype).removeprefix("torch.")
+    dtype = bound.dtype
     kind = "cross_entropy" if examples.classes else "squared"
     return float(per_example(kind, grads.outputs(bound, examples), tensors(examples, dtype)[1]).mean())
 
