@@ -27,7 +27,7 @@ test: check browser ## all checks and all tests but the slow ones (ARGS="-k name
 test-slow: setup browser ## the slow tests alone
 	$(PY) -m pytest -m slow $(ARGS)
 
-bench: setup ## list the benchmarks, or run one: make bench NAME=sweep ARGS="--help"
+bench: setup ## list the benchmarks, or run one: make bench NAME=speed ARGS="--help"
 	@$(if $(NAME),$(PY) -m benchmarks.$(NAME) $(ARGS),ls benchmarks/*.py)
 
 captum-suite: setup ## Captum's own tests of TracIn, run on influence.drop_in
