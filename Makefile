@@ -1,7 +1,7 @@
 # `make run` and `make test` do all the set-up that they need. Nothing but make, a shell and Python 3.11 or newer is assumed.
 PY := .venv/bin/python
 
-.PHONY: help setup run browser check test test-slow bench bench-speed captum-suite docs clean
+.PHONY: help setup run browser check test test-slow bench bench-speed bench-scale bench-metagradient captum-suite docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -35,6 +35,12 @@ captum-suite: setup ## Captum's own tests of TracIn, run on influence.drop_in
 
 bench-speed: setup ## time exact gradient products against training epochs and Captum (ARGS="--only mlp" to choose)
 	$(PY) -m benchmarks.speed $(ARGS)
+
+bench-scale: setup ## one question to a million rows, the index, and how costs grow
+	$(PY) -m benchmarks.scale $(ARGS)
+
+bench-metagradient: setup ## what the walk back costs, in plain trainings and MiB (ARGS="--only mlp" to choose)
+	$(PY) -m benchmarks.metagradient $(ARGS)
 
 docs: setup ## write docs/methods.md anew from what is registered
 	$(PY) -m scripts.make_docs

@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "mlp": ((5,), {"hidden": "6,4"}),
     "mlp relu": ((5,), {"hidden": "6,4", "activation": "relu"}),
     "cnn": ((2, 6, 6), {"channels": "4,8"}),
+    "cnn flatten": ((2, 7, 6), {"channels": "4,8", "head": "flatten"}),
     "resnet9": ((3, 8, 8), {"width": 8}),
     "resnet9 relu": ((3, 9, 11), {"width": 8, "activation": "relu"}),
     "resnet9 batch": ((3, 8, 8), {"width": 8, "norm": "batch"}),

@@ -150,11 +150,9 @@ SAME = {
             "mnist_cnn",
             images,
             "cnn",
-            {"channels": "8,16,32"},
-            {"lr": 0.02, "batch_size": 64, "epochs": 6, "weight_decay": 1e-3},
+            {"channels": "8,16", "head": "flatten"},
+            {"lr": 0.01, "batch_size": 64, "epochs": 6, "weight_decay": 1e-3, "warmup": 0.1},
             0.95,
-            24,
-            (0.01,),
         ),
         Setting(
             "sst2",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -13,11 +15,14 @@ from influence.registry import models, option
 @models
 @dataclass(frozen=True)
 class CNN:
-    """Blocks of 3x3 convolution, GroupNorm and GELU, halving the image between them; mean over places; one linear layer."""
+    """Blocks of 3x3 convolution, GroupNorm and GELU, halving the image between them; one linear layer on the mean over places, or on all."""
 
     inputs: tuple[int, ...] = ()
     outputs: int = 0
     channels: tuple[int, ...] = option((16, 32), "Channels of each block, comma-separated; multiples of 4", min=4)
+    head: Literal["mean", "flatten"] = option(
+        "mean", "mean over places: few weights; flatten: weights for each place, which learns small images sooner", advanced=True
+    )
 
     def __call__(self) -> nn.Module:
         """Build it, (B, channels, height, width) -> (B, outputs).
@@ -32,4 +37,6 @@ class CNN:
         layers: list[nn.Module] = []
         for place, (before, after) in enumerate(zip((self.inputs[0], *self.channels), self.channels, strict=False)):
             layers += [nn.Conv2d(before, after, 3, stride=2 if place else 1, padding=1), nn.GroupNorm(4, after), nn.GELU()]
-        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(self.channels[-1], self.outputs))
+        places = math.prod(-(-side // 2 ** (len(self.channels) - 1)) for side in self.inputs[1:]) if self.head == "flatten" else 1
+        pool = [] if self.head == "flatten" else [nn.AdaptiveAvgPool2d(1)]
+        return nn.Sequential(*layers, *pool, nn.Flatten(), nn.Linear(self.channels[-1] * places, self.outputs))
