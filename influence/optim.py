@@ -80,8 +80,11 @@ class SGD(Optimizer):
         """lambda_v' gets -lr lambda_theta (Nesterov: times m), mu the rest; then lambda_v = m lambda_v', lambda_theta += d mu."""
         momentum = self.recipe.momentum
         mu = at["velocity"].add(at["theta"], alpha=-lr * (1 + momentum) if self.recipe.nesterov else -lr)
-        at["velocity"] = momentum * (at["velocity"].add(at["theta"], alpha=-lr * momentum) if self.recipe.nesterov else mu)
-        at["theta"] = at["theta"].add(mu, alpha=self.decay)
+        if self.recipe.nesterov:
+            at["velocity"].add_(at["theta"], alpha=-lr * momentum).mul_(momentum)
+        else:
+            torch.mul(mu, momentum, out=at["velocity"])
+        at["theta"].add_(mu, alpha=self.decay)  # in place: passes over (Q, P) numbers are a large part of a step
         return mu
 
 
@@ -117,11 +120,15 @@ class Adam(Optimizer):
         root = self._root((state["square"] * b2 + g * g * (1 - b2)) / c2)
         inner = root - self.recipe.eps
         slope = torch.where(inner > 0, 0.5 / inner, torch.zeros_like(inner))
-        at_mean = at["mean"] - at["theta"] * (lr / c1) / root
-        at_square = at["square"] + at["theta"] * (lr / (c1 * c2)) * mean * slope / root**2
-        at["mean"], at["square"] = at_mean * b1, at_square * b2
-        mu = at_mean * (1 - b1) + 2 * (1 - b2) * g * at_square
-        at["theta"] = at["theta"] * (1 - lr * self.decay) if self.decoupled else at["theta"].add(mu, alpha=self.decay)
+        at["mean"].addcdiv_(at["theta"], root, value=-lr / c1)
+        at["square"].addcmul_(at["theta"], mean * slope / root**2, value=lr / (c1 * c2))
+        mu = (at["mean"] * (1 - b1)).addcmul_(at["square"], g, value=2 * (1 - b2))
+        at["mean"].mul_(b1)
+        at["square"].mul_(b2)
+        if self.decoupled:
+            at["theta"].mul_(1 - lr * self.decay)
+        else:
+            at["theta"].add_(mu, alpha=self.decay)
         return mu
 
 

@@ -18,8 +18,9 @@ from influence.loop import Bound, Loop, batches, own_draws, step_seeds, tensors
 from influence.losses import per_example
 from influence.optim import step_sizes
 from influence.replay import walk
+from influence.replay.layers import GroupNorm
 from influence.replay.smoothness import agreement, smoothness
-from influence.replay.twice import GroupNorm, Products
+from influence.replay.twice import Products
 from influence.training import bound_at, load, train, train_many
 from influence.types import Event, Examples, Question, Recipe
 from influence.workspace import Workspace

@@ -8,7 +8,8 @@ from influence.errors import BadInput
 from influence.loop import Loop, cat, tensors
 from influence.losses import per_example
 from influence.optim import Slots
-from influence.replay.twice import Products, elementary
+from influence.replay.layers import elementary
+from influence.replay.twice import Products
 from influence.types import Examples
 
 
@@ -58,7 +59,8 @@ class Step:
         pulled = list(torch.split(at["statistics"], [value.numel() for value in statistics], dim=1)) if statistics else []
         found = self.products([*grads, *after], [*params, *statistics, *weights], [*loop.bound.views(mu), *pulled])
         with torch.no_grad():
-            at["theta"] += cat(found[: len(params)], 1)
+            for carried, part in zip(loop.bound.views(at["theta"]), found, strict=False):
+                carried += part
             if statistics:
                 at["statistics"] = cat(found[len(params) : len(params) + len(statistics)], 1)
             for gathered, part in zip(total.values(), found[len(params) + len(statistics) :], strict=True):

@@ -1,4 +1,4 @@
-"""Second derivatives for several questions at once, and layers in a form that autograd differentiates twice at less cost."""
+"""Second derivatives for several questions at once."""
 
 from __future__ import annotations
 
@@ -13,30 +13,6 @@ MOST = 32
 """Questions in one batched double-backward: its intermediate values take their memory so many times."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-
-
-class GroupNorm(nn.GroupNorm):
-    """`nn.GroupNorm` in elementary operations.
-
-    PyTorch's own has a second derivative that takes longer than these, and that fails when batched over questions.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise, (B, C, ...) -> (B, C, ...)."""
-        grouped = x.reshape(len(x), self.num_groups, -1)
-        centred = grouped - grouped.mean(-1, keepdim=True)
-        out = (centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + self.eps)).view_as(x)
-        if not self.affine:
-            return out
-        wide = (1, -1, *[1] * (x.dim() - 2))
-        return out * self.weight.view(wide) + self.bias.view(wide)
-
-
-def elementary(module: nn.Module) -> None:
-    """Put layers into a form that is cheap to differentiate twice, in place; values change by rounding only."""
-    for layer in module.modules():
-        if type(layer) is nn.GroupNorm:
-            layer.__class__ = GroupNorm
 
 
 class Products:
@@ -72,7 +48,7 @@ class Products:
             torch.autograd.grad(outputs, wanted, part, is_grads_batched=True, materialize_grads=True, retain_graph=True)
             for part in zip(*[vector.split(MOST) for vector in vectors], strict=True)
         ]
-        return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+        return [torch.cat(pieces) if len(parts) > 1 else pieces[0] for pieces in zip(*parts, strict=True)]
 
     def _alone(
         self, outputs: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor], vectors: Sequence[torch.Tensor]

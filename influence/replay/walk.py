@@ -25,7 +25,7 @@ from influence.replay.step import Step
 from influence.types import Event, Examples, Question, Report, Trained, ignore
 from influence.workspace import Workspace
 
-VERSION = 1
+VERSION = 2
 SAVES = 16
 """How often a walk with a workspace writes down where it is."""
 
