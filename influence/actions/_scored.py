@@ -78,9 +78,12 @@ def scored(it: Opened, query: Query, scorer: Any, report: Report, again: bool = 
 
 def _computed(it: Opened, query: Query, question: Question, scorer: Any, report: Report, workspace: Workspace) -> dict[str, Any]:
     stages: set[str] = set()
+    told = ""
 
     def heard(event: Event) -> None:
+        nonlocal told
         stages.add(event.stage)
+        told = event.note  # of the last event: what a method says of how it went
         report(event)
 
     began = time.perf_counter()
@@ -95,6 +98,7 @@ def _computed(it: Opened, query: Query, question: Question, scorer: Any, report:
         "better": oriented.better,
         "value": {"value": float(question.value(logits)[0]), "measured": float(question.measured(logits)[0])},
         "replayed": "replay" in stages,
+        "told": told,
         "walk_seconds": walked,
         "n": len(scores.ids),
         "run": it.run.id,

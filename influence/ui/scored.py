@@ -76,7 +76,8 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
             "rows; they are in no unit, so they cannot be added up to a change."
         )
     st.markdown(f"{read} {now}{kept.units(run)}")
-    st.caption(f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept: it is not computed twice.")
+    told = f" {words.escaped(result['told'])}." if result.get("told") else ""
+    st.caption(f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept: it is not computed twice.{told}")
 
 
 def _finding(scores: Scores) -> str:
