@@ -16,37 +16,34 @@ from torch.autograd import Function
 
 
 class _Gelu(Function):
+    """Return x Phi(x). Both derivatives are kept: Phi + x phi and (2 - x²) phi, with phi the normal density."""
+
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x)
-        return nn.functional.gelu(x)
+        density = (x * x).mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
+        below = torch.erf(x * math.sqrt(0.5)).add_(1).mul_(0.5)
+        out = x * below
+        ctx.save_for_backward(x, below.addcmul_(x, density), density.mul_(2 - x * x))
+        return out
 
     @staticmethod
     def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
-        (x,) = ctx.saved_tensors
-        return _GeluSlope.apply(g, x) if torch.is_grad_enabled() else g * _bell(x)[0]
+        x, slope, curve = ctx.saved_tensors
+        return _GeluSlope.apply(g, x, slope, curve) if torch.is_grad_enabled() else g * slope
 
 
 class _GeluSlope(Function):
-    """Return g (x Phi(x))', whose own derivative is by g the same slope, and by x it is g (x Phi(x))''."""
+    """Return g times the slope at x, whose derivative by g is the slope, and by x it is g times the curve."""
 
     @staticmethod
-    def forward(ctx: Any, g: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(g, x)
-        return torch.ops.aten.gelu_backward(g, x)
+    def forward(ctx: Any, g: torch.Tensor, x: torch.Tensor, slope: torch.Tensor, curve: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(slope, g * curve)
+        return g * slope
 
     @staticmethod
-    def backward(ctx: Any, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        g, x = ctx.saved_tensors
-        slope, curve = _bell(x)
-        return u * slope, u * curve.mul_(g)
-
-
-def _bell(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the first and second derivative of x Phi(x): Phi + x phi and (2 - x²) phi, with phi the normal density."""
-    density = (x * x).mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
-    slope = torch.erf(x * math.sqrt(0.5)).add_(1).mul_(0.5).addcmul_(x, density)
-    return slope, density.mul_(2 - x * x)
+    def backward(ctx: Any, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        slope, curve = ctx.saved_tensors
+        return u * slope, u * curve, None, None
 
 
 class _Normal(Function):
