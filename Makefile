@@ -1,7 +1,7 @@
 # `make run` and `make test` do all the set-up that they need. Nothing but make, a shell and Python 3.11 or newer is assumed.
 PY := .venv/bin/python
 
-.PHONY: help setup run browser check test test-slow bench bench-speed bench-scale bench-metagradient captum-suite docs clean
+.PHONY: help setup run browser check test test-slow bench bench-setup bench-truth bench-speed bench-scale bench-metagradient bench-mislabelled captum-suite docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -41,6 +41,15 @@ bench-scale: setup ## one question to a million rows, the index, and how costs g
 
 bench-metagradient: setup ## what the walk back costs, in plain trainings and MiB (ARGS="--only mlp" to choose)
 	$(PY) -m benchmarks.metagradient $(ARGS)
+
+bench-mislabelled: bench-setup ## find flipped labels on Fashion-MNIST, digits and MNIST, beside cleanlab (ARGS="digits" to choose)
+	$(PY) -m benchmarks.mislabelled $(ARGS)
+
+bench-setup: setup ## install what the benchmarks compare with (requirements-bench.txt) into .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt -c requirements.txt
+
+bench-truth: bench-setup ## compare our methods and dattri's with retraining in the published setting (ARGS="mnist_lr" to choose)
+	$(PY) -m benchmarks.truth.compared $(or $(ARGS),mnist_lr mnist_mlp same/digits same/mnist_mlp same/adult)
 
 docs: setup ## write docs/methods.md anew from what is registered
 	$(PY) -m scripts.make_docs

@@ -2,7 +2,7 @@
 
     python -m benchmarks.truth digits adult --fractions 0.01,0.1
 
-Per method: the linear datamodeling score (LDS; Park et al., arXiv:2303.14186, section 2), mean over the margins of 16 test rows, with a
+Per method: the linear datamodeling score (LDS; Park et al., arXiv:2303.14186, section 2), mean over the margins of test rows, with a
 95 % interval over sets of rows (bootstrap, on Fisher's scale), that of the test rows' mean loss, and the slope of realised on predicted
 changes of the mean loss, for methods in the metric's unit. Real retrainings are kept under benchmarks/.cache; a killed run goes on.
 """
@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ import numpy as np
 import torch
 
 from benchmarks.truth.banks import same
-from benchmarks.truth.settings import ASKED, SAME, Setting
-from influence.evaluation._tables import Z
-from influence.evaluation.fidelity import lds, rank_correlation
+from benchmarks.truth.lds import mean_lds
+from benchmarks.truth.settings import SAME, Setting
+from influence.evaluation.fidelity import lds
 from influence.grads import outputs
 from influence.registry import attribution
 from influence.training import load, train
@@ -32,7 +33,6 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "truth.json"
 METHODS = ("metagradient", "influence_function", "trak", "gradient_similarity", "tracin", "random")
 RECORDED = 4096.0
 """MiB that a recorded training may take."""
-DRAWS = 1000
 
 
 def main() -> int:
@@ -50,38 +50,27 @@ def main() -> int:
     return 0
 
 
-def measured(setting: Setting, fractions: list[float], methods: list[str]) -> list[dict[str, Any]]:
-    """Return the figures of each fraction and method."""
+def measured(setting: Setting, fractions: list[float], methods: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the figures of each method and fraction, as soon as they are there."""
     model, rows, test, recipe, question = setting.parts()
+    truths = {fraction: same(setting.name, fraction) for fraction in fractions}
     trained = train(model, rows, recipe, record=RECORDED)
     accuracy = float((outputs(load(trained), test).argmax(1).numpy() == test.y).mean())
-    space, scores = Workspace(), {}
+    space = Workspace()
     for method in methods:
         began = time.perf_counter()
         values = attribution.make(method)(trained, rows, question, workspace=space).values
-        scores[method] = values, time.perf_counter() - began
-    found = []
-    for fraction in fractions:
-        out, real = same(setting.name, fraction)
-        about = {"setting": setting.name, "fraction": fraction, "n": len(out), "rows": len(rows), "accuracy": accuracy}
-        for method, (values, seconds) in scores.items():
-            predicted = out.astype(np.float64) @ values
-            unit = attribution.classes[method].calibrated
-            found.append({**about, "method": method, "seconds": seconds, **_figures(predicted, real, unit)})
-    return found
+        seconds = time.perf_counter() - began
+        for fraction, (out, real) in truths.items():
+            about = {"setting": setting.name, "fraction": fraction, "n": len(out), "rows": len(rows), "accuracy": accuracy}
+            figures = _figures(out.astype(np.float64) @ values, real, attribution.classes[method].calibrated)
+            yield {**about, "method": method, "margins": setting.asked, "seconds": seconds, **figures}
 
 
 def _figures(predicted: np.ndarray, real: np.ndarray, unit: bool) -> dict[str, float | None]:
-    margins = predicted[:, :ASKED].T, real[:, :ASKED].T
-    draws = np.random.default_rng(0).integers(0, len(real), (DRAWS, len(real)))
-    mean = float(np.nanmean(rank_correlation(*margins)))
-    means = [np.nanmean(rank_correlation(margins[0][:, d], margins[1][:, d])) for d in draws]
-    half = Z * float(np.std(np.arctanh(means)))  # on Fisher's scale, as `lds` does: percentiles of a bootstrap fall short of values near 1
-    loss = lds(predicted[:, ASKED], real[:, ASKED])
+    loss = lds(predicted[:, -1], real[:, -1])
     return {
-        "lds": mean,
-        "low": float(np.tanh(np.arctanh(mean) - half)),
-        "high": float(np.tanh(np.arctanh(mean) + half)),
+        **mean_lds(predicted[:, :-1], real[:, :-1]),
         "lds_loss": loss.lds,
         "lds_loss_low": loss.low,
         "lds_loss_high": loss.high,

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.truth.settings import SAME, Setting
+from benchmarks.truth import published
+from benchmarks.truth.published import PUBLISHED, Published
+from benchmarks.truth.settings import SAME, Setting, mnist
 from influence.digest import digest
 from influence.grads import outputs
 from influence.loop import Bound
@@ -23,6 +25,8 @@ TOGETHER = 25
 """Models trained side by side, and kept at a time."""
 NUMBERS = 2**20
 """Parameters of all models trained side by side without some rows, at most."""
+RESEEDED = 10_000_000
+"""What the second bank adds to each seed; models of no bank have seeds from twice that on."""
 
 
 def kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -35,6 +39,52 @@ def kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.
         os.replace(temporary, path)
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
+
+
+def bank(setting: str, subsets: int = 100) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the truth of a published setting: subsets (R, 2500) and each model's test losses (R, 500), in two banks.
+
+    The second bank has the same subsets and other seeds: the rank correlation r of the two gives the ceiling sqrt(r).
+    """
+    rows = np.stack([published.subset(i) for i in range(subsets)])
+    first, second = ([part["losses"] for part in half_models(setting, subsets, again)] for again in (False, True))
+    return rows, np.concatenate(first), np.concatenate(second)
+
+
+def half_models(setting: str, count: int, again: bool = False) -> list[dict[str, np.ndarray]]:
+    """Return parts of 25 models each trained on half of the rows: `losses` (25, 500), and `p0`, `p1`, ... their parameters."""
+    rows = [published.subset(i) for i in range(count)]
+    seeds = [i + RESEEDED * again for i in range(count)]
+    return _models(setting, "again" if again else "half", rows, seeds)
+
+
+def full_models(setting: str, count: int) -> list[dict[str, np.ndarray]]:
+    """Return parts of models trained on all rows with seeds of their own."""
+    return _models(setting, "full", [np.arange(published.N)] * count, [2 * RESEEDED + i for i in range(count)])
+
+
+def other_models(setting: str, count: int) -> list[dict[str, np.ndarray]]:
+    """Return parts of models trained on halves of the rows that belong to no bank."""
+    seeds = [3 * RESEEDED + i for i in range(count)]
+    return _models(setting, "other", [published.subset(seed) for seed in seeds], seeds)
+
+
+def _models(setting: str, kind: str, rows: list[np.ndarray], seeds: list[int]) -> list[dict[str, np.ndarray]]:
+    parts = [slice(at, min(at + TOGETHER, len(rows))) for at in range(0, len(rows), TOGETHER)]
+    folder = CACHE / "published" / setting
+
+    def make(own: slice) -> dict[str, np.ndarray]:
+        print(f"{setting}: training models {own.start} to {own.stop - 1} ({kind})", flush=True)
+        return _trained(PUBLISHED[setting], np.stack(rows[own]), seeds[own])
+
+    return [kept(folder / f"{kind}-{own.start}-{own.stop}.npz", lambda own=own: make(own)) for own in parts]  # type: ignore[misc]
+
+
+def _trained(setting: Published, rows: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
+    torch.set_num_threads(1)
+    x, y, test_x, test_y = (torch.from_numpy(part) for part in mnist(published.N, published.M))
+    params = published.train(setting, rows, seeds, x, y)
+    return {"losses": published.losses(params, test_x, test_y), **{f"p{place}": p.numpy() for place, p in enumerate(params)}}
 
 
 def left_out(n: int, fraction: float, subsets: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Data, model and recipe of each setting in which one fixed model is retrained without some of its rows (truth *same*).
 
 Recipes are smooth (GELU, GroupNorm, small steps) and run until the model is about as accurate as it gets. Asked is the margin of each of
-16 test rows, the log-odds of its class, and the mean loss of the test rows.
+some test rows, the log-odds of its class, and the mean loss of the test rows.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ class Setting:
     bar: float
     subsets: int = 48
     fractions: tuple[float, ...] = (0.01, 0.1, 0.5)
+    asked: int = ASKED
     made: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     def parts(self) -> tuple[Architecture, Examples, Examples, Recipe, Question]:
@@ -135,7 +136,7 @@ class Setting:
         if not self.made:
             train, test = self.rows()
             built = replace(models.make(self.model, self.given), inputs=train.shape, outputs=train.outputs)
-            self.made.extend([built, train, test, Recipe(**self.recipe), Question((Margins(),), test)])
+            self.made.extend([built, train, test, Recipe(**self.recipe), Question((Margins(self.asked),), test)])
         return tuple(self.made)  # type: ignore[return-value]
 
 
@@ -153,6 +154,7 @@ SAME = {
             {"channels": "8,16", "head": "flatten"},
             {"lr": 0.01, "batch_size": 64, "epochs": 6, "weight_decay": 1e-3, "warmup": 0.1},
             0.95,
+            asked=8,
         ),
         Setting(
             "sst2",
@@ -163,9 +165,18 @@ SAME = {
             0.9,
             24,
             (0.01,),
+            8,
         ),
         Setting(
-            "cifar", cifar, "resnet9", {"width": 16}, {"lr": 0.01, "batch_size": 64, "epochs": 6, "weight_decay": 1e-3}, 0.8, 24, (0.01,)
+            "cifar",
+            cifar,
+            "resnet9",
+            {"width": 16},
+            {"optimizer": "adamw", "lr": 5e-4, "batch_size": 100, "epochs": 8, "weight_decay": 0.01, "eps_root": 1e-6, "warmup": 0.1},
+            0.8,
+            24,
+            (0.01,),
+            4,
         ),
     )
 }
