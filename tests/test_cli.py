@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from influence import workspace
 from influence.__main__ import app
 from influence.commands import ranked_ids
 from influence.store import Project
@@ -344,3 +346,23 @@ def test_a_folder_that_is_no_project_is_refused(tmp_path):
     done = call("demo", "--project", str(tmp_path))
     assert done.exit_code == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["thesis.txt"]
+
+
+def test_memory_is_an_option_and_a_setting(project, monkeypatch):
+    monkeypatch.setenv("INFLUENCE_MEMORY", "2000")
+    asked = ["attribute", *GAP, "--set", "recompute=true", "--project", str(project)]
+    scores = answer(*asked)["scores"]
+    seen: list[str] = []
+    monkeypatch.setattr(workspace, "allowed", lambda: seen.append(os.environ["INFLUENCE_MEMORY"]) or 7)
+    assert answer(*asked, "--memory", "7")["scores"] == scores, "how much memory there is changes nothing"
+    assert set(seen) == {"7"}
+    assert os.environ["INFLUENCE_MEMORY"] == "2000"
+    monkeypatch.undo()
+    for more, told in ((["--memory", "0"], "--memory"), (["--memory", "much"], "--memory")):
+        done = call(*asked, *more)
+        assert done.exit_code == 2
+        assert told in done.stderr
+    monkeypatch.setenv("INFLUENCE_MEMORY", "much")
+    done = call(*asked)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "INFLUENCE_MEMORY is 'much'; it must be a whole number of MiB" in done.stderr

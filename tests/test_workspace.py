@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from influence.attribution import metagradient
 from influence.errors import BadInput, Cancelled
-from influence.workspace import MANIFEST, Workspace, check, finished
+from influence.replay import walk
+from influence.training import train
+from influence.workspace import MANIFEST, MEMORY, Workspace, allowed, check, finished
+from tests.tiny import bind, examples, question, recipe
 
 
 def write(folder: Path) -> None:
@@ -75,3 +79,31 @@ def test_without_a_folder_it_is_gone_with_the_object():
     assert folder.exists()
     del place
     assert not folder.exists()
+
+
+def test_the_environment_says_how_much_memory_may_be_taken(monkeypatch):
+    monkeypatch.delenv("INFLUENCE_MEMORY", raising=False)
+    assert Workspace().memory == allowed() == MEMORY
+    monkeypatch.setenv("INFLUENCE_MEMORY", "512")
+    assert Workspace().memory == 512
+    assert Workspace(memory=0.5).memory == 0.5, "what is given is meant"
+    for wrong in ("lots", "0", "-1", "2.5", "\N{SUPERSCRIPT TWO}"):
+        monkeypatch.setenv("INFLUENCE_MEMORY", wrong)
+        with pytest.raises(BadInput, match=f"INFLUENCE_MEMORY is '{wrong}'; it must be a whole number of MiB"):
+            Workspace()
+
+
+@pytest.mark.parametrize(("own", "environment", "expected"), [(0, "16", 16), (8, "16", 8), (32, "16", 16)])
+def test_the_metagradient_takes_what_is_allowed(monkeypatch, own, environment, expected):
+    monkeypatch.setenv("INFLUENCE_MEMORY", environment)
+    given, rows = [], examples(10)
+    trained = train(bind("logistic", rows), rows, recipe())
+
+    def seen(*args, **rest):
+        given.append(args[3])
+        return walk(*args, **rest)
+
+    monkeypatch.setattr(metagradient, "walk", seen)
+    for workspace in (None, Workspace()):
+        metagradient.Metagradient(memory=own)(trained, rows, question(examples(5, seed=1)), workspace=workspace)
+    assert given == [expected, expected]

@@ -5,6 +5,7 @@ Letters: B rows, T positions in a row, G groups, I and O widths of a group, V en
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,15 +38,24 @@ class Layout:
         return t.dim() > 0 and (t.shape[0] == self.n if self.kind == "first" else t.shape[0] % self.n == 0)
 
 
-def layout(delta: torch.Tensor, n: int, row: int) -> Layout | None:
-    """Find where the rows lie in a `delta` that came from the loss of `row` alone: everywhere else it is zero. None: nowhere."""
+def layout(deltas: Mapping[int, torch.Tensor], n: int) -> Layout | None:
+    """Find where the n rows lie in `deltas`, each of which came from the loss of one row alone: elsewhere it is zero. None: nowhere.
+
+    One row is not enough: the middle position of its own, with positions joined before rows, lies where another layout has it.
+    """
     for kind in ("first", "second", "outer", "inner"):
         found = Layout(kind, n)
-        if found.fits(delta):
-            own = found(delta).flatten(1).any(1) if delta.dim() > 1 else found(delta) != 0
-            if own[row] and own.sum() == 1:
-                return found
+        if all(_apart(found, delta, row) for row, delta in deltas.items()):
+            return found
     return None
+
+
+def _apart(found: Layout, delta: torch.Tensor, row: int) -> bool:
+    """Whether a delta lies in its own row and no other; one that is zero everywhere does not speak against it."""
+    if not found.fits(delta):
+        return False
+    own = found(delta).flatten(1).any(1) if delta.dim() > 1 else found(delta) != 0
+    return not own.any() or bool(own[row] and own.sum() == 1)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Plan:
 
 
 def plan(module: nn.Module, params: Sequence[nn.Parameter], places: Sequence[int], x: Any, losses: Losses) -> Plan:
-    """Try three rows: the loss of the second alone shows where rows lie in each call, autograd's graph which uses were not seen.
+    """Try three rows: the loss of each alone shows where rows lie in each call, autograd's graph which uses were not seen.
 
     Raises:
         BadInput: rows of a batch are not independent.
@@ -129,14 +129,19 @@ def plan(module: nn.Module, params: Sequence[nn.Parameter], places: Sequence[int
         if not found.requires_grad:
             return Plan((), (), (), 0)
         edges = reached(found)
-        deltas = torch.autograd.grad(found[1], [edge for *_, edge in calls], allow_unused=True, materialize_grads=False) if calls else ()
-    layouts = [None if d is None else layout(d, len(found), 1) for d in deltas]
-    layouts = [lay if lay and _works(call, d, lay) else None for call, d, lay in zip(calls, deltas, layouts, strict=True)]
+        each = [torch.autograd.grad(loss, [e for *_, e in calls], retain_graph=True, allow_unused=True) for loss in found] if calls else []
+    told = [{row: d for row, d in enumerate(rows) if d is not None and d.any()} for rows in zip(*each, strict=True)]
+    layouts = [layout(deltas, len(found)) if deltas else None for deltas in told]
+    layouts = [
+        lay if lay and _works(call, next(iter(deltas.values())), lay) else None
+        for call, deltas, lay in zip(calls, told, layouts, strict=True)
+    ]
     seen = Counter(k for (_, _, owned, _), lay in zip(calls, layouts, strict=True) if lay for k in owned.values())
     rest = {k for key, k in known.items() if seen[k] != edges[key]}
     mine = [k for k in known.values() if k not in rest]  # also those that these rows do not use: if others do, it will be noticed
     kept = [lay.kind if lay else None for (_, _, owned, _), lay in zip(calls, layouts, strict=True) if {*owned.values()} & {*mine}]
-    return Plan(tuple(mine), tuple(kept), tuple(sorted(rest)), sum(d.numel() for d in deltas if d is not None) // len(found))
+    numbers = sum(next(iter(deltas.values())).numel() for deltas in told if deltas)
+    return Plan(tuple(mine), tuple(kept), tuple(sorted(rest)), numbers // len(found))
 
 
 def _rows_are_apart(module: nn.Module) -> None:

@@ -1,0 +1,97 @@
+"""The door to smoothness: measured once per run and settings, told as measured, and by nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from influence.__main__ import app
+from influence.actions import perform
+from influence.actions._opened import opened
+from influence.actions.smoothness import in_words, kept, trainings
+from influence.errors import BadInput, Cancelled
+from influence.loop import Loop
+from influence.replay.smoothness import smoothness
+from influence.store import Project
+
+LOANS = {"data": "bundled:loans", "data_set": {"n": 600}, "set": {"epochs": 2, "batch_size": 64}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Project:
+    project = Project(tmp_path_factory.mktemp("smoothness") / "p")
+    perform("train", project, LOANS)
+    return project
+
+
+def test_it_is_measured_once_recorded_and_found_again(made):
+    assert kept(made, made.run().id) == []
+    before = len(made.records())
+    first = perform("smoothness", made, {"sets": 3})
+    it = opened(made, None)
+    direct = smoothness(it.trained, it.dataset.train, 0.01, 3, 0)
+    assert (first["value"], first["low"], first["high"], first["n"]) == (direct.value, direct.low, direct.high, 3)
+    assert (first["word"], first["verdict"]) == (direct.word, direct.verdict)
+    assert not first["found"]
+    (record,) = made.records()[before:]
+    assert (record.kind, record.body["settings"]) == ("smoothness", {"share": 0.01, "sets": 3, "seed": 0})
+    assert record.body["measures"]["value"] == first["value"]
+    again = perform("smoothness", made, {"sets": 3})
+    assert again["found"]
+    assert again["computed"] == first["computed"]
+    assert len(made.records()) == before + 1
+    assert not perform("smoothness", made, {"sets": 3, "again": True})["found"]
+    other = perform("smoothness", made, {"sets": 2, "seed": 1})
+    assert kept(made, made.run().id)[0]["computed"] == other["computed"]
+    assert len(kept(made, made.run().id)) == 2
+    assert kept(made, "another run") == []
+    assert made.check() == []
+
+
+def test_it_costs_as_many_trainings_as_it_says(made, monkeypatch):
+    ran, run = [], Loop.run
+    monkeypatch.setattr(Loop, "run", lambda self, *rest: (ran.append(self), run(self, *rest))[1])
+    got = perform("smoothness", made, {"sets": 4, "seed": 7})
+    assert len(ran) == got["trainings"] == trainings(4) == 9
+
+
+def test_a_cancelled_measurement_leaves_nothing(made):
+    before = kept(made, made.run().id), len(made.records())
+
+    def stop(event):
+        if event.done == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        perform("smoothness", made, {"seed": 9}, stop)
+    assert (kept(made, made.run().id), len(made.records())) == before
+
+
+def test_what_cannot_be_measured_is_refused(made):
+    for wrong in ({"share": 0.0}, {"share": 1.5}, {"share": float("nan")}, {"sets": 1}):
+        with pytest.raises(BadInput, match="At least two sets"):
+            perform("smoothness", made, wrong)
+
+
+def test_approximately_unlearned_weights_are_not_measured(made):
+    ids = made.dataset(made.run().dataset).train.ids[:5].tolist()
+    new = perform("unlearn", made, {"ids": ids, "method": "finetune", "set": {"epochs": 1}})["run"]
+    with pytest.raises(BadInput, match="approximate unlearning"):
+        perform("smoothness", made, {"run": new})
+
+
+def test_the_words_hold_value_interval_and_n():
+    said = in_words({"value": 0.9123, "low": 0.85, "high": 0.97, "share": 0.01, "n": 5})
+    assert said == "0.912 (0.850 to 0.970) at 1\N{NO-BREAK SPACE}%, 5 sets of rows"
+
+
+def test_the_command_measures_and_finds(made):
+    for found in (False, True):
+        ran = CliRunner().invoke(app, ["smoothness", "--sets", "2", "--share", "0.02", "--project", str(made.path), "--json"])
+        assert ran.exit_code == 0, ran.output
+        assert json.loads(ran.stdout)["found"] is found
+    ran = CliRunner().invoke(app, ["smoothness", "--sets", "1", "--project", str(made.path)])
+    assert ran.exit_code == 2
+    assert "At least two sets" in ran.stderr
