@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from influence.commands import Commands, act, numbers, pairs, ranked_ids, read_ids, writable, write_scores
+from influence.commands import Commands, act, numbers, pairs, ranked_ids, read_ids, writable, write_scores, write_table
 from influence.errors import BadInput
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ Set = Annotated[list[str], typer.Option("--set", help="KEY=VALUE setting of the 
 QueryName = Annotated[str, typer.Option("--query", help="Question, for example equal_opportunity_gap.")]
 QuerySet = Annotated[list[str], typer.Option("--query-set", help="KEY=VALUE setting of the question, for example group=sex; repeatable.")]
 Method = Annotated[str, typer.Option("--method", help="Method, for example metagradient.")]
+Memory = Annotated[
+    int | None, typer.Option("--memory", help="MiB a computation may take at a time; default: INFLUENCE_MEMORY, or 2048.", min=1)
+]
 Ids = Annotated[Path | None, typer.Option("--ids", help="CSV with the ids of training rows (column id, or the first column).")]
 
 HOME = Path(__file__).resolve().parents[1] / "projects" / "demo"
@@ -67,6 +70,7 @@ def attribute(
     kept: Annotated[
         bool, typer.Option("--kept", help="Use what the project keeps (scores, curvature, ...); else all is computed and timed.")
     ] = False,
+    memory: Memory = None,
     run: RunId = "",
     project: ProjectDir = HOME,
     as_json: Json = False,
@@ -80,7 +84,33 @@ def attribute(
     if out is not None:
         writable(out)
     asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set)}
-    act("attribute", project, {**asked, "run": run or None, "baseline": not kept}, as_json, write)
+    act("attribute", project, {**asked, "run": run or None, "baseline": not kept}, as_json, write, memory)
+
+
+@app.command()
+def mislabelled(
+    out: Annotated[Path | None, typer.Option(help="Parquet file of scores to write, for --scores: higher is likelier wrong.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file to write: id, given, suggested, score, for --ids.")] = None,
+    top: Annotated[int, typer.Option(help="With --csv: this many of the likeliest wrong; 0: all rows.", min=0)] = 0,
+    method: Annotated[str, typer.Option("--method", help="Score of labels, for example out_of_sample or loss.")] = "out_of_sample",
+    set: Set = [],  # noqa: B006
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Score every training row: how likely is its label wrong?"""
+
+    def write(home: Any, result: dict[str, Any]) -> None:
+        if csv is not None:
+            table = home.table(result["table"])
+            write_table(table.head(top or len(table)), csv)
+        if out is not None:
+            result["scores"] = str(write_scores(home.scores(result["scores"]), out, result["better"]))
+
+    for path in filter(None, (out, csv)):
+        writable(path)
+    act("mislabelled", project, {"method": method, "set": pairs(set), "run": run or None}, as_json, write, memory)
 
 
 @app.command()
@@ -89,6 +119,7 @@ def preview(
     top: Annotated[int, typer.Option(help="With --scores: this many rows whose removal is predicted to help most.")] = 0,
     ids: Ids = None,
     group: Annotated[str | None, typer.Option(help="Group column of the gaps; default: the run's first.")] = None,
+    memory: Memory = None,
     run: RunId = "",
     project: ProjectDir = HOME,
     as_json: Json = False,
@@ -101,7 +132,7 @@ def preview(
     if (scores is None) == (ids is None):
         raise BadInput("Give either --scores F.parquet with --top K, or --ids IDS.csv.")
     rows = read_ids(ids) if scores is None else ranked_ids(scores, top)
-    act("preview", project, {"run": run or None, "group": group, "ids": rows}, as_json)
+    act("preview", project, {"run": run or None, "group": group, "ids": rows}, as_json, memory=memory)
 
 
 @app.command()
@@ -115,6 +146,7 @@ def fidelity(
     seeds: Annotated[int, typer.Option(help="Fresh seeds per subset.")] = 2,
     query_set: QuerySet = [],  # noqa: B006
     set: Set = [],  # noqa: B006
+    memory: Memory = None,
     run: RunId = "",
     project: ProjectDir = HOME,
     as_json: Json = False,
@@ -122,7 +154,21 @@ def fidelity(
     """Retrain without random sets of rows: how true are a method's predictions?"""
     asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set)}
     sets = {"fraction": fraction, "fractions": numbers(fractions, "--fractions"), "subsets": subsets, "truth": truth, "seeds": seeds}
-    act("fidelity", project, {**asked, **sets, "run": run or None}, as_json)
+    act("fidelity", project, {**asked, **sets, "run": run or None}, as_json, memory=memory)
+
+
+@app.command()
+def smoothness(
+    share: Annotated[float, typer.Option(help="Share of the training rows that each set takes away.")] = 0.01,
+    sets: Annotated[int, typer.Option(help="Random sets; 2 trainings each, and one more.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the sets.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Measure it anew even if the project kept it.")] = False,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Train with less of random sets of rows: is this training smooth enough for the metagradient?"""
+    act("smoothness", project, {"share": share, "sets": sets, "seed": seed, "again": again, "run": run or None}, as_json)
 
 
 @app.command()

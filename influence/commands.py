@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
@@ -16,6 +16,9 @@ from typer.exceptions import TyperException
 
 from influence.errors import BadInput
 from influence.types import Event, Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Commands(TyperGroup):
@@ -72,8 +75,17 @@ class Progress:
             sys.stderr.write("\r\033[K")
 
 
-def act(name: str, project: Path, args: dict[str, Any], as_json: bool, after: Callable[[Any, dict[str, Any]], None] | None = None) -> None:
+def act(
+    name: str,
+    project: Path,
+    args: dict[str, Any],
+    as_json: bool,
+    after: Callable[[Any, dict[str, Any]], None] | None = None,
+    memory: int | None = None,
+) -> None:
     """Perform an action and print its result; `after` may write files from it and change it first.
+
+    `memory`: MiB that a computation may take at a time, instead of what INFLUENCE_MEMORY says.
 
     Raises:
         BadInput: the arguments cannot be used.
@@ -84,12 +96,27 @@ def act(name: str, project: Path, args: dict[str, Any], as_json: bool, after: Ca
     progress = Progress()
     try:
         home = Project(project)
-        result = perform(name, home, args, progress)
+        with _allowing(memory):
+            result = perform(name, home, args, progress)
         if after:
             after(home, result)
     finally:
         progress.end()
     typer.echo(strict(result) if as_json else readable(result))
+
+
+@contextmanager
+def _allowing(memory: int | None) -> Iterator[None]:
+    """Let INFLUENCE_MEMORY say this for the time being; None leaves it as it is."""
+    before = os.environ.get("INFLUENCE_MEMORY")
+    if memory is not None:
+        os.environ["INFLUENCE_MEMORY"] = str(memory)
+    try:
+        yield
+    finally:
+        os.environ.pop("INFLUENCE_MEMORY", None)
+        if before is not None:
+            os.environ["INFLUENCE_MEMORY"] = before
 
 
 def strict(result: dict[str, Any]) -> str:
@@ -173,15 +200,28 @@ def write_scores(scores: Scores, out: Path, better: str) -> Path:
     import pyarrow.parquet as pq
 
     table = pa.table({"id": scores.ids, **{label: scores.values[:, i] for i, label in enumerate(scores.labels)}})
+    return _whole(out, lambda half: pq.write_table(table.replace_schema_metadata({"better": better}), half))
+
+
+def write_table(table: pd.DataFrame, out: Path) -> Path:
+    """Write a table as CSV, whole or not at all.
+
+    Raises:
+        BadInput: the file cannot be written; what it was to hold is in the project.
+    """
+    return _whole(out, lambda half: table.to_csv(half, index=False))
+
+
+def _whole(out: Path, write: Callable[[Path], object]) -> Path:
     half = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.replace_schema_metadata({"better": better}), half)
+        write(half)
         half.replace(out)
     except OSError as error:
         with suppress(OSError):
             half.unlink()
-        raise BadInput(f"{str(out)!r} cannot be written ({error.strerror or error}). Give another --out; the scores are kept.") from None
+        raise BadInput(f"{str(out)!r} cannot be written ({error.strerror or error}). Give another file; the scores are kept.") from None
     return out
 
 

@@ -1,8 +1,8 @@
 """Everything that a person chooses and sets: frozen dataclasses found by file.
 
-A file in `influence/attribution/` (or queries, unlearning, evaluation, finders, models) that decorates one frozen dataclass with its
-registry is found by its file name, the id. The fields declared with `option` are its settings: form, command line, record and identity
-all come from them. Adding one is adding one file.
+A file in `influence/attribution/` (or queries, unlearning, evaluation, finders, mislabelled, models) that decorates one frozen dataclass
+with its registry is found by its file name, the id. The fields declared with `option` are its settings: form, command line, record and
+identity all come from them. Adding one is adding one file.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class Registry:
             self._found = True
         return dict(sorted(self._classes.items()))
 
-    def make(self, name: str, given: Mapping[str, Any] | None = None) -> Any:
-        """Make the one of this name with these settings.
+    def make(self, name: str, given: Mapping[str, Any] | None = None, version: int = 0) -> Any:
+        """Make the one of this name with these settings; `version`, which `described` tells, makes no difference here.
 
         Raises:
             BadInput: no such name (the known ones are listed), or settings that it does not allow.
@@ -143,8 +143,13 @@ class Registry:
 
 
 def described(instance: Any) -> dict[str, Any]:
-    """Return id and settings of a registered instance as JSON; `Registry.make(**_)` with them gives an equal one."""
-    return {"name": type(instance).id, "given": {s.name: getattr(instance, s.name) for s in settings(type(instance))}}
+    """Return id and settings of a registered instance as JSON; `Registry.make(**_)` with them gives an equal one.
+
+    A class whose results changed says so by a class variable `version`, which is told too: what an older one found is not its own.
+    """
+    cls = type(instance)
+    told = {"version": cls.version} if hasattr(cls, "version") else {}
+    return {"name": cls.id, "given": {s.name: getattr(instance, s.name) for s in settings(cls)}, **told}
 
 
 models = Registry("influence.models", "model")
@@ -153,4 +158,5 @@ attribution = Registry("influence.attribution", "attribution method")
 unlearning = Registry("influence.unlearning", "unlearning method")
 evaluation = Registry("influence.evaluation", "evaluation")
 finders = Registry("influence.finders", "finder")
+mislabelled = Registry("influence.mislabelled", "score of labels")
 datasets = Registry("influence.data.bundled", "bundled data set")

@@ -21,16 +21,31 @@ from influence.errors import BadInput
 
 MANIFEST = "manifest.json"
 BLOCK = 2**22
+MEMORY = 2048
+"""MiB if nothing else is said: the same on every machine, since what fits at a time decides the order of sums and with it the last bits;
+and little enough for a laptop that holds the data, a browser and this."""
+
+
+def allowed() -> int:
+    """Return how much memory a computation may take at a time, in MiB: what `INFLUENCE_MEMORY` says.
+
+    Raises:
+        BadInput: it is no such number.
+    """
+    given = os.environ.get("INFLUENCE_MEMORY") or str(MEMORY)
+    if not (given.isascii() and given.isdecimal() and int(given)):
+        raise BadInput(f"INFLUENCE_MEMORY is {given!r}; it must be a whole number of MiB from 1. Correct or unset it.")
+    return int(given)
 
 
 class Workspace:
-    """A folder for costly state, and how much memory a computation may take at a time (MiB).
+    """A folder for costly state, and how much memory a computation may take at a time (MiB; by default what is `allowed`).
 
     Without a folder it is a temporary one, gone with this object.
     """
 
-    def __init__(self, folder: str | Path | None = None, memory: float = 2048) -> None:
-        self.memory = memory
+    def __init__(self, folder: str | Path | None = None, memory: float | None = None) -> None:
+        self.memory: float = allowed() if memory is None else memory
         if folder is None:
             folder = tempfile.mkdtemp(prefix="lethe-")
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import asking, choosing, jobs, scored, state
+from influence.ui import asking, choosing, jobs, labels, scored, state
 
 state.page(
     "Influence", "Which training rows does a number come from? Ask about a metric, and every training row is scored for its part in it."
@@ -26,6 +26,7 @@ else:
     args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": settings}
     job = jobs.run_button("Score training rows", "attribute", args, "influence.score", cost=asking.cost(run, method))
     jobs.follow(job, key="influence.follow")
+labels.told(run)
 st.subheader("Current selection", anchor=False)
 choosing.told()
 if choosing.review(run, (state.group(), state.dataset(run).target)):

@@ -19,6 +19,7 @@ SECTIONS: tuple[tuple[str, str, Registry], ...] = (
     ("Models", "`train --model ID --set KEY=VALUE`", registry.models),
     ("Queries", "`attribute --query ID --query-set KEY=VALUE`", registry.queries),
     ("Attribution methods", "`attribute --method ID --set KEY=VALUE`", registry.attribution),
+    ("Scores of labels", "`mislabelled --method ID --set KEY=VALUE`", registry.mislabelled),
     ("Finders", "from scores to a selection of rows", registry.finders),
     ("Unlearning methods", "`unlearn --method ID --set KEY=VALUE`", registry.unlearning),
     ("Evaluations", "what is measured of a model's outputs", registry.evaluation),

@@ -14,6 +14,7 @@ from influence.actions._opened import opened
 from influence.actions.preview import curves, kept
 from influence.actions.preview import predicted as predict
 from influence.errors import BadInput, Cancelled
+from influence.registry import attribution
 from influence.store import Project
 from influence.types import Event, Selection
 
@@ -91,6 +92,15 @@ def test_what_a_method_says_of_how_it_went_is_kept_with_its_scores(made):
         assert "of the true first 100 rows" in got["told"]
     assert got["found"]
     assert perform("attribute", project, {**GAP, "method": "gradient_similarity", "run": first["run"]})["told"] == ""
+
+
+def test_scores_of_an_older_version_of_a_method_are_not_taken_for_its_own(made, monkeypatch):
+    project, first = made
+    asked = {**GAP, "method": "tracin", "run": first["run"]}
+    perform("attribute", project, asked)
+    assert perform("attribute", project, asked)["found"]
+    monkeypatch.setattr(attribution.classes["tracin"], "version", 2, raising=False)
+    assert not perform("attribute", project, asked)["found"]
 
 
 def test_preview_bands_hold_real_retrainings(made):

@@ -18,7 +18,7 @@ from influence.errors import BadInput, Cancelled
 from influence.evaluation.fidelity import recalibrated, slope, verdict
 from influence.registry import attribution, described
 from influence.store import Project
-from influence.types import Event
+from influence.types import Event, Selection
 
 GAP = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}}
 LOANS = {"data": "bundled:loans", "data_set": {"n": 600}, "set": {"epochs": 4, "batch_size": 64}}
@@ -113,7 +113,7 @@ def test_fidelity_is_what_training_one_by_one_says(made):
     n = len(it.dataset.train)
     got = perform("fidelity", made, {**GAP, "method": "metagradient", **SETS})
     scores = made.scores(perform("attribute", made, {**GAP, "method": "metagradient"})["scores"]).column()
-    left_out, real, hard = random_sets(n, got["removed"], 8, 0), [], []
+    left_out, real, hard = random_sets(np.ones(n, bool), got["removed"], 8, 0), [], []
     for row in left_out:
         one = training.train(it.trained.model, it.dataset.train, it.trained.recipe, 1.0 - row)
         logits = grads.outputs(training.load(one), it.dataset.evaluation)
@@ -124,6 +124,20 @@ def test_fidelity_is_what_training_one_by_one_says(made):
     assert got["lds_measured"] == pytest.approx(spearmanr(predicted, np.round(hard, 6)).statistic, abs=1e-6)
     assert got["slope"] == pytest.approx(np.polyfit(predicted, real, 1)[0], rel=1e-3)
     assert got["n"] == got["subsets"] == 8
+
+
+def test_sets_are_drawn_among_the_rows_that_training_saw(fresh):
+    first = opened(fresh, None)
+    gone = first.dataset.train.ids[:150].tolist()
+    fresh.choose(Selection(tuple(gone), reason={"words": "the first"}))
+    run = perform("unlearn", fresh, {"method": "retrain"})["run"]
+    it = opened(fresh, run)
+    assert it.seen.sum() == len(it.dataset.train) - 150
+    got = perform("fidelity", fresh, {**GAP, "run": run, "method": "tracin", **SETS})
+    assert got["removed"] == round(SETS["fraction"] * it.seen.sum())
+    sets = random_sets(it.seen, got["removed"], 8, 0)
+    assert (sets.sum(1) == got["removed"]).all()
+    assert not sets[:, ~it.seen].any()
 
 
 def test_a_second_question_and_method_cost_no_retraining(made, no_training, request):
@@ -156,7 +170,7 @@ def test_a_bank_grows_and_its_first_models_stay(fresh):
     assert there["n"] == 10
     question = it.question([asked("loss", {})])
     said = _bank.answers(it, there, 10, question)["value"][:, 0]
-    for row, value in zip(random_sets(n, grown["removed"], 10, 0), said, strict=True):
+    for row, value in zip(random_sets(np.ones(n, bool), grown["removed"], 10, 0), said, strict=True):
         one = training.train(it.trained.model, it.dataset.train, it.trained.recipe, 1.0 - row)
         assert value == pytest.approx(float(question.value(grads.outputs(training.load(one), it.dataset.evaluation))[0]), abs=1e-5)
     assert to_train(fresh, run, n, 0, [0.05], 10, "same") == 0
@@ -173,7 +187,7 @@ def test_weights_and_outputs_say_the_same(fresh, monkeypatch, form):
     assert got["bank"]["bytes"] == pytest.approx(8 * 4 * width, abs=200)
     there = held(fresh, it.run.id, Shelf(got["removed"]))
     said = _bank.answers(it, there, 3, it.question([asked("loss", {})]))["value"][:, 0]
-    for row, value in zip(random_sets(len(it.dataset.train), got["removed"], 3, 0), said, strict=True):
+    for row, value in zip(random_sets(it.seen, got["removed"], 3, 0), said, strict=True):
         one = training.train(it.trained.model, it.dataset.train, it.trained.recipe, 1.0 - row)
         logits = grads.outputs(training.load(one), it.dataset.evaluation)
         assert value == pytest.approx(float(it.question([asked("loss", {})]).value(logits)[0]), abs=1e-5)
@@ -253,7 +267,7 @@ def test_fresh_banks_are_the_changes_of_each_seed(fresh):
     it = opened(fresh, None)
     question = it.question([asked("loss", {})])
     got = perform("fidelity", fresh, {"query": "loss", "method": "tracin", "fraction": 0.3, "subsets": 5, "truth": "fresh"})
-    left_out, banks = random_sets(len(it.dataset.train), got["removed"], 5, 0), []
+    left_out, banks = random_sets(it.seen, got["removed"], 5, 0), []
     for seed in (1000, 1001):
         own = [seed] * 6
         sets = np.concatenate([left_out * False, left_out])[-6:]

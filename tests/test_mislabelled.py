@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from typer.testing import CliRunner
 
 from influence.__main__ import app
+from influence.__main__ import mislabelled as command
 from influence.actions import mislabelled as looked
 from influence.actions import perform
 from influence.attribution.tracin import own_influence
@@ -26,7 +28,7 @@ from influence.mislabelled.own_influence import OwnInfluence
 from influence.registry import mislabelled
 from influence.store import Project
 from influence.training import load, train
-from influence.types import ignore
+from influence.types import Selection, ignore
 from influence.workspace import Workspace
 from tests.tiny import bind, examples, recipe, target
 
@@ -85,11 +87,31 @@ def test_out_of_sample_is_what_plain_trainings_without_the_rows_say(problem, rem
             m += 1
     scored = OutOfSample(folds=3, repeats=2, epochs="recipe")
     own = expected[np.arange(30), rows.y]
-    np.testing.assert_allclose(scored(trained, rows).column(), -own, rtol=1e-9)
+    np.testing.assert_allclose(scored(trained, rows).column(), 1 - own, rtol=1e-9)
     np.testing.assert_array_equal(scored.labels(trained, rows), expected.argmax(1))
     expected[np.arange(30), rows.y] = -1
     by_margin = replace(scored, by="normalised margin")(trained, rows).column()
     np.testing.assert_allclose(by_margin, expected.max(1) - own, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_fewer_rows_than_folds_are_judged_one_by_one(n):
+    rows = examples(n)
+    trained = train(bind("logistic", rows), rows, recipe(epochs=1, batch_size=2))
+    scores = OutOfSample()(trained, rows).column()
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_rows_that_training_never_saw_are_not_listed(tmp_path):
+    project = Project(tmp_path / "p")
+    perform("train", project, {"data": "bundled:loans", "data_set": {"n": 500}, "set": {"epochs": 1}})
+    gone = project.dataset(project.run().dataset).train.ids[:60].tolist()
+    project.choose(Selection(tuple(gone), reason={"words": "the first"}))
+    run = perform("unlearn", project, {"method": "retrain"})["run"]
+    found = perform("mislabelled", project, {"run": run, "method": "loss"})
+    table = project.table(found["table"])
+    assert len(table) == found["n"] == len(project.dataset(project.run(run).dataset).train) - 60
+    assert not set(table["id"]) & set(gone)
 
 
 def test_judges_are_trained_shorter_for_as_long_as_that_foretells_labels_better(problem):
@@ -167,15 +189,16 @@ def test_the_first_rows_become_a_selection_that_says_why(made):
     found = perform("mislabelled", project, {"method": "loss"})
     chosen = looked.first(project, found, 7)
     assert list(chosen.ids) == project.table(found["table"])["id"].head(7).tolist()
-    assert chosen.reason["words"] == "the 7 rows whose labels are likeliest wrong by loss"
+    assert chosen.reason["words"] == "the 7 rows whose labels are likeliest wrong by the score “loss”"
     assert chosen.reason["scores"] == found["scores"]
-    assert looked.first(project, found, 1).reason["words"] == "the row whose label is likeliest wrong by loss"
+    assert looked.first(project, found, 1).reason["words"] == "the row whose label is likeliest wrong by the score “loss”"
     with pytest.raises(BadInput, match="cannot be chosen"):
         looked.first(project, found, 100_000)
 
 
-def test_the_default_is_registered():
+def test_the_default_is_registered_and_the_commands_own():
     assert looked.DEFAULT in mislabelled.classes
+    assert inspect.signature(command).parameters["method"].default == looked.DEFAULT
 
 
 def call(*args: str):

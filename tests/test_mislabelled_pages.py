@@ -90,6 +90,18 @@ def test_they_are_looked_for_shown_and_chosen(made):
     assert "likeliest wrong by" in said(at)
 
 
+def test_a_score_that_is_not_open_to_a_model_says_why_and_another_is_offered(made):
+    project, runs = made
+    ids = project.dataset(project.run(runs["label"]).dataset).train.ids[:9].tolist()
+    unlearned = perform("unlearn", project, {"run": runs["label"], "ids": ids, "method": "finetune", "set": {"epochs": 1}})["run"]
+    at = opened(runs["label"])
+    assert at.selectbox(key="labels.method").value == mislabelled.DEFAULT
+    at.query_params["run"] = unlearned
+    ran(at.run())
+    assert at.selectbox(key="labels.method").value == "loss"
+    assert "Out of sample is not open here." in said(at).replace("*", "")
+
+
 def test_another_score_is_asked_by_its_name(made):
     project, runs = made
     at = opened(runs["label"])

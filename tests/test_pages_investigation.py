@@ -1,119 +1,20 @@
-"""The pages from Audit to Report on a real small project: their figures are those of the tables, and no run breaks them."""
+"""The pages Audit and Influence on a real small project: their figures are those of the tables, and no run breaks any page."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
-import influence.actions
-from influence import jobs
-from influence.actions import fidelity, perform, preview
-from influence.actions.attribute import kept as kept_scores
-from influence.jobs import process, worker
-from influence.registry import attribution, described, queries
-from influence.store import Project
+from influence.actions import fidelity, perform
+from influence.registry import attribution
 from influence.types import Selection
-from influence.ui import asking, words
+from influence.ui import asking, costs, words
+from tests import investigation
+from tests.investigation import PAGES, ROOT, asked, by_key, choose, done, opened, ran, said, shown
 
-ROOT = Path(__file__).parents[1]
-PAGES = ("audit", "influence", "plan", "compare", "report")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_worker():
-    """Nothing is started beside the tests; jobs are worked on here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "start", lambda folder: None)
-        yield
-
-
-def done(project: Project, action: str = "", args: dict | None = None) -> dict:
-    """Ask for an action as a page does (or take the one that a page asked for), work on it as a worker does, and return the result."""
-    id = jobs.submit(project, action, args or {}) if action else jobs.listed(project, 1)[0].id
-    worker.Worker(project, influence.actions, None)._work(worker.claim(project))  # type: ignore[arg-type]
-    job = jobs.get(project, id)
-    assert job.state == "done", job.error
-    return job.result
-
-
-def table(classes: int, folder: Path) -> dict:
-    """Arguments to train on a table with text ids, two group columns with missing values and a tiny group, and awkward names."""
-    rng = np.random.default_rng(classes)
-    n = 420
-    x = rng.normal(size=(n, 3))
-    side = rng.choice(np.array(["left_1", "right*2*", None], dtype=object), n, p=[0.5, 0.4, 0.1])
-    side[:3] = "tiny"
-    score = x @ [1.0, -2.0, 0.5] + np.where(side == "left_1", 1.0, 0.2) * rng.normal(size=n)
-    goal = score * 1000 if classes == 0 else pd.qcut(score, classes, labels=[f"c{i}" for i in range(classes)]).astype(str)
-    frame = pd.DataFrame(
-        {
-            "a": x[:, 0], "score": x[:, 1], "c": x[:, 2], "side": side, "age": rng.integers(18, 80, n), "goal": goal,
-            "key": [f"row {i}, old" for i in range(n)],
-        }
-    )  # fmt: skip
-    path = folder / f"table{classes}.csv"
-    frame.to_csv(path, index=False)
-    given = {"data": str(path), "target": "goal", "id": "key", "protected": ["side"], "audit": ["age"]}
-    return {**given, "set": {"epochs": 4}, "name": f"table of {classes}"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A project and its runs by what is special about them."""
-    folder = tmp_path_factory.mktemp("investigation")
-    project = Project(folder / "p")
-    runs = {
-        "numeric": perform("train", project, table(0, folder))["run"],
-        "classes": perform("train", project, table(4, folder))["run"],
-        "groupless": perform("train", project, {"data": "bundled:digits", "set": {"epochs": 1}})["run"],
-    }
-    loans = {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 5, "batch_size": 64}}
-    runs["loans"] = run = perform("train", project, loans)["run"]
-    perform("prepare", project, {"run": run, "group": "group"})
-    ids = list(project.dataset(project.run(run).dataset).planted)[:20]
-    unlearned = perform("unlearn", project, {"run": run, "ids": ids, "method": "finetune", "set": {"epochs": 1}})
-    runs |= {"unlearned": unlearned["run"], "retrained": unlearned["retrained"]}
-    perform("compare", project, {"run": runs["unlearned"], "group": "group"})
-    return project, runs
-
-
-@pytest.fixture(autouse=True)
-def here(made, monkeypatch):
-    monkeypatch.setenv("INFLUENCE_PROJECT", str(made[0].path))
-    made[0].choose(Selection(()))
-
-
-def opened(page: str, **address: str) -> AppTest:
-    at = AppTest.from_file(str(ROOT / "influence" / "ui" / "main.py"), default_timeout=120)
-    for name, value in address.items():
-        at.query_params[name] = value
-    at.switch_page(str(ROOT / "pages" / f"{page}.py"))
-    return ran(at.run())
-
-
-def ran(at: AppTest) -> AppTest:
-    assert not at.exception, at.exception[0].value
-    return at
-
-
-def said(at: AppTest) -> str:
-    """All text of the page, as written."""
-    kinds = ("markdown", "caption", "info", "warning", "error", "success", "subheader", "title")
-    return "\n".join(str(e.value) for kind in kinds for e in at.get(kind)).replace("\\", "")
-
-
-def by_key(elements, key: str):
-    return next(e for e in elements if e.key == key)
-
-
-def shown(at: AppTest, *columns: str) -> pd.DataFrame:
-    """The first table on the page that has these columns."""
-    return next(e.value for e in at.dataframe if set(columns) <= set(e.value.columns))
+made, here, no_worker = investigation.made, investigation.here, investigation.no_worker
 
 
 # ---- Any run on every page
@@ -231,24 +132,6 @@ def test_errors_of_a_number_say_their_units_and_removed_rows_are_told(made):
 # ---- Influence
 
 
-def choose(at: AppTest, method: str, kind: str = asking.OTHERS) -> AppTest:
-    """Choose a method of a kind on the page."""
-    ran(at.segmented_control(key="influence.kind").set_value(kind).run())
-    return ran(by_key(at.radio, f"influence.method.{kind}").set_value(method).run())
-
-
-def asked(project: Project, run: str, query: str = "equal_opportunity_gap") -> tuple[AppTest, str]:
-    """The page with the scores of a question that was asked on it, and their digest."""
-    at = choose(opened("influence", run=run, query=query), "random")
-    if any(b.key == "influence.score" for b in at.button):  # else they were scored before, and are found again
-        ran(by_key(at.button, "influence.score").click().run())
-        done(project)
-        ran(at.run())
-    group = next(iter(project.run(run).body["groups"]), "")
-    made = queries.make(query, {"group": group} if "gap" in query else {})
-    return at, kept_scores(project, run, described(made), described(attribution.make("random")))["scores"]
-
-
 def test_scores_that_are_kept_stand_on_the_page_at_once(made):
     project, runs = made
     _, digest = asked(project, runs["loans"])
@@ -303,8 +186,8 @@ def test_trust_is_measured_from_the_page_and_seen_on_every_page(made):
     asked(project, runs["loans"])
     at = choose(opened("influence", run=runs["loans"], query="equal_opportunity_gap"), "random")
     assert "was not measured yet" in said(at)
-    took = project.run(runs["loans"]).body["seconds"]
-    assert f"32 real trainings, up to {words.duration(max(1.0, 32 * took))}" in said(at)
+    assert costs.retrainings(project.run(runs["loans"]), 32) in said(at)
+    assert "as earlier ones of this model took" in said(at), "the preview's retrainings were timed"
     ran(by_key(at.button, "scored.trust.measure").click().run())
     result = done(project)
     ran(at.run())
@@ -337,6 +220,27 @@ def test_what_cannot_be_trained_again_says_why_it_is_not_measured(made):
     at, _ = asked(project, runs["unlearned"])
     assert "It cannot be measured here." in said(at)
     assert "scored.trust.measure" not in [b.key for b in at.button]
+
+
+def test_smoothness_is_told_only_where_it_was_measured(made):
+    project, runs = made
+    perform("attribute", project, {"run": runs["loans"], "query": "loss", "method": "metagradient"})
+    at = opened("influence", run=runs["loans"], query="loss")
+    assert "Smoothness 0" not in said(at)
+    took = project.run(runs["loans"]).body["seconds"]
+    assert f"11 trainings, {words.about(11 * took)}: can the metagradient be trusted here?" in said(at)
+    ran(by_key(at.button, "scored.trust.smooth").click().run())
+    result = done(project)
+    ran(at.run())
+    between = words.interval(result["low"], result["high"])
+    told = f"Smoothness {words.number(result['value'])} ({between}) at 1\N{NO-BREAK SPACE}%, 5 sets of rows"
+    assert told in said(at)
+    assert result["verdict"] in said(at)
+    assert "scored.trust.smooth" not in [b.key for b in at.button]
+    assert told in said(opened("plan", run=runs["loans"])), "the preview follows the same training"
+    asked(project, runs["loans"], "loss")
+    assert "Smoothness" not in said(choose(opened("influence", run=runs["loans"], query="loss"), "random")), "random walks nowhere"
+    assert "Smoothness" not in said(opened("influence", run=runs["unlearned"], query="loss"))
 
 
 @pytest.mark.parametrize(
@@ -448,162 +352,3 @@ def test_rows_with_text_ids_that_hold_blanks_and_commas_can_be_asked_and_chosen(
     train = project.dataset(project.run(runs["numeric"]).dataset).train
     assert set(project.current().ids) == set(train.ids[train.columns["side"].isna()])
     assert "rows where side is missing" in said(at)
-
-
-# ---- Plan
-
-
-def test_plan_shows_the_predictions_for_the_sliders_value(made):
-    project, runs = made
-    run = runs["loans"]
-    note = preview.kept(project, run, "group")
-    at = opened("plan", run=run)
-    label = by_key(at.selectbox, "plan.label").value
-    assert "gap" in label
-    slider = by_key(at.slider, f"plan.k.{run}")
-    ran(slider.set_value(33).run())
-    scores = project.scores(note["scores"])
-    values = scores.column(label)
-    order = np.argsort(-values if note["better"][label] == "higher" else values, kind="stable")
-    truth = {kind: preview.curves(note, scores, order, [33], kind).set_index("label") for kind in ("value", "measured")}
-    table = shown(at, "metric", "predicted without 33 rows").set_index("metric")
-    for name in note["labels"]:
-        row, before = truth["measured"].loc[name], note["before"][name]["measured"]
-        mine = table.loc[[note["measured_labels"][name]]]
-        assert words.number(before) in mine["now"].tolist()
-        assert words.number(before + row["change"]) in mine["predicted without 33 rows"].tolist()
-        assert words.interval(before + row["low"], before + row["high"]) in mine["95 % band"].tolist()
-    curve = shown(at, "rows removed").set_index("rows removed")
-    row = preview.curves(note, scores, order, [10], "value").set_index("label").loc[label]
-    assert curve.loc[10, f"{label}, smooth: predicted"] == words.number(note["before"][label]["value"] + row["change"])
-    assert len(at.get("vega_lite_chart")) == 2
-    ran(by_key(at.button, "plan.select").click().run())
-    assert list(project.current().ids) == scores.ids[order[:33]].tolist()
-    exact = preview.predicted(note, scores, project.current().ids)
-    told = shown(at, "predicted change")
-    assert told["predicted change"].tolist() == [words.signed(e["measured_change"]) for e in exact.values()]
-
-
-def test_real_retrainings_stand_in_the_picture_and_in_the_table(made):
-    project, runs = made
-    run, note = runs["loans"], preview.kept(made[0], made[1]["loans"], "group")
-    label = by_key(opened("plan", run=run).selectbox, "plan.label").value
-    ks = [20, 40]
-    got = perform("confirm", project, {"run": run, "group": "group", "label": label, "ks": ks, "seeds": 2, "better": note["better"][label]})
-    points = project.table(got["points"]).query("role == 'evaluation' and label == @label and truth == 'same'").set_index("k")
-    at = opened("plan", run=run)
-    assert "Orange dots" in said(at)
-    curve = shown(at, "rows removed").set_index("rows removed")
-    for k in (k for k in ks if k in curve.index):
-        level = note["before"][label]["value"] + points.loc[k, "value_change"]
-        assert curve.loc[k, f"{label}, smooth: retrained, same start"] == words.number(level)
-    assert set(ks) & set(curve.index)
-
-
-def test_an_unprepared_run_offers_to_prepare_and_then_plans(made):
-    project, runs = made
-    at = opened("plan", run=runs["numeric"], group="side")
-    assert "Prepare the preview" in [b.label for b in at.button]
-    perform("prepare", project, {"run": runs["numeric"], "group": "side"})
-    at = opened("plan", run=runs["numeric"], group="side")
-    assert "R²" in said(at) + " ".join(shown(at, "metric")["metric"])
-    assert "Prepare the preview" in [b.label for b in opened("plan", run=runs["numeric"], group="age").button]
-
-
-def test_plans_are_made_on_the_original(made):
-    assert "Plans are made on the model it came from" in said(opened("plan", run=made[1]["unlearned"]))
-
-
-def test_switching_the_run_forgets_the_other_ones_metric(made):
-    project, runs = made
-    perform("prepare", project, {"run": runs["classes"], "group": "side"})
-    at = opened("plan", run=runs["loans"])
-    box = by_key(at.selectbox, "plan.label")
-    ran(box.set_value(box.options[-1]).run())
-    ran(by_key(at.selectbox, "choice.run").set_value(runs["classes"]).run())
-    assert by_key(at.selectbox, "plan.label").value in preview.kept(project, runs["classes"], "side")["labels"]
-
-
-# ---- Compare and Report
-
-
-def test_compare_shows_every_model_and_what_came_true(made):
-    project, runs = made
-    found = project.noted(f"compare/{runs['unlearned']}/group")
-    at = opened("compare", run=runs["unlearned"])
-    metrics = project.table(found["tables"]["metrics"])
-    wide = shown(at, "name", "original", "unlearned", "retrained").set_index("name")
-    for row in metrics[(metrics["metric"] == "accuracy") & (metrics["group"] == "")].itertuples():
-        assert wide.loc["Accuracy", row.role] == f"{words.number(row.value)} ({words.interval(row.low, row.high)})"
-        assert wide.loc["Accuracy", "n"] == row.n
-    change = project.table(found["tables"]["change"]).query("rows == 'evaluation' and role == 'unlearned'").set_index("label")
-    realised = shown(at, "metric", "predicted (smooth form)", "unlearned").set_index("metric")["unlearned"]
-    assert realised.to_dict() == {label: words.signed(v) for label, v in change["value"].items()}
-    flips = project.table(found["tables"]["flips"]).query("role == 'unlearned'")
-    assert f"**Unlearned**: {words.count(len(flips), 'prediction')} of" in said(at)
-
-
-def test_each_group_column_keeps_its_own_comparison(made):
-    project, runs = made
-    ids = project.dataset(project.run(runs["numeric"]).dataset).train.ids[:12].tolist()
-    new = perform("unlearn", project, {"run": runs["numeric"], "ids": ids, "method": "retrain"})["run"]
-    for group in ("side", "age"):
-        done(project, "compare", {"run": new, "group": group})
-    for group in ("side", "age"):
-        at = opened("compare", run=new, group=group)
-        assert "A numeric target has no predictions that flip" in said(at)
-        assert "Compare" not in [b.label for b in at.button]
-
-        names = shown(at, "name", "original")["name"].tolist()
-        assert any(name.startswith("MAE, ") for name in names)
-        assert any(("up to" in name) is (group == "age") for name in names if name.startswith("MAE, "))
-
-
-def test_a_preview_made_after_the_comparison_can_be_put_beside_it(made):
-    project, runs = made
-    ids = project.dataset(project.run(runs["classes"]).dataset).train.ids[:12].tolist()
-    new = perform("unlearn", project, {"run": runs["classes"], "ids": ids, "method": "finetune", "set": {"epochs": 1}})["run"]
-    perform("compare", project, {"run": new, "group": "age"})
-    assert "Nothing was predicted" in said(opened("compare", run=new, group="age"))
-    perform("prepare", project, {"run": runs["classes"], "group": "age"})
-    at = opened("compare", run=new, group="age")
-    assert "Compare again" in [b.label for b in at.button]
-    done(project, "compare", {"run": new, "group": "age"})
-    assert "Compare again" not in [b.label for b in opened("compare", run=new, group="age").button]
-
-
-def test_report_offers_the_page_and_shows_the_chain(made):
-    project, runs = made
-    result = done(project, "report", {"run": runs["unlearned"], "group": "group"})
-    at = opened("report", run=runs["unlearned"])
-    assert result["page"][:16] in said(at)
-    records = project.records()
-    assert f"The chain of {len(records)} records holds" in said(at)
-    assert shown(at, "hash")["hash"].tolist() == [r.hash[:16] for r in reversed(records)]
-
-
-def test_compare_refuses_what_cannot_be_compared(made):
-    project, runs = made
-    with pytest.raises(influence.errors.BadInput, match="was not made by unlearning"):
-        perform("compare", project, {"run": runs["loans"]})
-    with pytest.raises(influence.errors.BadInput, match="no column 'colour'"):
-        perform("compare", project, {"run": runs["unlearned"], "group": "colour"})
-
-
-def test_preview_refuses_questions_and_sizes_that_do_not_exist(made):
-    project, runs = made
-    given = {"run": runs["loans"], "group": "group", "scores": preview.kept(project, runs["loans"], "group")["scores"]}
-    for more, told in (({"label": "no", "top": 3}, "no question"), ({"top": 10**6}, "Take fewer"), ({"top": 0}, "at least 1")):
-        with pytest.raises(influence.errors.BadInput, match=told):
-            perform("preview", project, {**given, **more})
-    note = preview.kept(project, runs["loans"], "group")
-    scores = project.scores(note["scores"])
-    for ks in ([-1], [len(scores.ids) + 1]):
-        with pytest.raises(influence.errors.BadInput, match="Sizes must lie"):
-            preview.curves(note, scores, np.arange(len(scores.ids)), ks)
-
-
-def test_columns_named_like_a_gap_are_no_gaps():
-    assert preview.is_gap("Equal-opportunity gap by group (A - B)")
-    assert preview.is_gap("Group loss gap by gap_year")
-    assert not any(map(preview.is_gap, ("Worst group loss by gap_year", "True positive rate of gap by (gap by)", "Mean loss", "R²")))

@@ -164,6 +164,14 @@ def test_described_makes_an_equal_one(made):
     assert kind.make(**described(thing)) == thing
 
 
+def test_the_version_of_what_is_computed_is_told(made):
+    kind, _ = made
+    thing = kind.make("one")
+    type(thing).version = 3
+    assert described(thing)["version"] == 3
+    assert kind.make(**described(thing)) == thing
+
+
 def test_an_error_in_a_file_is_raised(made):
     kind, folder = made
     (folder / "broken.py").write_text("raise RuntimeError('broken file')\n")

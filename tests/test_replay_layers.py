@@ -19,7 +19,6 @@ from influence.losses import per_example
 from influence.optim import step_sizes
 from influence.replay import walk
 from influence.replay.layers import GroupNorm
-from influence.replay.smoothness import agreement, smoothness
 from influence.replay.twice import Products
 from influence.training import bound_at, load, train, train_many
 from influence.types import Event, Examples, Question, Recipe
@@ -348,7 +347,7 @@ def test_another_question_has_another_walk(tmp_path):
     assert np.abs(first - other).max() > 0
 
 
-# seeds and smoothness ---------------------------------------------------------------------------------------------------------------------
+# seeds and statistics ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_several_seeds_are_the_mean_over_models():
@@ -370,34 +369,6 @@ def test_mean_over_seeds_predicts_the_mean_of_fresh_retrainings_better_than_one_
     many, one = (Metagradient(seeds=n)(trained, rows, asked).values[:, 0] for n in (8, 1))
     truth = np.mean([walk(train(model, rows, replace(how, seed=s), record=16), rows, asked).slope[:, 0] for s in range(100, 130)], axis=0)
     assert np.corrcoef(many, -truth)[0, 1] > np.corrcoef(one, -truth)[0, 1]
-
-
-def test_agreement_of_signs():
-    start = torch.zeros(3)
-    assert agreement(start, torch.tensor([1.0, -2.0, 1.0]), torch.tensor([2.0, -3.0, 0.5])) == pytest.approx((1 + 2 - 1) / 4)
-    assert agreement(start, start, start) == 1
-
-
-def test_a_smooth_training_is_told_from_a_rough_one():
-    rows = examples(60)
-    smooth = smoothness(train(bind("logistic", rows), rows, recipe()), rows, share=0.05)
-    assert smooth.n == 5
-    assert smooth.low <= smooth.value <= smooth.high
-    assert smooth.value == pytest.approx(np.mean(smooth.values))
-    assert smooth.verdict.startswith("Smooth")
-    wild = recipe(lr=3.0, epochs=20, momentum=0.9, schedule="constant", batch_size=10)
-    rough = smoothness(train(bind("mlp", rows, hidden="30,30"), rows, wild), rows, share=0.05)
-    assert rough.value < 0.5 < smooth.value
-    assert not rough.verdict.startswith("Smooth")
-
-
-def test_smoothness_needs_a_recipe_and_sets():
-    rows = examples(10)
-    trained = train(bind("logistic", rows), rows, recipe())
-    with pytest.raises(BadInput, match="needs the recipe"):
-        smoothness(replace(trained, recipe=None), rows)
-    with pytest.raises(BadInput, match="At least two sets"):
-        smoothness(trained, rows, sets=1)
 
 
 def test_train_many_gives_the_running_statistics_too():

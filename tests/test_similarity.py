@@ -12,13 +12,16 @@ from torch import nn
 
 from influence.attribution.activation_similarity import ActivationSimilarity
 from influence.attribution.gradient_similarity import GradientSimilarity
+from influence.attribution.indexed import Indexed
 from influence.errors import BadInput
 from influence.evaluation.agreement import correlations, overlaps
 from influence.grads import mask, query_gradient, row_gradients
+from influence.index import FIRST
 from influence.loop import Bound, tensors
 from influence.training import checkpoint, load, train
-from influence.types import Trained
-from tests.tiny import Built, Mean, bind, examples, question, recipe
+from influence.types import Event, Trained
+from influence.workspace import Workspace
+from tests.tiny import Built, Frozen, Mean, bind, examples, question, recipe
 
 
 def problem(classes: int = 3, n: int = 21):
@@ -41,6 +44,44 @@ def test_gradient_similarity_is_that_of_whole_gradients(normalise, layers):
         expected = expected / g.norm(dim=1)[:, None] / v.norm(dim=1)
     found = GradientSimilarity(normalise=normalise, layers=layers, batch=8)(trained, rows, asked).values
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("names", ["1", "3.bias", "3", ""])
+@pytest.mark.parametrize("layers", ["all", "last"])
+@pytest.mark.parametrize("normalise", ["none", "cosine", "centred"])
+def test_frozen_parameters_have_no_part_in_gradient_similarity(normalise, layers, names):
+    trained, rows, asked = problem()
+    trained = replace(trained, model=Frozen(trained.model, names))
+    bound = load(trained)
+    v = query_gradient(bound, asked)[1] * mask(bound, layers)
+    g = row_gradients(bound, *tensors(rows, "float64"), "cross_entropy") * mask(bound, layers)
+    g = g - g.mean(0) if normalise == "centred" else g
+    scale = g.norm(dim=1)[:, None] * v.norm(dim=1) if normalise != "none" else torch.ones(())
+    found = GradientSimilarity(normalise=normalise, layers=layers, batch=8)(trained, rows, asked).values
+    np.testing.assert_allclose(found, torch.nan_to_num(g @ v.T / scale), rtol=1e-8, atol=1e-12)
+    assert found.any() == bool(mask(bound, layers).any())
+
+
+@pytest.mark.parametrize("normalise", ["cosine", "centred"])
+def test_gradient_similarity_takes_as_many_rows_at_a_time_as_its_memory_allows(normalise):
+    trained, rows, asked = problem()
+    told: list[int] = []
+    for memory in (0.01, None):
+        events: list[Event] = []
+        GradientSimilarity(normalise=normalise)(trained, rows, asked, events.append, Workspace(memory=memory))
+        told.append(len(events))
+    assert told[0] > told[1]
+
+
+def test_an_index_is_of_the_rows_that_training_saw():
+    """Of so many rows that some scores are the screen's estimates."""
+    rows, ask = examples(600, (4,)), examples(11, (4,), seed=1)
+    seen = np.arange(600) % 3 > 0
+    left = rows.take(seen)
+    trained = train(bind("mlp", rows, hidden="5"), left, recipe(epochs=1), removed=tuple(rows.ids[~seen]))
+    there, gone = (Indexed(size=8, scored=FIRST)(trained, some, question(ask)).values for some in (rows, left))
+    np.testing.assert_array_equal(there[~seen], 0)
+    np.testing.assert_array_equal(there[seen], gone)
 
 
 @pytest.mark.parametrize("normalise", ["cosine", "centred"])
@@ -78,6 +119,41 @@ def test_activation_similarity_is_a_vote_of_neighbours(classes, normalise):
                 expected[i, k] -= float(mine[i] @ theirs[q] * (slope[q] @ (label - said.detach())))
     found = ActivationSimilarity(normalise=normalise, batch=8)(trained, rows, asked).values
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalise", ["cosine", "none"])
+@pytest.mark.parametrize("classes", [3, 0])
+@pytest.mark.parametrize(("model", "data"), [("float64", "float32"), ("float32", "float64")])
+def test_activation_similarity_computes_in_the_models_precision(classes, normalise, model, data):
+    """Rows of the other precision are turned into the model's: not a digit is lost on the way, and none is made up."""
+    trained, rows, asked = problem(classes)
+    trained = train(trained.model, rows, replace(trained.recipe, dtype=model))
+    rows, asked = (replace(rows, x=rows.x.astype(data)), replace(asked, examples=replace(asked.examples, x=asked.examples.x.astype(data))))
+    same = replace(rows, x=rows.x.astype(model)), replace(asked, examples=replace(asked.examples, x=asked.examples.x.astype(model)))
+    method, kinds = ActivationSimilarity(normalise=normalise, batch=8), set()
+    hidden = method._hidden
+
+    def seen(bound: Bound, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found = hidden(bound, x)
+        kinds.update(str(t.dtype) for t in found)
+        return found
+
+    object.__setattr__(method, "_hidden", seen)
+    values = method(trained, rows, asked).values
+    assert kinds == {f"torch.{model}"}
+    np.testing.assert_array_equal(values, method(trained, *same).values)
+
+
+@pytest.mark.parametrize("normalise", ["cosine", "none"])
+@pytest.mark.parametrize("classes", [3, 0])
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter:UserWarning")
+def test_activation_similarity_follows_the_model_to_its_device(classes, normalise, monkeypatch):
+    """Tensors on "meta" hold no numbers, but meet no tensor of another device either."""
+    trained, rows, asked = problem(classes)
+    monkeypatch.setenv("INFLUENCE_DEVICE", "meta")
+    assert load(trained).flat.is_meta
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda t: torch.zeros(t.shape, dtype=t.dtype) if t.is_meta else t)
+    assert not ActivationSimilarity(normalise=normalise, batch=8)(trained, rows, asked).values.any()
 
 
 def test_activation_similarity_says_where_there_is_no_last_hidden_layer():

@@ -1,10 +1,13 @@
-"""The door to smoothness: measured once per run and settings, told as measured, and by nothing else."""
+"""Smoothness of a training: its arithmetic, and its door: measured once per run and settings, told as measured."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from influence.__main__ import app
@@ -13,10 +16,15 @@ from influence.actions._opened import opened
 from influence.actions.smoothness import in_words, kept, trainings
 from influence.errors import BadInput, Cancelled
 from influence.loop import Loop
-from influence.replay.smoothness import smoothness
+from influence.replay import smoothness as module
+from influence.replay.smoothness import agreement, smoothness
 from influence.store import Project
+from influence.training import train
+from tests.tiny import bind, examples, recipe
 
 LOANS = {"data": "bundled:loans", "data_set": {"n": 600}, "set": {"epochs": 2, "batch_size": 64}}
+WILD = recipe(lr=3.0, epochs=20, momentum=0.9, schedule="constant", batch_size=10)
+"""Diverges without some of its rows."""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +32,52 @@ def made(tmp_path_factory) -> Project:
     project = Project(tmp_path_factory.mktemp("smoothness") / "p")
     perform("train", project, LOANS)
     return project
+
+
+def test_agreement_of_signs():
+    start = torch.zeros(3)
+    assert agreement(start, torch.tensor([1.0, -2.0, 1.0]), torch.tensor([2.0, -3.0, 0.5])) == pytest.approx((1 + 2 - 1) / 4)
+    with pytest.raises(BadInput, match="moved no parameter"):
+        agreement(start, start, start)
+
+
+def test_sets_are_drawn_among_the_rows_that_training_saw(monkeypatch):
+    rows = examples(40)
+    trained = train(bind("mlp", rows, hidden="4"), rows, recipe(epochs=1), removed=rows.ids[:30].tolist())
+    taken = []
+    end = module._end
+    monkeypatch.setattr(module, "_end", lambda trained, rows, w, *rest: taken.append(w) or end(trained, rows, w, *rest))
+    smoothness(trained, rows, share=0.2, sets=3)
+    assert [np.flatnonzero(w < 1).min() >= 30 for w in taken[1:]] == [True] * 6
+    assert [(w < 1).sum() for w in taken[1:]] == [2] * 6
+
+
+def test_a_training_that_diverges_is_no_verdict():
+    rows = examples(60)
+    with pytest.raises(BadInput, match="diverged"):
+        smoothness(train(bind("mlp", rows, hidden="30,30"), rows, WILD), rows, share=0.05)
+
+
+def test_a_smooth_training_is_told_from_a_rough_one():
+    rows = examples(60)
+    smooth = smoothness(train(bind("logistic", rows), rows, recipe()), rows, share=0.05)
+    assert smooth.n == 5
+    assert smooth.low <= smooth.value <= smooth.high
+    assert smooth.value == pytest.approx(np.mean(smooth.values))
+    assert smooth.verdict.startswith("Smooth")
+    wild = replace(WILD, lr=1.0)
+    rough = smoothness(train(bind("mlp", rows, hidden="30,30"), rows, wild), rows, share=0.05)
+    assert rough.value < 0.5 < smooth.value
+    assert not rough.verdict.startswith("Smooth")
+
+
+def test_smoothness_needs_a_recipe_and_sets():
+    rows = examples(10)
+    trained = train(bind("logistic", rows), rows, recipe())
+    with pytest.raises(BadInput, match="needs the recipe"):
+        smoothness(replace(trained, recipe=None), rows)
+    with pytest.raises(BadInput, match="At least two sets"):
+        smoothness(trained, rows, sets=1)
 
 
 def test_it_is_measured_once_recorded_and_found_again(made):

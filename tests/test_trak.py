@@ -54,28 +54,26 @@ def test_projections_are_keyed_by_seed_and_name():
     assert all((matrix(other) != first).any() for other in (Sparse(9, 6, 2, "a"), Sparse(9, 6, 1, "b")))
 
 
-@pytest.mark.parametrize("factored", [None, 2])
 @pytest.mark.parametrize("kind", [*MODULES, *OTHERS])
-def test_rows_are_projected_as_questions_are(kind, factored):
+def test_rows_are_projected_as_questions_are(kind):
     rows = examples(9, MODULES[kind][0] if kind in MODULES else (4,))
     if kind == "embedding":
         rows = replace(rows, x=np.random.default_rng(1).integers(0, 7, (9, 4)))
     bound = Bound(Built(kind), 3, "float64")
     x, y = tensors(rows, "float64")
-    how = Projection(16, seed=5, factored=factored)
+    how = Projection(16, seed=5)
     found = torch.cat([part for _, part in how.of_rows(bound, Rows(x, y, "cross_entropy"))])
     whole = how.of_vectors(bound, row_gradients(bound, x, y, "cross_entropy"))
     torch.testing.assert_close(found, whole, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("factored", [None, 3])
-def test_projected_gradients_keep_inner_products_on_average(factored):
+def test_projected_gradients_keep_inner_products_on_average():
     rows = examples(5, (4,))
     bound = Bound(bind("mlp", rows, hidden="6"), 3, "float64")
     g = row_gradients(bound, *tensors(rows, "float64"), "cross_entropy")[:2]
     found = []
     for seed in range(1000):
-        a, b = Projection(24, seed, factored).of_vectors(bound, g)
+        a, b = Projection(24, seed).of_vectors(bound, g)
         found.append(float(a @ b))
     assert abs(np.mean(found) - float(g[0] @ g[1])) < 4 * np.std(found) / np.sqrt(len(found))
 

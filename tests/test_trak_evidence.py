@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,12 +124,25 @@ def test_few_models_and_models_of_all_rows_have_the_damping_of_leave_one_out():
 
 
 @pytest.mark.parametrize("classes", [3, 0])
-def test_removed_rows_are_shown_to_no_model_whether_or_not_they_are_still_there(classes):
+@pytest.mark.parametrize("damping", [0.3, 0])
+@pytest.mark.parametrize("dimension", [0, 12])
+@pytest.mark.parametrize("models", [1, 5])
+def test_removed_rows_are_shown_to_no_model_whether_or_not_they_are_still_there(models, dimension, damping, classes):
     trained, rows, asked = problem(classes, n=40)
-    left = rows.take(np.arange(3, 40))
-    without = train(trained.model, left, trained.recipe, removed=tuple(rows.ids[:3]))
-    there = TRAK(models=5, damping=0.3)(without, rows, asked).values
-    assert (there[:3] == 0).all()
-    assert there[3:].any()
-    assert TRAK(models=5)(without, left, asked).values.any()
-    assert TRAK(models=5)(without, rows, asked).values[3:].any()
+    seen = np.arange(40) % 3 > 0
+    left = rows.take(seen)
+    without = train(trained.model, left, trained.recipe, removed=tuple(rows.ids[~seen]))
+    method = TRAK(models=models, dimension=dimension, damping=damping)
+    (there, chosen), (gone, expected) = (said(method, without, some, asked) for some in (rows, left))
+    assert chosen == expected
+    assert gone.any(0).all()
+    np.testing.assert_array_equal(there[~seen], 0)
+    np.testing.assert_array_equal(there[seen], gone)
+
+
+def test_short_trainings_of_one_epoch_are_the_trainings_themselves():
+    trained, rows, asked = problem(n=40)
+    for epochs, kept in ((1, 1), (2, 2)):
+        workspace = Workspace()
+        TRAK(models=4)(replace(trained, recipe=replace(trained.recipe, epochs=epochs)), rows, asked, workspace=workspace)
+        assert len(list((workspace.folder / "ensemble").iterdir())) == kept

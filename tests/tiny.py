@@ -168,3 +168,25 @@ class Built:
 
     def __call__(self) -> nn.Module:
         return OTHERS[self.what]() if self.what in OTHERS else MODULES[self.what][1]()
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """An architecture of which parameters whose names begin so are frozen; by default all."""
+
+    of: Architecture
+    names: str = ""
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        return self.of.inputs
+
+    @property
+    def outputs(self) -> int:
+        return self.of.outputs
+
+    def __call__(self) -> nn.Module:
+        module = self.of()
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(not name.startswith(self.names))
+        return module

@@ -1,6 +1,7 @@
 """Ground truth, computed once and kept under benchmarks/.cache: a killed run goes on where it stopped.
 
-Every retraining is a pure function of its number, so the parts that lie there are as good as new ones.
+Every retraining is a pure function of its number and of the settings whose digest names its folder, so the parts that lie there are as good
+as new ones.
 """
 
 from __future__ import annotations
@@ -71,18 +72,19 @@ def other_models(setting: str, count: int) -> list[dict[str, np.ndarray]]:
 
 def _models(setting: str, kind: str, rows: list[np.ndarray], seeds: list[int]) -> list[dict[str, np.ndarray]]:
     parts = [slice(at, min(at + TOGETHER, len(rows))) for at in range(0, len(rows), TOGETHER)]
-    folder = CACHE / "published" / setting
+    how = PUBLISHED[setting]
+    folder = CACHE / "published" / f"{setting}-{digest([how, published.N, published.M])[:16]}"
 
     def make(own: slice) -> dict[str, np.ndarray]:
         print(f"{setting}: training models {own.start} to {own.stop - 1} ({kind})", flush=True)
-        return _trained(PUBLISHED[setting], np.stack(rows[own]), seeds[own])
+        return _trained(how, np.stack(rows[own]), seeds[own])
 
     return [kept(folder / f"{kind}-{own.start}-{own.stop}.npz", lambda own=own: make(own)) for own in parts]  # type: ignore[misc]
 
 
 def _trained(setting: Published, rows: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
     torch.set_num_threads(1)
-    x, y, test_x, test_y = (torch.from_numpy(part) for part in mnist(published.N, published.M))
+    x, y, test_x, test_y = (torch.from_numpy(part) for part in mnist(published.N, published.M, setting.data))
     params = published.train(setting, rows, seeds, x, y)
     return {"losses": published.losses(params, test_x, test_y), **{f"p{place}": p.numpy() for place, p in enumerate(params)}}
 

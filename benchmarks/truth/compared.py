@@ -155,7 +155,7 @@ def _published(name: str) -> Case:
     For the metagradient in batches of twice the size: without half of its rows such a training takes the very steps of a retraining.
     """
     setting = PUBLISHED[name]
-    x, y, test_x, test_y = mnist(N, M)
+    x, y, test_x, test_y = mnist(N, M, setting.data)
     rows, test = examples(x, y, 10), examples(test_x, test_y, 10)
     inner = ",".join(map(str, setting.widths[1:-1]))
     built = (

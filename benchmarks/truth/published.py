@@ -31,6 +31,11 @@ class Published:
     dropout: float = 0.0
     lr: float = 0.01
 
+    @property
+    def data(self) -> str:
+        """Name of the images."""
+        return "fashion_mnist" if self.name.startswith("fashion") else "mnist"
+
     def module(self, seed: int) -> nn.Sequential:
         """Build the module with weights drawn from this seed: ReLU and dropout after each hidden layer."""
         with torch.random.fork_rng(devices=[]):
@@ -44,7 +49,9 @@ class Published:
 PUBLISHED = {
     "mnist_lr": Published("mnist_lr", (784, 10), epochs=20, batch=32),
     "mnist_mlp": Published("mnist_mlp", (784, 128, 64, 10), epochs=50, batch=64, momentum=0.9, dropout=0.1),
+    "fashion_mlp": Published("fashion_mlp", (784, 128, 64, 10), epochs=50, batch=64, momentum=0.9, dropout=0.1),
 }
+"""The last is ours: other images, on which no choice of ours was made."""
 
 
 def subset(i: int) -> np.ndarray:

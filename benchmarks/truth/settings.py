@@ -152,8 +152,9 @@ SAME = {
             images,
             "cnn",
             {"channels": "8,16", "head": "flatten"},
-            {"lr": 0.01, "batch_size": 64, "epochs": 6, "weight_decay": 1e-3, "warmup": 0.1},
+            {"lr": 0.005, "batch_size": 64, "epochs": 8, "weight_decay": 1e-3, "warmup": 0.1},
             0.95,
+            32,
             asked=8,
         ),
         Setting(

@@ -2,18 +2,20 @@
 
 A shelf holds models that were each trained without one of the random sets that `random_sets` draws by its seed: the first of them, as many
 as were asked for so far, so that more can be added. Of each model is kept what is smaller: its weights, or its outputs on the evaluation
-rows, of which all questions are asked. The note `bank/<run>/<training seed>/<rows left out>/<seed of the sets>` names the objects; it grows
-with every few models, so that a cancelled bank keeps what it has.
+rows, of which all questions are asked. The note `retrained/<run>/<training seed>/<rows left out>/<seed of the sets>` names the objects; it
+grows with every few models, so that a cancelled bank keeps what it has.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence.actions import _pace
 from influence.store import Project
 from influence.types import Event, Question, Report
 
@@ -36,7 +38,7 @@ class Shelf:
 
     def key(self, run: str) -> str:
         """Return the name of its note."""
-        return f"bank/{run}/{'same' if self.start is None else self.start}/{self.size}/{self.sets}"
+        return f"retrained/{run}/{'same' if self.start is None else self.start}/{self.size}/{self.sets}"
 
 
 def held(project: Project, run: str, shelf: Shelf) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def grow(it: Opened, shelf: Shelf, count: int, report: Report, done: int = 0, to
     from influence.training import train_many
 
     there, recipe = held(it.project, it.run.id, shelf), recipe_of(it)
-    left_out = random_sets(len(it.dataset.train), shelf.size, count, shelf.sets)
+    left_out = random_sets(it.seen, shelf.size, count, shelf.sets)
     step = max(1, min(TOGETHER, NUMBERS // len(it.bound.flat)))
     for at in range(there["n"], count, step):
         part = left_out[at : at + step]
@@ -70,9 +72,10 @@ def grow(it: Opened, shelf: Shelf, count: int, report: Report, done: int = 0, to
             place = done + at - there["n"] + n * event.done / max(1, event.total)
             report(Event("retrain", int(place), total, f"{total} real retrainings"))
 
-        seeds = None if shelf.start is None else [shelf.start] * len(part)
+        seeds, began = None if shelf.start is None else [shelf.start] * len(part), time.perf_counter()
         thetas = train_many(it.trained.model, it.dataset.train, recipe, 1.0 - part.astype(np.float32), seeds, it.trained.removed, heard)
         _add(it, shelf, thetas)
+        _pace.noted(it.project, it.run, len(part), time.perf_counter() - began)
     return held(it.project, it.run.id, shelf)
 
 

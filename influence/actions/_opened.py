@@ -48,6 +48,11 @@ class Opened:
         """Where methods keep costly state of this project: curvature, kernels of gradients, a half-finished walk."""
         return Workspace(self.project.path / "work")
 
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """Which training rows of the data set training saw, (N,): all but those that the run does without."""
+        return ~np.isin(self.dataset.train.ids, self.trained.removed)
+
     def outputs(self, role: Role) -> torch.Tensor:
         """Return the model's outputs on a role's rows, (M, C)."""
         with threads(self.trained.recipe.threads if self.trained.recipe else 1):

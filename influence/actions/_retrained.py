@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from influence import grads
+from influence.actions import _pace
 from influence.actions._opened import Opened
 from influence.errors import BadInput
 from influence.loop import threads
@@ -44,7 +46,9 @@ def answers(
         def inner(event: Event, done: int = done, size: int = len(weights)) -> None:
             report(Event(stage, int(done + size * event.done / event.total), len(left_out), note=f"{len(left_out)} real retrainings"))
 
+        began = time.perf_counter()
         thetas = train_many(it.trained.model, it.dataset.train, recipe, weights, own, it.trained.removed, inner)
+        _pace.noted(it.project, it.run, len(weights), time.perf_counter() - began)
         for theta in thetas:
             _ask(it, theta, questions, found)
         done += len(weights)
@@ -88,10 +92,10 @@ def now(it: Opened, questions: Mapping[str, Question]) -> dict[str, dict[str, np
     return found
 
 
-def random_sets(n: int, size: int, count: int, seed: int) -> np.ndarray:
-    """Return `count` random sets of `size` of N rows, (count, N) bool."""
+def random_sets(seen: np.ndarray, size: int, count: int, seed: int) -> np.ndarray:
+    """Return `count` random sets of `size` of the rows that training saw (N,), (count, N) bool."""
     rng = np.random.default_rng(seed)
-    sets = np.zeros((count, n), dtype=bool)
+    sets = np.zeros((count, len(seen)), dtype=bool)
     for row in sets:
-        row[rng.choice(n, size, replace=False)] = True
+        row[rng.choice(np.flatnonzero(seen), size, replace=False)] = True
     return sets

@@ -133,7 +133,7 @@ def _plan(it: Opened, shares: Sequence[float], subsets: int, truth: str, seeds: 
     Raises:
         BadInput: a number out of range.
     """
-    n, own = len(it.dataset.train), it.trained.recipe.seed if it.trained.recipe else 0
+    n, own = int(it.seen.sum()), it.trained.recipe.seed if it.trained.recipe else 0
     sizes = [round(share * n) if 0 < share < 1 else 0 for share in shares]
     known = truth in ("same", "fresh") and not (truth == "fresh" and seeds < 2)
     if not all(0 < size < n for size in sizes) or subsets < FEWEST_SETS or not known:
@@ -195,7 +195,7 @@ def _compared(it: Opened, found: Mapping[str, Any], size: int, subsets: int, see
     from influence.actions._retrained import random_sets
 
     scores = it.project.scores(found["scores"])
-    left_out = random_sets(len(scores.ids), size, subsets, seed)
+    left_out = random_sets(it.seen, size, subsets, seed)
     predicted = left_out.astype(np.float64) @ scores.values[:, 0]
     soft, hard = ([lds(predicted, bank) for bank in truth[kind]] for kind in ("value", "measured"))
     return {

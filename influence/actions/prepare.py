@@ -84,7 +84,7 @@ def _calibrated(
     it: Opened, question: Question, scores: Scores, better: Mapping[str, str], before: dict[str, np.ndarray], report: Report
 ) -> tuple[dict[str, Any], list[float]]:
     """Fit realised on predicted changes over the rows that the main questions rank first, and over random rows; also return the units."""
-    left_out = _sets(scores, better)
+    left_out = _sets(scores, better, it.seen)
     predicted = left_out.astype(np.float64) @ scores.values
     unit = units(predicted)
     reached = reach(predicted, unit)
@@ -97,17 +97,17 @@ def _calibrated(
     return fits, unit.tolist()
 
 
-def _sets(scores: Scores, better: Mapping[str, str]) -> np.ndarray:
+def _sets(scores: Scores, better: Mapping[str, str], seen: np.ndarray) -> np.ndarray:
     """Return (R, N) bool. Per share of the rows: the k best rows for up to three main questions, gaps first, and k random rows."""
-    n = len(scores.ids)
+    n = int(seen.sum())
     asked = [label for label in scores.labels if better[label] != "neither"]
     asked = sorted(asked, key=lambda label: MAIN.index(label.split(" by ")[0]) if label.split(" by ")[0] in MAIN else len(MAIN))[:3]
     sets = []
     for place, share in enumerate(SHARES):
         k = min(max(2, round(share * n)), n // 2)
         for label in asked:
-            row = np.zeros(n, dtype=bool)
-            row[ranking(scores, label, better[label])[:k]] = True
+            row, order = np.zeros(len(seen), dtype=bool), ranking(scores, label, better[label])
+            row[order[seen[order]][:k]] = True
             sets.append(row)
-        sets.append(random_sets(n, k, 1, seed=1000 + place)[0])
+        sets.append(random_sets(seen, k, 1, seed=1000 + place)[0])
     return np.stack(list({row.tobytes(): row for row in sets}.values()))  # small data make equal sets: each counts once

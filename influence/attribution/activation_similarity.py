@@ -22,8 +22,8 @@ from torch import nn
 from influence.attribution._shared import only_trained_on, part, training_loss
 from influence.errors import BadInput
 from influence.grads import owners
+from influence.grads.query import fitted, slices
 from influence.grads.query import part as rows_of
-from influence.grads.query import slices
 from influence.loop import Bound, tensors, threads
 from influence.registry import attribution, option
 from influence.training import load
@@ -81,8 +81,8 @@ class ActivationSimilarity:
         x, _ = tensors(question.examples, bound.dtype)
         parts = [self._hidden(bound, rows_of(x, cut)) for cut in slices(x, self.batch)]
         h, z = (torch.cat(t) for t in zip(*parts, strict=True))
-        seen = z.clone().requires_grad_()
-        slope = torch.stack([torch.autograd.grad(value, seen, retain_graph=True)[0] for value in question.value(seen)])  # (Q, M, C)
+        seen = z.cpu().clone().requires_grad_()  # the question's labels and groups are on the CPU
+        slope = torch.stack([torch.autograd.grad(value, seen, retain_graph=True)[0] for value in question.value(seen)]).to(z)  # (Q, M, C)
         said = z.softmax(1) if votes else z
         return torch.einsum("qmc,md->qcd", slope, h).flatten(0, 1), torch.einsum("qmc,mc,md->qd", slope, said, h)
 
@@ -96,7 +96,7 @@ class ActivationSimilarity:
         hook = layer.register_forward_hook(lambda _m, given, out: caught.append((given[0], out)))
         try:
             with torch.no_grad():
-                z = bound.module(x)
+                z = bound.module(fitted(bound, x))
         finally:
             hook.remove()
         if len(caught) != 1 or caught[0][1] is not z or caught[0][0].dim() != 2:

@@ -10,7 +10,7 @@ removing it is predicted to raise F: positive scores mark rows whose removal rai
 A dot product is large where the row's own gradient is long, whatever the question: lists for different questions then name the same rows,
 those that the model gets wrong. Dividing by the length takes that away: for the identity as curvature, RelatIF (Barshan, Brunet and
 Dziugaite, arXiv:2003.11630), which divides by the root of self-influence, is the cosine up to a factor per question. *Centred* subtracts
-the mean gradient of all rows first, the part that they share; for the plain dot product that would change no order.
+the mean gradient of the rows that training saw first, the part that they share; for the plain dot product that would change no order.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import only_trained_on, part, training_loss
-from influence.grads import Rows, mask, query_gradient, self_influence, sweep
+from influence.attribution._shared import over_all, part, trained_on, training_loss
+from influence.grads import Rows, chosen, mask, query_gradient, self_influence, sweep
 from influence.grads.query import slices
-from influence.loop import Bound, cat, tensors, threads
+from influence.grads.uses import only
+from influence.loop import Bound, tensors, threads
 from influence.registry import attribution, option
 from influence.training import load
 from influence.types import Examples, Question, Report, Scores, Trained, ignore
@@ -43,6 +44,7 @@ class GradientSimilarity:
     batch: int = option(256, "Training rows at a time", min=1, max=65536, advanced=True)
 
     calibrated: ClassVar[bool] = False
+    version: ClassVar[int] = 2
     needs: ClassVar[str] = "The final weights."
     cost: ClassVar[str] = "About one training epoch; two with a normalisation."
 
@@ -60,23 +62,22 @@ class GradientSimilarity:
         """
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
             bound = load(trained)
-            x, y = tensors(train, bound.dtype)
-            rows = Rows(x, y, training_loss(trained, train))
+            rows = Rows(*tensors(trained_on(train, trained), bound.dtype), training_loss(trained, train))
             _, v = query_gradient(bound, question)
             v = v * mask(bound, self.layers)
-            values = self._scores(bound, rows, v, report)
-        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "gradient_similarity", self.calibrated)
+            values = self._scores(bound, rows, v, report, (workspace or Workspace()).memory)
+        return Scores(over_all(values, train, trained), train.ids, question.labels, "gradient_similarity", self.calibrated)
 
-    def _scores(self, bound: Bound, rows: Rows, v: torch.Tensor, report: Report) -> np.ndarray:
+    def _scores(self, bound: Bound, rows: Rows, v: torch.Tensor, report: Report, memory: float) -> np.ndarray:
         if self.normalise == "none":
             return self._along(bound, rows, v, part(report, "similarity", 0, len(rows)))
         total = 2 * len(rows)
         shared = torch.zeros_like(v[0])
         if self.normalise == "centred":
-            shared = _mean_gradient(bound, rows, self.batch) * mask(bound, self.layers)
+            shared = _mean_gradient(bound, rows, self.layers, self.batch)
         along = self._along(bound, rows, torch.cat([v, shared[None]]), part(report, "similarity", 0, total))
         heard = part(report, "similarity", len(rows), total)
-        own = self_influence(bound, rows.x, rows.target, rows.loss, self.layers, report=heard).astype(np.float64)
+        own = self_influence(bound, rows.x, rows.target, rows.loss, self.layers, memory / 4, heard).astype(np.float64)
         left = np.maximum(own - 2 * along[:, -1] + float(shared @ shared), 0)  # |g_i - shared|²
         left[left <= 1e-12 * (own + float(shared @ shared))] = 0  # no direction is left, only rounding
         scale = np.sqrt(left)[:, None] * v.norm(dim=1).cpu().numpy()[None]
@@ -86,11 +87,17 @@ class GradientSimilarity:
         return sweep(bound, rows.x, rows.target, rows.loss, v, self.batch, "auto", report, self.layers).astype(np.float64)
 
 
-def _mean_gradient(bound: Bound, rows: Rows, batch: int) -> torch.Tensor:
-    """Return the mean of the rows' gradients, (P,)."""
+def _mean_gradient(bound: Bound, rows: Rows, layers: str, batch: int) -> torch.Tensor:
+    """Return the mean of the rows' gradients, (P,); zero at frozen parameters and outside `layers`."""
+    places = chosen(bound, layers)
     total = torch.zeros_like(bound.flat)
+    views, params = bound.views(total), [bound.params[k] for k in places]
     for cut in slices(rows.target, batch):
         x, losses = rows.cut(cut).on(bound)
-        grads = torch.autograd.grad(losses(bound.module(x)).sum(), bound.params, allow_unused=True)
-        total += cat([torch.zeros_like(p) if g is None else g for g, p in zip(grads, bound.params, strict=True)])
+        with only(bound.params, places), torch.enable_grad():
+            loss = losses(bound.module(x)).sum()
+            grads = torch.autograd.grad(loss, params, allow_unused=True) if loss.requires_grad else [None] * len(places)
+        for k, g in zip(places, grads, strict=True):
+            if g is not None:
+                views[k].add_(g)
     return total / len(rows)

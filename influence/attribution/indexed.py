@@ -3,8 +3,9 @@
 The score is the dot product <grad l_i, grad F> at the final weights, as of *gradient_similarity*. All rows are screened by k coordinates of
 their gradients kept on disk (in the spirit of Choe et al., LoGra, arXiv:2405.13954); the rows that lead at both ends are then scored
 exactly. Returned is the exact score where there is one, the screen's elsewhere: the top of the list is exact, sums over many rows are
-estimates, and the order far from the ends is approximate. The last event tells the recall, measured when the index was built on held
-questions (`index/recall.py`).
+estimates, and the order far from the ends is approximate. An estimate lacks what the directions that were not kept hold, and each number
+kept of a row is rounded to bfloat16 (by 2^-9 of itself at most); their products are formed in float32. The last event tells the recall,
+measured when the index was built on held questions (`index/recall.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import ClassVar
 
 import torch
 
-from influence.attribution._shared import only_trained_on, training_loss
+from influence.attribution._shared import over_all, some_learn, trained_on, training_loss
 from influence.index import FIRST, Index, Settings, build
 from influence.index.build import VERSION
 from influence.loop import threads
@@ -34,6 +35,7 @@ class Indexed:
     seed: int = option(0, "Which rows the index learns from, and which it is tried on", min=0, max=2**31 - 1, advanced=True)
 
     calibrated: ClassVar[bool] = False
+    version: ClassVar[int] = VERSION
     needs: ClassVar[str] = "The final weights, and some room on disk: two bytes a number kept."
     cost: ClassVar[str] = "A few training epochs for the index, once; then fractions of a second for each question."
 
@@ -47,16 +49,16 @@ class Indexed:
         """Return scores (N, Q), exact for the first rows; in no unit of the question. The last event tells the recall.
 
         Raises:
-            BadInput: the question's gradient or a score is not finite.
+            BadInput: all parameters are frozen, or the question's gradient or a score is not finite.
         """
         workspace, settings = workspace or Workspace(), Settings(self.size, seed=self.seed)
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
-            bound, loss = load(trained), training_loss(trained, train)
-            key = {"of": trained.digest, "rows": train.digest, "loss": loss, "settings": settings, "version": VERSION}
+            bound, loss, rows = some_learn(load(trained)), training_loss(trained, train), trained_on(train, trained)
+            key = {"of": trained.digest, "rows": rows.digest, "loss": loss, "settings": settings, "version": VERSION}
             folder = workspace.kept(
-                "index", key, lambda it: build(it, trained.digest, bound, train, loss, settings, memory=workspace.memory / 4, report=report)
+                "index", key, lambda it: build(it, trained.digest, bound, rows, loss, settings, memory=workspace.memory / 4, report=report)
             )
-            index = Index(folder, trained.digest, bound, train)
+            index = Index(folder, trained.digest, bound, rows)
             values, exact = index.ask(question, self.scored, report)
         found = index.recall(self.scored)
         note = (
@@ -64,4 +66,4 @@ class Indexed:
         )
         told = {"recall": found.mean, "recall lowest": found.lowest, "lists": found.lists, "exact": int(exact.sum(0).min())}
         report(Event("screen", len(question.labels), len(question.labels), note, told))
-        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "indexed", self.calibrated)
+        return Scores(over_all(values, train, trained), train.ids, question.labels, "indexed", self.calibrated)

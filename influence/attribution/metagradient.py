@@ -21,8 +21,9 @@ from influence import training
 from influence.attribution._shared import no_recipe
 from influence.registry import attribution, option
 from influence.replay import walk
+from influence.replay.walk import VERSION
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
-from influence.workspace import Workspace
+from influence.workspace import Workspace, allowed
 
 
 @attribution
@@ -31,10 +32,13 @@ class Metagradient:
     """Walks back through the recorded training and predicts, in the question's own unit, what retraining without a row would change."""
 
     seeds: int = option(1, "1: this model; more: the mean over so many models of this recipe with other seeds", min=1, max=1000)
-    memory: int = option(2048, "MiB for states of the training that have to be computed again", min=1, max=2**20, advanced=True)
+    memory: int = option(
+        0, "MiB for states that have to be computed again; 0: as much as INFLUENCE_MEMORY allows", min=0, max=2**20, advanced=True
+    )
     recompute: bool = option(False, "Compute the training again even if it was recorded", advanced=True)
 
     calibrated: ClassVar[bool] = True
+    version: ClassVar[int] = VERSION
     needs: ClassVar[str] = "The recipe and the training rows by which the model was trained."
     cost: ClassVar[str] = "Two to three trainings per question, one more if the training was not recorded; times the number of seeds."
 
@@ -50,8 +54,8 @@ class Metagradient:
         Raises:
             BadInput: there is no recipe, the training does not end at the model's weights, or it diverged.
         """
-        memory = self.memory if workspace is None else min(self.memory, workspace.memory)
-        slopes = []
+        most = allowed() if workspace is None else workspace.memory
+        memory, slopes = min(self.memory or most, most), []
         for k, model in enumerate(self._models(trained, train, memory, report)):
             heard = report if self.seeds == 1 else _part(report, k, self.seeds)
             slopes.append(walk(model, train, question, memory, self.recompute, heard, workspace=workspace).slope)

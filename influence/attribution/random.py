@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from influence.attribution._shared import only_trained_on
 from influence.keyed import uniform
 from influence.registry import attribution, option
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
@@ -25,6 +26,7 @@ class Random:
     seed: int = option(0, "Another seed gives another order", min=0, max=2**31 - 1)
 
     calibrated: ClassVar[bool] = False
+    version: ClassVar[int] = 2
     needs: ClassVar[str] = "Nothing."
     cost: ClassVar[str] = "None."
 
@@ -38,4 +40,4 @@ class Random:
         """Return scores (N, Q)."""
         values = np.stack([uniform(self.seed, f"random {label}", train.ids) for label in question.labels], axis=1) - 0.5
         report(Event("random", len(train), len(train)))
-        return Scores(values, train.ids, question.labels, "random", self.calibrated)
+        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "random", self.calibrated)

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import no_recipe
+from influence.attribution._shared import no_recipe, only_trained_on
 from influence.errors import BadInput
 from influence.grads import outputs
 from influence.keyed import uniform
@@ -43,6 +43,7 @@ class Retraining:
     seed: int = option(0, "Which rows are left out together (and the fresh seeds)", min=0, max=2**31 - 1, advanced=True)
 
     calibrated: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     needs: ClassVar[str] = "The recipe and the training rows by which the model was trained."
     cost: ClassVar[str] = "As many trainings as subsets, several side by side."
 
@@ -72,7 +73,7 @@ class Retraining:
         told = {f"standard error: {label}": float(e) for label, e in zip(question.labels, error, strict=True)}
         note = "; ".join(f"{name} {e:.2g}" for name, e in told.items())
         report(Event("retrain", len(out), len(out), note, told))
-        return Scores(without - kept, train.ids, question.labels, "retraining", self.calibrated)
+        return Scores(only_trained_on(without - kept, train, trained), train.ids, question.labels, "retraining", self.calibrated)
 
     def _left_out(self, ids: np.ndarray) -> np.ndarray:
         """Return which model does without which row, (R, N) bool: m times each, keyed by id.

@@ -15,8 +15,10 @@ question's derivative by the outputs: otherwise the models that miss a question'
 - *Damping* of one model is chosen by leave-one-out: how well a ridge regression on phi predicts each row's label from the other rows (Allen
   1974; a margin's label is 1). Of several models trained on halves it is chosen by leave-one-model-out: how well the others foretell, by
   their scores, each model's outputs on training rows that it was not shown.
-- *Misses* of several models are those at the end, or those after a tenth of the training, whichever foretells better: a row that is
-  fitted in the end has moved the model on the way. Evidence sees training rows only. Compared in docs/decisions/006-damping-by-evidence.md.
+- *Misses* of several models are those at the end, or those of as many short trainings of their own (a tenth of the epochs, at least one,
+  each with its whole schedule of step sizes: ten models are eleven trainings' worth), whichever foretells better: a row that is fitted in
+  the end has moved the model on the way. Evidence sees training rows only. Compared in docs/decisions/006-damping-by-evidence.md.
+- *Rows that training never saw* are no part of the regression, whether or not they are still in the data, and score 0.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import numpy as np
 import torch
 
 from influence.attribution._ridge import COARSE, FEWEST, MOST, leave_one_model_out
-from influence.attribution._shared import no_recipe, only_trained_on, training_loss
+from influence.attribution._shared import no_recipe, over_all, trained_on, training_loss
 from influence.attribution._trak_model import PHI, Member, Pull
 from influence.errors import BadInput
 from influence.keyed import uniform
@@ -40,13 +42,13 @@ from influence.training import bound_at, load, train_many
 from influence.types import Event, Examples, Question, Recipe, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 
-VERSION = 2
+VERSION = 3
 EXACT = 10_000
 """Rows up to which their products with each other are taken by default."""
 WIDE = 4096
 """Dimension beyond that."""
 EARLY = 0.1
-"""Share of the training after which misses are also taken."""
+"""Share of the recipe's epochs for which other models are trained, from their beginning to their end, whose misses are tried too."""
 
 
 @attribution
@@ -65,10 +67,12 @@ class TRAK:
     seed: int = option(0, "Of the projection, and of several models", min=0, max=2**31 - 1, advanced=True)
 
     calibrated: ClassVar[bool] = False
+    version: ClassVar[int] = VERSION
     needs: ClassVar[str] = "The final weights; the recipe for several models."
     cost: ClassVar[str] = (
         "About three training epochs and a matrix of rows by rows (or of the dimension), kept for later questions; of several models "
-        "so much each, their trainings, and that matrix factored nine times."
+        "so much each, their trainings and as many of a tenth of the epochs (ten models: eleven trainings' worth), and that matrix "
+        "factored nine times."
     )
 
     def unavailable(self, trained: Trained) -> str:
@@ -87,9 +91,9 @@ class TRAK:
         if reason:
             raise BadInput(reason)
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
-            influence, misses = self._averaged(trained, train, question, report, workspace or Workspace())
-        values = -influence * misses[:, None]
-        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "trak", self.calibrated)
+            influence, misses = self._averaged(trained, trained_on(train, trained), question, report, workspace or Workspace())
+        values = over_all(-influence * misses[:, None], train, trained)
+        return Scores(values, train.ids, question.labels, "trak", self.calibrated)
 
     def _averaged(
         self, trained: Trained, train: Examples, question: Question, report: Report, workspace: Workspace
@@ -124,7 +128,7 @@ class TRAK:
 
         def make(folder: Path) -> None:
             ridges = (member.ridge(folder, workspace.memory, self._part(report, m, len(train))) for m, member in enumerate(some))
-            shown = self._shown(train)[: len(some)] & ~np.isin(train.ids, trained.removed)
+            shown = self._shown(train)[: len(some)]
             real = np.stack([member.regression.values for member in some])
             np.save(folder / "agreement.npy", leave_one_model_out(ridges, shown, misses[:, : len(some)], real))
             (folder / PHI).unlink(missing_ok=True)
@@ -143,7 +147,7 @@ class TRAK:
         return lambda event: report(Event("gradients", m * n + n * event.done // event.total, self.models * n))
 
     def _members(self, trained: Trained, train: Examples, when: str, workspace: Workspace, report: Report) -> list[Bound]:
-        """Return the models: the trained one, or several with other seeds, half of the rows each; "early": after short trainings."""
+        """Return the models: the trained one, or several with other seeds, half of the rows each; "early": short trainings."""
         recipe = trained.recipe
         if self.models == 1 or recipe is None:
             return [load(trained)]
@@ -154,8 +158,8 @@ class TRAK:
             np.save(folder / "theta.npy", self._train(trained, recipe, train, report))
 
         key = {
-            "of": trained.digest, "train": train.digest, "models": self.models, "rows": self.rows, "seed": self.seed, "when": when,
-            "version": VERSION,
+            "of": trained.digest, "train": train.digest, "models": self.models, "rows": self.rows, "seed": self.seed,
+            "epochs": recipe.epochs, "version": VERSION,
         }  # fmt: skip
         thetas = np.load(workspace.kept("ensemble", key, make) / "theta.npy")
         return [bound_at(trained.model, recipe, torch.from_numpy(theta)) for theta in thetas]

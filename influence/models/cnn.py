@@ -15,7 +15,7 @@ from influence.registry import models, option
 @models
 @dataclass(frozen=True)
 class CNN:
-    """Blocks of 3x3 convolution, GroupNorm and GELU, halving the image between them; one linear layer on the mean over places, or on all."""
+    """Blocks of 3x3 convolution, GroupNorm and GELU, halving the image between them; a linear layer on the mean over places, or on all."""
 
     inputs: tuple[int, ...] = ()
     outputs: int = 0

@@ -69,7 +69,9 @@ def plan(loop: Loop, steps: int, memory: float) -> tuple[int, int]:
         need = (leaf * state + levels * (pieces - 1) * snapshot) / 2**20
         if need <= memory:
             return pieces, levels
-    raise BadInput(f"Replaying this training needs at least {math.ceil(need):,} MiB for its states; {memory:g} were given. Raise memory.")
+    raise BadInput(
+        f"Replaying this training needs at least {math.ceil(need):,} MiB for its states; {memory:g} were given. Raise INFLUENCE_MEMORY."
+    )
 
 
 class _Replay:

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from influence.registry import attribution, queries, settings
+from influence.registry import Registry, attribution, queries, settings
 from influence.store import Run
 from influence.types import Trained
 from influence.ui import forms, state, words
@@ -122,8 +122,8 @@ def _about(name: str, priced: bool = True) -> str:
     return f"{told}{unit}" + (f" *Cost: {price[:1].lower()}{price[1:]}.*" if price and priced else "")
 
 
-def cost(run: Run, method: str) -> str:
+def cost(run: Run, method: str, kind: Registry = attribution) -> str:
     """Say what a method costs, with the seconds that one training of this run took."""
-    said = getattr(attribution.classes[method], "cost", "").rstrip(".")
+    said = getattr(kind.classes[method], "cost", "").rstrip(".")
     took = run.body.get("seconds")
     return f"{said}; training this model took {words.duration(took)}" if took else said

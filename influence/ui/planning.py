@@ -14,7 +14,7 @@ from influence.charts.curves import curve
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, jobs, kept, state, trust, words
+from influence.ui import choosing, costs, jobs, kept, state, trust, words
 
 STEPS = 5  # sizes at which models are really retrained
 SEEDS = 3
@@ -36,10 +36,8 @@ def kept_note(run: Run) -> dict[str, Any] | None:
 
 
 def cost(run: Run) -> str:
-    """Say what preparing costs, from what one training took."""
-    took = run.body.get("seconds", 0.0)
-    whole = words.duration(max(2, 0.7 * RETRAININGS * took))
-    return f"About {RETRAININGS} trainings at {words.duration(took)} each, several at once: roughly {whole}"
+    """Say what preparing costs."""
+    return f"About {costs.retrainings(run, RETRAININGS)}; and the metagradient, as long as a few more"
 
 
 def choose_label(note: dict[str, Any]) -> str:
@@ -181,10 +179,9 @@ def _confirm(run: Run, note: dict[str, Any], label: str, last: int) -> None:
     ks = sorted({int(k) for k in np.linspace(0, last, STEPS + 1)[1:]})
     args = {"run": run.id, "group": state.group(), "label": label, "better": note["better"][label], "ks": ks, "seeds": SEEDS}
     count = len(ks) + SEEDS * (len(ks) + 1)
-    took = words.duration(max(1.0, 0.7 * count * run.body.get("seconds", 0.0)))
     job = jobs.run_button(
         "Check against real retraining", "confirm", args, "plan.confirm", primary=False, icon=":material/fact_check:",
-        cost=f"{count} real trainings, roughly {took}",
+        cost=costs.retrainings(run, count),
     )  # fmt: skip
     if job is not None and not (job.over and job.state == "done"):
         jobs.follow(job, key="plan.confirm.follow")

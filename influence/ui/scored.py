@@ -77,7 +77,9 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
         )
     st.markdown(f"{read} {now}{kept.units(run)}")
     told = f" {words.escaped(result['told'])}." if result.get("told") else ""
-    st.caption(f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept: it is not computed twice.{told}")
+    st.caption(
+        f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept: it is not computed twice.{told}"
+    )
 
 
 def _finding(scores: Scores) -> str:

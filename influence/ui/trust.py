@@ -16,7 +16,7 @@ from influence.evaluation.fidelity import ROUGHLY, WELL, verdict
 from influence.jobs import Job
 from influence.registry import attribution, described
 from influence.store import Run
-from influence.ui import asking, jobs, kept, state, words
+from influence.ui import asking, costs, jobs, kept, smooth, state, words
 
 SHARES = (0.01, 0.1, 0.5)
 SUBSETS = (16, 32, 64, 128)
@@ -63,8 +63,10 @@ def light(run: Run, query: Mapping[str, Any], method: Mapping[str, Any], key: st
                 job = _measure(run, query, method, wanted, key, "Measure again")
     if not results and not reason:
         job = _measure(run, query, method, wanted, key, "Measure")
-    if job is not None and job.state != "done":
-        jobs.follow(job, key=f"{key}.follow")
+    checked = smooth.told(run, f"{key}.smooth") if method["name"] == "metagradient" and not reason else None
+    for asked, name in ((job, "follow"), (checked, "smooth.follow")):
+        if asked is not None and asked.state != "done":
+            jobs.follow(asked, key=f"{key}.{name}")
 
 
 def _badge(results: list[dict[str, Any]]) -> None:
@@ -160,11 +162,9 @@ def _measure(run: Run, query: Mapping[str, Any], method: Mapping[str, Any], want
 
 
 def cost(run: Run, fractions: list[float], subsets: int, truth: Any) -> str:
-    """Say what a measurement costs, from the seconds that one training of this run took and from the models that are kept."""
+    """Say what a measurement costs: what still has to be trained, and how long that takes."""
     seed = (run.body.get("recipe") or {}).get("seed", 0)
     count = fidelity.to_train(state.project(), run.id, run.body["n"]["train"], seed, fractions, subsets, truth)
     if not count:
         return "No training needed: the retrained models are kept. A few seconds"
-    took = run.body.get("seconds")
-    about = f", up to {words.duration(max(1.0, count * took))}" if took else ""
-    return f"{words.count(count, 'real training')}{about}; they are kept for every question and method"
+    return f"{costs.retrainings(run, count)}; they are kept for every question and method"

@@ -10,8 +10,8 @@ from typing import Any
 from influence.evidence.words import TOO_FEW, claim, count, duration, interval, known, number, percent, signed
 
 __all__ = [
-    "SIMULATED", "TOO_FEW", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "number", "percent",
-    "run_name", "signed", "size", "title", "verb",
+    "SIMULATED", "TOO_FEW", "about", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "number",
+    "percent", "run_name", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
@@ -20,10 +20,12 @@ VERBS = {
     "demo": "Training the demo model",
     "train": "Training",
     "attribute": "Scoring training rows",
+    "mislabelled": "Looking for wrong labels",
     "prepare": "Preparing previews",
     "preview": "Previewing a removal",
     "confirm": "Retraining to confirm",
     "fidelity": "Checking predictions by retraining",
+    "smoothness": "Measuring smoothness",
     "unlearn": "Unlearning",
     "agreement": "Comparing methods",
     "compare": "Comparing models",
@@ -103,14 +105,17 @@ def ago(created: str | float) -> str:
 
 def lasting(seconds: float | None) -> str:
     """Return the time left in round figures, or nothing if it is not known."""
-    if seconds is None:
-        return ""
+    return "" if seconds is None else f"{about(seconds)} left"
+
+
+def about(seconds: float) -> str:
+    """Return a time that is only estimated, in round figures."""
     if seconds < 1.5:
-        return "about a second left"
+        return "about a second"
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= 1.5 * size:
-            return f"about {seconds / size:.0f}\N{NO-BREAK SPACE}{unit} left"
-    return f"about {seconds:.0f}\N{NO-BREAK SPACE}s left"
+            return f"about {seconds / size:.0f}\N{NO-BREAK SPACE}{unit}"
+    return f"about {seconds:.0f}\N{NO-BREAK SPACE}s"
 
 
 def size(n: int) -> str:

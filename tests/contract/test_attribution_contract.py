@@ -39,10 +39,21 @@ QUICK = {"retraining": {"subsets": 20}, "captum_arnoldi": {"steps": 20}}
 LOOSE = {"activation_similarity": 0.5}
 """Methods that by their meaning leave out part of what retraining does (how hard the model found a row), and how far they agree with it."""
 N = 80
+SEEN = np.arange(N) % 4 > 0
+"""Which rows the model without some rows was trained on: the others stand among them, one in four."""
 
 
-def made(name: str) -> Any:
-    return attribution.make(name, QUICK.get(name))
+def made(name: str, **given: Any) -> Any:
+    return attribution.make(name, {**QUICK.get(name, {}), **given})
+
+
+def variants() -> list[tuple[str, dict[str, Any]]]:
+    """Every method as it is by default, and with each other choice that one of its settings offers."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name in METHODS:
+        own = settings(attribution.classes[name])
+        found += [(name, {}), *((name, {s.name: c}) for s in own for c in s.choices if c != s.default)]
+    return found
 
 
 @cache
@@ -285,3 +296,19 @@ def test_a_model_without_some_rows_scores_the_others(name):
     np.testing.assert_array_equal(scores.ids, rest.ids)
     if name not in GUESSES | set(ESTIMATES):
         assert stats.spearmanr(scores.values[:, 0], scored(name).values[3:, 0]).statistic > 0.6
+
+
+@cache
+def bereft() -> Trained:
+    """The convex model, trained without the rows that are not `SEEN`."""
+    trained, rows, _ = problem()
+    return train(trained.model, rows.take(SEEN), trained.recipe, removed=tuple(rows.ids[~SEEN]), record=64)
+
+
+@pytest.mark.parametrize(("name", "given"), variants(), ids=str)
+def test_rows_that_training_never_saw_count_for_nothing_whether_or_not_they_are_still_there(name, given):
+    _, rows, asked = problem()
+    there, gone = (made(name, **given)(bereft(), some, asked).values for some in (rows, rows.take(SEEN)))
+    assert (gone.std(0) > 0).all()
+    np.testing.assert_array_equal(there[~SEEN], 0)
+    np.testing.assert_allclose(there[SEEN], gone, rtol=1e-7, atol=1e-10)

@@ -1,0 +1,173 @@
+"""The pages Plan, Compare and Report on a real small project: their figures are those of the tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import influence.actions
+from influence.actions import perform, preview
+from influence.ui import words
+from tests import investigation
+from tests.investigation import by_key, done, opened, ran, said, shown
+
+made, here, no_worker = investigation.made, investigation.here, investigation.no_worker
+
+
+# ---- Plan
+
+
+def test_plan_shows_the_predictions_for_the_sliders_value(made):
+    project, runs = made
+    run = runs["loans"]
+    note = preview.kept(project, run, "group")
+    at = opened("plan", run=run)
+    label = by_key(at.selectbox, "plan.label").value
+    assert "gap" in label
+    slider = by_key(at.slider, f"plan.k.{run}")
+    ran(slider.set_value(33).run())
+    scores = project.scores(note["scores"])
+    values = scores.column(label)
+    order = np.argsort(-values if note["better"][label] == "higher" else values, kind="stable")
+    truth = {kind: preview.curves(note, scores, order, [33], kind).set_index("label") for kind in ("value", "measured")}
+    table = shown(at, "metric", "predicted without 33 rows").set_index("metric")
+    for name in note["labels"]:
+        row, before = truth["measured"].loc[name], note["before"][name]["measured"]
+        mine = table.loc[[note["measured_labels"][name]]]
+        assert words.number(before) in mine["now"].tolist()
+        assert words.number(before + row["change"]) in mine["predicted without 33 rows"].tolist()
+        assert words.interval(before + row["low"], before + row["high"]) in mine["95 % band"].tolist()
+    curve = shown(at, "rows removed").set_index("rows removed")
+    row = preview.curves(note, scores, order, [10], "value").set_index("label").loc[label]
+    assert curve.loc[10, f"{label}, smooth: predicted"] == words.number(note["before"][label]["value"] + row["change"])
+    assert len(at.get("vega_lite_chart")) == 2
+    ran(by_key(at.button, "plan.select").click().run())
+    assert list(project.current().ids) == scores.ids[order[:33]].tolist()
+    exact = preview.predicted(note, scores, project.current().ids)
+    told = shown(at, "predicted change")
+    assert told["predicted change"].tolist() == [words.signed(e["measured_change"]) for e in exact.values()]
+
+
+def test_real_retrainings_stand_in_the_picture_and_in_the_table(made):
+    project, runs = made
+    run, note = runs["loans"], preview.kept(made[0], made[1]["loans"], "group")
+    label = by_key(opened("plan", run=run).selectbox, "plan.label").value
+    ks = [20, 40]
+    got = perform("confirm", project, {"run": run, "group": "group", "label": label, "ks": ks, "seeds": 2, "better": note["better"][label]})
+    points = project.table(got["points"]).query("role == 'evaluation' and label == @label and truth == 'same'").set_index("k")
+    at = opened("plan", run=run)
+    assert "Orange dots" in said(at)
+    curve = shown(at, "rows removed").set_index("rows removed")
+    for k in (k for k in ks if k in curve.index):
+        level = note["before"][label]["value"] + points.loc[k, "value_change"]
+        assert curve.loc[k, f"{label}, smooth: retrained, same start"] == words.number(level)
+    assert set(ks) & set(curve.index)
+
+
+def test_an_unprepared_run_offers_to_prepare_and_then_plans(made):
+    project, runs = made
+    at = opened("plan", run=runs["numeric"], group="side")
+    assert "Prepare the preview" in [b.label for b in at.button]
+    perform("prepare", project, {"run": runs["numeric"], "group": "side"})
+    at = opened("plan", run=runs["numeric"], group="side")
+    assert "R²" in said(at) + " ".join(shown(at, "metric")["metric"])
+    assert "Prepare the preview" in [b.label for b in opened("plan", run=runs["numeric"], group="age").button]
+
+
+def test_plans_are_made_on_the_original(made):
+    assert "Plans are made on the model it came from" in said(opened("plan", run=made[1]["unlearned"]))
+
+
+def test_switching_the_run_forgets_the_other_ones_metric(made):
+    project, runs = made
+    perform("prepare", project, {"run": runs["classes"], "group": "side"})
+    at = opened("plan", run=runs["loans"])
+    box = by_key(at.selectbox, "plan.label")
+    ran(box.set_value(box.options[-1]).run())
+    ran(by_key(at.selectbox, "choice.run").set_value(runs["classes"]).run())
+    assert by_key(at.selectbox, "plan.label").value in preview.kept(project, runs["classes"], "side")["labels"]
+
+
+# ---- Compare and Report
+
+
+def test_compare_shows_every_model_and_what_came_true(made):
+    project, runs = made
+    found = project.noted(f"compare/{runs['unlearned']}/group")
+    at = opened("compare", run=runs["unlearned"])
+    metrics = project.table(found["tables"]["metrics"])
+    wide = shown(at, "name", "original", "unlearned", "retrained").set_index("name")
+    for row in metrics[(metrics["metric"] == "accuracy") & (metrics["group"] == "")].itertuples():
+        assert wide.loc["Accuracy", row.role] == f"{words.number(row.value)} ({words.interval(row.low, row.high)})"
+        assert wide.loc["Accuracy", "n"] == row.n
+    change = project.table(found["tables"]["change"]).query("rows == 'evaluation' and role == 'unlearned'").set_index("label")
+    realised = shown(at, "metric", "predicted (smooth form)", "unlearned").set_index("metric")["unlearned"]
+    assert realised.to_dict() == {label: words.signed(v) for label, v in change["value"].items()}
+    flips = project.table(found["tables"]["flips"]).query("role == 'unlearned'")
+    assert f"**Unlearned**: {words.count(len(flips), 'prediction')} of" in said(at)
+
+
+def test_each_group_column_keeps_its_own_comparison(made):
+    project, runs = made
+    ids = project.dataset(project.run(runs["numeric"]).dataset).train.ids[:12].tolist()
+    new = perform("unlearn", project, {"run": runs["numeric"], "ids": ids, "method": "retrain"})["run"]
+    for group in ("side", "age"):
+        done(project, "compare", {"run": new, "group": group})
+    for group in ("side", "age"):
+        at = opened("compare", run=new, group=group)
+        assert "A numeric target has no predictions that flip" in said(at)
+        assert "Compare" not in [b.label for b in at.button]
+
+        names = shown(at, "name", "original")["name"].tolist()
+        assert any(name.startswith("MAE, ") for name in names)
+        assert any(("up to" in name) is (group == "age") for name in names if name.startswith("MAE, "))
+
+
+def test_a_preview_made_after_the_comparison_can_be_put_beside_it(made):
+    project, runs = made
+    ids = project.dataset(project.run(runs["classes"]).dataset).train.ids[:12].tolist()
+    new = perform("unlearn", project, {"run": runs["classes"], "ids": ids, "method": "finetune", "set": {"epochs": 1}})["run"]
+    perform("compare", project, {"run": new, "group": "age"})
+    assert "Nothing was predicted" in said(opened("compare", run=new, group="age"))
+    perform("prepare", project, {"run": runs["classes"], "group": "age"})
+    at = opened("compare", run=new, group="age")
+    assert "Compare again" in [b.label for b in at.button]
+    done(project, "compare", {"run": new, "group": "age"})
+    assert "Compare again" not in [b.label for b in opened("compare", run=new, group="age").button]
+
+
+def test_report_offers_the_page_and_shows_the_chain(made):
+    project, runs = made
+    result = done(project, "report", {"run": runs["unlearned"], "group": "group"})
+    at = opened("report", run=runs["unlearned"])
+    assert result["page"][:16] in said(at)
+    records = project.records()
+    assert f"The chain of {len(records)} records holds" in said(at)
+    assert shown(at, "hash")["hash"].tolist() == [r.hash[:16] for r in reversed(records)]
+
+
+def test_compare_refuses_what_cannot_be_compared(made):
+    project, runs = made
+    with pytest.raises(influence.errors.BadInput, match="was not made by unlearning"):
+        perform("compare", project, {"run": runs["loans"]})
+    with pytest.raises(influence.errors.BadInput, match="no column 'colour'"):
+        perform("compare", project, {"run": runs["unlearned"], "group": "colour"})
+
+
+def test_preview_refuses_questions_and_sizes_that_do_not_exist(made):
+    project, runs = made
+    given = {"run": runs["loans"], "group": "group", "scores": preview.kept(project, runs["loans"], "group")["scores"]}
+    for more, told in (({"label": "no", "top": 3}, "no question"), ({"top": 10**6}, "Take fewer"), ({"top": 0}, "at least 1")):
+        with pytest.raises(influence.errors.BadInput, match=told):
+            perform("preview", project, {**given, **more})
+    note = preview.kept(project, runs["loans"], "group")
+    scores = project.scores(note["scores"])
+    for ks in ([-1], [len(scores.ids) + 1]):
+        with pytest.raises(influence.errors.BadInput, match="Sizes must lie"):
+            preview.curves(note, scores, np.arange(len(scores.ids)), ks)
+
+
+def test_columns_named_like_a_gap_are_no_gaps():
+    assert preview.is_gap("Equal-opportunity gap by group (A - B)")
+    assert preview.is_gap("Group loss gap by gap_year")
+    assert not any(map(preview.is_gap, ("Worst group loss by gap_year", "True positive rate of gap by (gap by)", "Mean loss", "R²")))
