@@ -100,9 +100,9 @@ class OutOfSample(Score):
         if not len(repeats):
             return found
         out = np.concatenate([folds(train, self.folds, self.seed + r) for r in repeats])
-        shown = out.any(1)  # fewer rows than folds leave some empty
+        shown = np.flatnonzero(out.any(1))  # fewer rows than folds leave some empty
         seeds = [self.seed + 3_000_017 + self.folds * r + k for r in repeats for k in range(self.folds)]
-        out, seeds = out[shown], [seed for seed, any_ in zip(seeds, shown, strict=True) if any_]
+        out, seeds = out[shown], [seeds[k] for k in shown]
         size = together(trained.model)
         for at in range(0, len(out), size):
             some = slice(at, at + size)
