@@ -89,9 +89,9 @@ def _room(loop: Loop, record: float) -> dict[str, np.ndarray]:
     return {name: np.empty(shape, dtype=loop.recipe.dtype) for name in names}
 
 
-def load(trained: Trained, checkpoint: Checkpoint | None = None) -> Bound:
-    """Return the trained module at a checkpoint (default: the last), in evaluation mode."""
-    bound = Bound(trained.model, dtype=trained.recipe.dtype if trained.recipe else "float32")
+def load(trained: Trained, checkpoint: Checkpoint | None = None, on: torch.device | None = None) -> Bound:
+    """Return the trained module at a checkpoint (default: the last), in evaluation mode, on a device (default: where models live)."""
+    bound = Bound(trained.model, dtype=trained.recipe.dtype if trained.recipe else "float32", on=on)
     bound.load((checkpoint or trained.final).load())
     bound.module.eval()
     return bound

@@ -81,6 +81,16 @@ def test_named_inputs_are_refused(method):
 
 
 @pytest.mark.parametrize("method", EVERY, ids=repr)
+def test_captum_works_on_the_cpu_wherever_models_live(method, monkeypatch):
+    given = trained_on("logistic")
+    expected = method(*given).values
+    monkeypatch.setattr("influence.loop.device", lambda: torch.device("meta"))
+    assert Bound(given[0].model).device.type == "meta"
+    assert method.unavailable(given[0]) == ""
+    np.testing.assert_array_equal(method(*given).values, expected)
+
+
+@pytest.mark.parametrize("method", EVERY, ids=repr)
 def test_rows_that_training_never_saw_score_zero(method):
     trained, rows, asked = trained_on("logistic")
     gone = tuple(rows.ids[[2, 5]])

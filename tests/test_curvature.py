@@ -304,6 +304,7 @@ def test_damping_stands_for_the_time_of_training():
         ridge = decay + damping.from_recipe(replace(how, weight_decay=decay), 20)
         assert 1 / ridge == pytest.approx((1 - np.exp(-decay * tau)) / decay, rel=1e-6)
     assert damping.from_recipe(replace(how, optimizer="adam"), 20) is None
+    assert damping.from_recipe(replace(how, max_norm=1e-3), 20) is None
     assert damping.decay(replace(how, optimizer="adamw", weight_decay=0.1)) == damping.decay(None) == 0
 
 
@@ -320,6 +321,19 @@ def descent(tau: float, decay: float, n: int = 400) -> Objective:
         for _ in range(int(tau / 0.05)):
             of.bound.flat.sub_(0.05 * (gradient(of) + decay * of.bound.flat))
     return of
+
+
+def test_where_training_clips_the_weights_show_the_damping():
+    """At least what the step sizes would show: clipping leaves less time. Where nothing is shown, that is all there is."""
+    tau = 20.0
+    factors = fit(descent(tau, 0.0))
+    how = recipe(weight_decay=0.0, lr=1.0, momentum=0.0, schedule="constant", batch_size=factors.of.n)
+    for epochs in (10, 1000):
+        shown = damping.from_recipe(replace(how, epochs=epochs), factors.of.n)
+        assert damping.chosen(factors, replace(how, epochs=epochs)) == pytest.approx(1 / epochs)
+        clipped = damping.chosen(factors, replace(how, epochs=epochs, max_norm=1.0))
+        assert clipped == pytest.approx(max(shown, damping.from_weights(factors)))
+    assert clipped == pytest.approx(1 / tau, rel=0.35)
 
 
 @pytest.mark.parametrize(("tau", "decay"), [(20.0, 0.0), (200.0, 0.0), (200.0, 0.05), (20.0, 0.005)])

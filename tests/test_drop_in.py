@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from influence.drop_in import KMostInfluentialResults, TracInCP, TracInCPFast, load_checkpoint
+from influence.drop_in import KMostInfluentialResults, TracInCP, TracInCPFast, load_checkpoint, tracin
 from influence.errors import BadInput
+from influence.grads.matrix import Feature
+from influence.grads.parts import Dense
 from scripts import captum_suite
 
 RATES = (0.5, 0.2)
@@ -400,6 +403,38 @@ def test_files_of_checkpoints(how, tmp_path):
     turned = TracInCP(model, TensorDataset(*rows), peer.checkpoints[::-1], loss_fn=loss)
     assert turned.checkpoints == peer.checkpoints[::-1]
     assert load_checkpoint(model, peer.checkpoints[0]) == RATES[0]
+
+
+def test_files_of_a_model_with_a_submodule_called_module(tmp_path):
+    """Its own names begin as those of nn.DataParallel do."""
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.module(x)
+
+    model = Wrapped()
+    state = {key: torch.randn_like(value) for key, value in model.state_dict().items()}
+    for k, named in enumerate((state, {f"module.{key}": value for key, value in state.items()})):
+        model.module.weight.data.zero_()
+        torch.save({"learning_rate": 0.5, **named}, tmp_path / f"{k}.pt")
+        assert load_checkpoint(model, str(tmp_path / f"{k}.pt")) == 0.5
+        assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_sums_start_where_the_model_is(monkeypatch):
+    """On a device without numbers: gradients there are added to nothing that lies elsewhere."""
+    model, there = mlp().to("meta"), torch.device("meta")
+    monkeypatch.setattr(tracin, "standing", lambda *_: nullcontext())
+    found = [(n, {0: Feature([Dense(torch.zeros(n, 6, device=there))])}) for n in (3, 4)]
+    monkeypatch.setattr(TracInCP, "_features", lambda *_: iter(found))
+    peer = TracInCP(model, TensorDataset(torch.zeros(7, 4)), [0], checkpoints_load_func=lambda *_: 0.5)
+    assert peer.influence((torch.zeros(7, 4),)).shape == (7, 7)
+    assert peer.influence((torch.zeros(7, 4),)).device == there
+    assert peer.self_influence().device == there
 
 
 def test_refusals():

@@ -24,7 +24,7 @@ from influence.loop import Bound, tensors
 from influence.training import train
 from influence.types import Event, Examples, Report
 from influence.workspace import Workspace
-from tests.tiny import MODULES, OTHERS, Built, bind, examples, question, recipe
+from tests.tiny import MODULES, OTHERS, Built, Frozen, bind, examples, question, recipe
 
 FILES = ("basis.safetensors", "codes.bin", "index.json", "ranks.npy")
 building = sys.modules["influence.index.build"]
@@ -80,7 +80,16 @@ def test_the_screen_is_the_product_of_codes_and_question(tmp_path):
     found = Index(tmp_path, "model", bound, rows)
     along = torch.randn(3, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = found.codes.values.double() @ along.T
-    np.testing.assert_allclose(found.codes.screen(along), expected.numpy(), atol=2**-7 * float(expected.abs().max()))
+    np.testing.assert_allclose(found.codes.screen(along), expected.numpy(), rtol=0, atol=2**-21 * float(expected.abs().max()))
+
+
+def test_the_screen_goes_through_many_blocks(tmp_path, monkeypatch):
+    bound, rows = made(tmp_path)
+    found = Index(tmp_path, "model", bound, rows)
+    along = torch.randn(2, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole = found.codes.screen(along)
+    monkeypatch.setattr("influence.index.screen.NUMBERS", 7 * 12 + 5)
+    np.testing.assert_allclose(found.codes.screen(along), whole, rtol=0, atol=2**-21 * float(np.abs(whole).max()))
 
 
 def test_an_interrupted_build_goes_on_and_ends_the_same(tmp_path, small_parts):
@@ -189,6 +198,27 @@ def test_it_is_refused_for_others(tmp_path):
         build(tmp_path, "model", bound, rows, "cross_entropy", Settings(13))
 
 
+def test_a_finished_index_takes_no_other_rows(tmp_path):
+    """Neither more rows nor the same ones changed: it stays as it is, and serves as a base elsewhere."""
+    bound, rows = made(tmp_path / "old")
+    more, before = examples(57), contents(tmp_path / "old")
+    more = replace(more, x=np.concatenate([rows.x, more.x[40:]]), y=np.concatenate([rows.y, more.y[40:]]))
+    for other in (more, replace(rows, y=(rows.y + 1) % 3)):
+        with pytest.raises(BadInput, match=r"of the 57 rows given\. Build into another folder|are not the 40 rows"):
+            build(tmp_path / "old", "model", bound, other, "cross_entropy", Settings(12))
+        assert contents(tmp_path / "old") == before
+    Index(tmp_path / "old", "model", bound, rows)
+    build(tmp_path / "old", "model", bound, rows, "cross_entropy", Settings(12))
+    build(tmp_path / "new", "model", bound, more, "cross_entropy", Settings(12), tmp_path / "old")
+    Index(tmp_path / "new", "model", bound, more)
+
+
+def test_a_model_that_cannot_learn_is_refused(larger):
+    trained, rows, asked = larger
+    with pytest.raises(BadInput, match="All parameters of the model are frozen"):
+        Indexed(size=8)(replace(trained, model=Frozen(trained.model)), rows, asked)
+
+
 @pytest.fixture(scope="module")
 def larger():
     """A trained model with many more rows than are scored exactly."""
@@ -223,7 +253,7 @@ def test_a_bad_screen_is_told(larger, tmp_path):
     scores = Indexed(size=8, scored=100)(trained, rows, asked, events.append, Workspace(tmp_path)).values
     told, real = events[-1].metrics, found_of(scores, GradientSimilarity()(trained, rows, asked).values)
     assert np.mean(real) < 0.95
-    assert told["recall"] == pytest.approx(np.mean(real), abs=0.15)
+    assert told["recall"] == pytest.approx(np.mean(real), abs=0.1)
     assert told["recall lowest"] < told["recall"] < 0.98
 
 

@@ -11,13 +11,14 @@ from scipy import stats
 
 from influence.attribution._shared import objective
 from influence.curvature import damping, fit
+from influence.errors import BadInput
 from influence.grads import query_gradient, row_gradients
 from influence.registry import attribution
-from influence.training import train
+from influence.training import load, train
 from influence.types import Event
 from influence.workspace import Workspace
 from tests.test_curvature import dense
-from tests.tiny import bind, examples, question, recipe
+from tests.tiny import Frozen, bind, examples, question, recipe
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,18 @@ def test_rows_that_training_never_saw_count_for_nothing(problem):
         assert found[5:].all()
         rest = attribution.make(name)(without, rows.take(np.arange(len(rows)) >= 5), ask).values
         np.testing.assert_allclose(found[5:], rest, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["influence_function", "newton"])
+def test_a_model_that_cannot_learn_is_refused(problem, name):
+    trained, rows, ask = problem
+    with pytest.raises(BadInput, match="are frozen, so no row moved them"):
+        attribution.make(name)(replace(trained, model=Frozen(trained.model)), rows, ask)
+    last = load(trained).names[-1].rpartition(".")[0]
+    half = replace(trained, model=Frozen(trained.model, last))
+    with pytest.raises(BadInput, match="All parameters of the last layer are frozen"):
+        attribution.make(name, {"layers": "last"} if name == "influence_function" else None)(half, rows, ask)
+    assert attribution.make("influence_function")(half, rows, ask).values.any()
 
 
 def test_factors_do_not_depend_on_the_order_of_rows(problem):

@@ -14,6 +14,7 @@ Where Captum would be silently wrong it is kept from it, or refused:
 - Classes for the last layer leave out its bias: it is handed to them as one more column of weights, with a constant input of 1. They also
   take the last layer's output for the loss's input: if something follows that layer, it is refused.
 - One tensor of inputs only: named inputs are refused. A list of paths would be sorted anew: checkpoints are handed over as objects.
+- It leaves data where they are, and makes tensors of its own on the CPU: its models are on the CPU too (`loaded`), wherever others live.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from influence.errors import BadInput
 from influence.grads import by_logits
 from influence.loop import Bound, own_draws, threads
+from influence.training import load
 from influence.types import Checkpoint, Event, Examples, Question, Report, Trained, ignore
 from influence.workspace import Workspace
 
@@ -45,6 +47,11 @@ def alone(trained: Trained) -> Iterator[None]:
     with threads(count), own_draws(torch.device("cpu")), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def loaded(trained: Trained, checkpoint: Checkpoint | None = None) -> Bound:
+    """Return the trained module at a checkpoint (default: the last) as Captum gets it: on the CPU."""
+    return load(trained, checkpoint, torch.device("cpu"))
 
 
 def one_array(train: Examples, question: Question) -> None:

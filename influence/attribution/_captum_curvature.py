@@ -37,6 +37,7 @@ from influence.attribution._captum import (
     blocks,
     by_batch_is_right,
     linear,
+    loaded,
     numbers,
     one_array,
     surrogates,
@@ -45,7 +46,6 @@ from influence.attribution._shared import only_trained_on, training_loss
 from influence.grads.whole import plain_operations
 from influence.loop import Bound, tensors
 from influence.losses import per_example
-from influence.training import load
 from influence.types import Examples, Question, Report, Scores, Trained
 from influence.workspace import Workspace
 
@@ -75,7 +75,7 @@ def influence(
     """
     one_array(train, question)
     workspace = work or Workspace()
-    bound = load(trained)
+    bound = loaded(trained)
     with alone(trained), plain_operations(bound.module):
         present = train.take(~np.isin(train.ids, trained.removed))
         heard = Counter(report, name, 0, len(present) * (method.passes + 1), len(train) + len(present) * (method.passes + 1))

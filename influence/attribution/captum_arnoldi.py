@@ -73,7 +73,7 @@ class CaptumArnoldi:
         if needed > workspace.memory:
             raise BadInput(
                 f"ArnoldiInfluenceFunction keeps {self.steps} vectors of {len(bound.flat):,} parameters, {needed:,.0f} MiB with what "
-                f"follows from them; {workspace.memory:,.0f} MiB may be used. Lower steps and directions, or choose tracin."
+                f"follows from them; {workspace.memory:,.0f} MiB may be used. Lower steps and directions, or raise INFLUENCE_MEMORY."
             )
         return influence("captum_arnoldi", self, self._peer, trained, train, question, report, workspace)
 

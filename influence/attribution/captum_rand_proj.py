@@ -36,6 +36,7 @@ from influence.attribution._captum import (
     bias_as_weight,
     blocks,
     linear,
+    loaded,
     no_linear_layer,
     numbers,
     one_array,
@@ -47,7 +48,6 @@ from influence.attribution._shared import by_outputs, only_trained_on, training_
 from influence.grads import logits
 from influence.loop import Bound, tensors
 from influence.registry import attribution, option
-from influence.training import load
 from influence.types import Checkpoint, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 
@@ -83,7 +83,7 @@ class CaptumRandProj:
         with alone(trained):
             for k, checkpoint in enumerate(kept):
                 heard = Counter(report, "captum_rand_proj", k * n, n, len(kept) * n)
-                total += self._at(load(trained, checkpoint), checkpoint, train, question, loss, heard, workspace)
+                total += self._at(loaded(trained, checkpoint), checkpoint, train, question, loss, heard, workspace)
                 heard.finish()
         return Scores(only_trained_on(total, train, trained), train.ids, question.labels, "captum_rand_proj", self.calibrated)
 

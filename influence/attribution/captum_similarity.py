@@ -31,6 +31,7 @@ from influence.attribution._captum import (
     alone,
     bias_as_weight,
     blocks,
+    loaded,
     no_linear_layer,
     numbers,
     one_array,
@@ -41,7 +42,6 @@ from influence.errors import BadInput
 from influence.grads import logits
 from influence.loop import Bound, tensors
 from influence.registry import attribution, option
-from influence.training import load
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 
@@ -77,7 +77,7 @@ class CaptumSimilarity:
         one_array(train, question)
         if reason := self.unavailable(trained):
             raise BadInput(reason)
-        space, bound = workspace or Workspace(), load(trained)
+        space, bound = workspace or Workspace(), loaded(trained)
         with alone(trained), tempfile.TemporaryDirectory() as folder:
             x, y = tensors(train, bound.dtype)
             d = by_outputs(logits(bound, x), y, training_loss(trained, train))

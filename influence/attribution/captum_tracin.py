@@ -25,6 +25,7 @@ from influence.attribution._captum import (
     blocks,
     by_batch_is_right,
     linear,
+    loaded,
     no_linear_layer,
     numbers,
     one_array,
@@ -36,7 +37,6 @@ from influence.attribution._shared import only_trained_on, training_loss
 from influence.loop import Bound, tensors
 from influence.losses import per_example
 from influence.registry import attribution, option
-from influence.training import load
 from influence.types import Checkpoint, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 
@@ -71,7 +71,7 @@ class CaptumTracIn:
         score = self._all_layers if self.layer == "all" else self._last_layer
         with alone(trained):
             for k, checkpoint in enumerate(trained.checkpoints):
-                bound = load(trained, checkpoint)
+                bound = loaded(trained, checkpoint)
                 rows, most = TensorDataset(*tensors(train, bound.dtype)), numbers(workspace, bound)
                 for j, test in enumerate(surrogates(bound, question)):
                     heard = Counter(report, "captum_tracin", (k * q + j) * len(train), len(train), all_rows)

@@ -43,6 +43,8 @@ class InfluenceFunction:
     batch: int = option(256, "Training rows at a time", min=1, max=65536, advanced=True)
 
     calibrated: ClassVar[bool] = False
+    version: ClassVar[int] = VERSION + 1
+    """Of the factors, and one more: the damping of trainings that clip."""
     needs: ClassVar[str] = "The model's final weights and its training rows."
     cost: ClassVar[str] = "A few training epochs per question with ekfac, some tens with cg; as many again, once, as there are classes."
 
@@ -56,7 +58,7 @@ class InfluenceFunction:
         """Return scores (N, Q); the last event's metrics have the damping and the largest relative residual of the solves.
 
         Raises:
-            BadInput: the question's gradient or a score is not finite.
+            BadInput: all parameters of the layers are frozen, or the question's gradient or a score is not finite.
         """
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
             of = objective(trained, train, self.layers)

@@ -32,6 +32,7 @@ class Newton:
     damping: float = option(0.0, "Added to the curvature; 0: found from the recipe or the weights", min=0.0, max=1e6, advanced=True)
 
     calibrated: ClassVar[bool] = True
+    version: ClassVar[int] = 1
     needs: ClassVar[str] = "A last layer that is linear and small, and the training rows."
     cost: ClassVar[str] = "One pass over the rows, and a matrix as large as the last layer, once."
 
@@ -45,7 +46,7 @@ class Newton:
         """Return scores (N, Q), in the question's unit as far as the last layer decides it.
 
         Raises:
-            BadInput: the last layer is not linear or too large, or the rows do not determine it.
+            BadInput: the last layer is not linear, too large or frozen, or the rows do not determine it.
         """
         if reason := self.unavailable(trained):
             raise BadInput(reason)

@@ -7,12 +7,14 @@ al., arXiv:2405.12186, section 3.2). The damping d that makes the ridge 1 / (dec
     d = decay / (e^(decay tau) - 1),   1 / tau without decay,
 
 makes Tikhonov's filter 1 / (h + d) follow it everywhere, and vanishes where decay had its time. It is not a setting of taste: it is the
-time of training. Where no recipe tells tau, the weights do (`from_weights`).
+time of training. Where no recipe tells tau, the weights do (`from_weights`). Gradients that were clipped had less time than the step sizes
+say, so that the d of those is the least.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -41,8 +43,8 @@ def decay(recipe: Recipe | None) -> float:
 
 
 def from_recipe(recipe: Recipe, n: int) -> float | None:
-    """Return the damping that stands for the time of a training by SGD on n rows; None for optimisers that rescale gradients."""
-    if recipe.optimizer != "sgd":
+    """Return the damping that stands for the time of a training by SGD on n rows; None where gradients are rescaled or clipped."""
+    if recipe.optimizer != "sgd" or recipe.max_norm:
         return None
     steps = recipe.epochs * math.ceil(n / recipe.batch_size)
     tau = sum(step_sizes(recipe, steps)) / (1 - recipe.momentum)
@@ -50,10 +52,14 @@ def from_recipe(recipe: Recipe, n: int) -> float | None:
 
 
 def chosen(factors: EKFAC, recipe: Recipe | None) -> float:
-    """Return the damping that the recipe shows, or else the weights; at least what a solve in the model's number format needs."""
+    """Return the damping that the recipe shows, or else the weights.
+
+    At least what the recipe would show without clipping, and what a solve in the model's number format needs.
+    """
     known = from_recipe(recipe, factors.of.n) if recipe is not None else None
+    least = from_recipe(replace(recipe, max_norm=0.0), factors.of.n) if recipe is not None else None
     found = from_weights(factors) - factors.of.decay if known is None else known
-    return max(found, FLOOR * float(factors.spectrum()[0].max()))
+    return max(found, least or 0.0, FLOOR * float(factors.spectrum()[0].max()))
 
 
 def from_weights(factors: EKFAC) -> float:

@@ -31,7 +31,9 @@ def load_checkpoint(model: nn.Module, path: str) -> float:
     rate = float(found.pop("learning_rate", 1.0))
     state = next((found[key] for key in ("model_state_dict", "state_dict") if key in found), found)
     inner = model.module if isinstance(model, nn.DataParallel) else model
-    inner.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
+    if not state.keys() <= inner.state_dict().keys():  # kept from nn.DataParallel; a submodule may have that name too
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    inner.load_state_dict(state)
     return rate
 
 

@@ -66,8 +66,9 @@ class TracInCPBase:
         with self._standing():
             for checkpoint in outer:
                 bound, rate = self._at(checkpoint)
-                found = [features for _, features in self._features(bound, inputs, self.loss_fn, f"{what} batch", show_progress)]
-                total = total + rate * torch.cat([sum((f.squares() for f in fs.values()), torch.zeros(())) for fs in found])
+                blocks = self._features(bound, inputs, self.loss_fn, f"{what} batch", show_progress)
+                found = [sum((f.squares() for f in fs.values()), torch.zeros(n, device=bound.device)) for n, fs in blocks]
+                total = total + rate * torch.cat(found)
         return total
 
     def _influence(self, inputs: Any, k: int | None, proponents: bool, show_progress: bool, aggregate: bool) -> Any:
@@ -91,8 +92,8 @@ class TracInCPBase:
         for mine in _held(self._features(bound, inputs, self.test_loss_fn)):
             across = []
             for n, theirs in self._features(bound, None, self.loss_fn, desc, show):
-                rows = [sum((product(m[p], theirs[p]) for p in m.keys() & theirs.keys()), torch.zeros(1, n)) for m in mine]
-                across.append(torch.cat(rows))
+                nothing = torch.zeros(1, n, device=bound.device)
+                across.append(torch.cat([sum((product(m[p], theirs[p]) for p in m.keys() & theirs.keys()), nothing) for m in mine]))
             parts.append(torch.cat(across, dim=1))
         return torch.cat(parts)
 

@@ -28,7 +28,7 @@ from influence.keyed import uniform
 from influence.loop import Bound, tensors
 from influence.types import Event, Examples, Report, ignore, tree_map
 
-VERSION = 2
+VERSION = 3
 PART = 16_384
 """Rows that are committed together."""
 
@@ -58,7 +58,7 @@ def build(
     `model`: the model's digest, to be found again at opening. `base`: an index of the first of these rows, from which to go on.
 
     Raises:
-        BadInput: what lies in the folder, or in `base`, belongs to another model or to other rows.
+        BadInput: what lies in the folder, or in `base`, belongs to another model or to other rows; it stays as it is.
     """
     settings = settings or Settings()
     x, y = tensors(rows, str(bound.flat.dtype).removeprefix("torch."))
@@ -106,6 +106,11 @@ def _begin(
     found = opened(folder, model, rows, whole=False)
     if found | expected != found:
         raise BadInput(f"The index in {folder} has other settings. Give the settings it was built with, or delete it.")
+    if found.get("digest", rows.digest) != rows.digest:
+        raise BadInput(
+            f"The index in {folder} is finished, with {found['rows']} of the {len(rows)} rows given. "
+            "Build into another folder, with it as the base."
+        )
     return found
 
 

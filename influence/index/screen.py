@@ -9,8 +9,8 @@ import torch
 
 from influence.index.basis import Basis
 
-ROWS = 65_536
-"""Rows screened at a time."""
+NUMBERS = 2**20
+"""Numbers converted at a time: what stays in the processor's cache (1,000,000 x 256 in 0.1 s; 2**24 at a time: in 0.4 s or more)."""
 
 
 class Codes:
@@ -24,11 +24,11 @@ class Codes:
     def screen(self, along: torch.Tensor) -> np.ndarray:
         """Return the products of all codes with vectors' coordinates (Q, k), (N, Q) float32.
 
-        The vectors are given as sums of two bfloat16 vectors: products of bfloat16 matrices are several times faster than a conversion, and
-        only the codes are rounded.
+        The codes were rounded to bfloat16 when they were written (2^-9 of each number at most); their products are those of float32, as a
+        product of bfloat16 matrices is rounded to bfloat16 itself.
         """
-        along = along.cpu()
-        coarse = along.bfloat16()
-        both = torch.cat([coarse, (along - coarse.to(along.dtype)).bfloat16()]).T.contiguous()
-        parts = [(self.values[i : i + ROWS] @ both).float() for i in range(0, self.n, ROWS)]
-        return torch.cat(parts).view(self.n, 2, len(along)).sum(1).numpy()
+        along, rows = along.to("cpu", torch.float32), max(1, NUMBERS // self.basis.size)
+        out = torch.empty(len(along), self.n)
+        for i in range(0, self.n, rows):
+            out[:, i : i + rows] = along @ self.values[i : i + rows].float().T
+        return out.numpy().T
