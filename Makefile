@@ -1,7 +1,7 @@
 # `make run` and `make test` do all the set-up that they need. Nothing but make, a shell and Python 3.11 or newer is assumed.
 PY := .venv/bin/python
 
-.PHONY: help setup run browser check test test-slow bench bench-setup bench-truth bench-speed bench-scale bench-metagradient bench-mislabelled captum-suite docs clean
+.PHONY: help setup run browser check test test-slow bench bench-setup bench-truth bench-cifar bench-speed bench-scale bench-metagradient bench-mislabelled captum-suite docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -32,6 +32,9 @@ bench: setup ## list the benchmarks, or run one: make bench NAME=speed ARGS="--h
 
 captum-suite: setup ## Captum's own tests of TracIn, run on influence.drop_in
 	@$(PY) -m scripts.captum_suite
+
+bench-cifar: setup ## the metagradient on all of the CIFAR-10 subset with a full ResNet-9: a long night, or a GPU; goes on where it was stopped
+	$(PY) -m benchmarks.truth cifar_full --methods metagradient,tracin
 
 bench-speed: setup ## time exact gradient products against training epochs and Captum (ARGS="--only mlp" to choose)
 	$(PY) -m benchmarks.speed $(ARGS)

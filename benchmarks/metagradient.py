@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from benchmarks.memory import peak
 from benchmarks.truth.settings import Margins
 from influence.loop import Bound
 from influence.registry import models
@@ -39,6 +39,7 @@ from influence.types import Architecture, Examples, Question, Recipe, Trained
 RESULTS = Path(__file__).parent / "results" / "metagradient.json"
 CASES: dict[str, tuple[dict[str, Any], tuple[int, ...], int, dict[str, Any]]] = {
     "mlp": ({"hidden": "128,64"}, (784,), 5000, {"batch_size": 64}),
+    "mlp for a table": ({"hidden": "64"}, (104,), 8000, {"batch_size": 256}),
     "cnn": ({"channels": "8,16", "head": "flatten"}, (1, 28, 28), 1000, {"batch_size": 64}),
     "resnet9": ({"width": 16}, (3, 32, 32), 128, {"batch_size": 64}),
     "transformer": ({"vocabulary": 3000, "width": 32}, (32,), 1000, {"batch_size": 64, "optimizer": "adamw", "eps_root": 1e-8}),
@@ -56,7 +57,7 @@ def parts(name: str) -> tuple[Architecture, Examples, Recipe]:
     rng = np.random.default_rng(0)
     x = rng.integers(1, 3000, (n, *shape)) if name == "transformer" else rng.standard_normal((n, *shape), dtype=np.float32)
     rows = Examples(x, rng.integers(0, CLASSES, n), np.arange(n), pd.DataFrame(index=range(n)), tuple(map(str, range(CLASSES))))
-    model = replace(models.make(name, given), inputs=shape, outputs=CLASSES)
+    model = replace(models.make(name.split()[0], given), inputs=shape, outputs=CLASSES)
     return model, rows, Recipe(lr=1e-3, epochs=EPOCHS, checkpoints=1, **recipe)
 
 
@@ -101,7 +102,12 @@ def timed(name: str) -> dict[str, Any]:
                 taken[way].append(time.process_time() - began)
     seconds = {way: statistics.median(times) for way, times in taken.items()}
     ratios = {way: value / seconds["plain"] for way, value in seconds.items() if way != "plain"}
-    return {"seconds": seconds, "plain trainings": ratios, "parameters": len(Bound(model).flat), "steps": -(-len(rows) // 64) * EPOCHS}
+    return {
+        "seconds": seconds,
+        "plain trainings": ratios,
+        "parameters": len(Bound(model).flat),
+        "steps": -(-len(rows) // recipe.batch_size) * EPOCHS,
+    }
 
 
 def remembered(name: str) -> dict[str, Any]:
@@ -122,7 +128,7 @@ def child(name: str, budget: int) -> None:
     trained: Trained = train(model, rows, replace(recipe, epochs=2 * EPOCHS))
     if budget:
         walk(trained, rows, asked(rows, 1), memory=budget, recompute=True)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak())
 
 
 def main() -> int:

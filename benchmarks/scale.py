@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from benchmarks.memory import peak
 from influence.attribution.gradient_similarity import GradientSimilarity
 from influence.attribution.indexed import Indexed
 from influence.attribution.tracin import TracIn
@@ -139,8 +139,7 @@ def child(what: str, n: int, hidden: str, checkpoints: int) -> None:
     """Measure in this process and print what was found with its peak memory."""
     torch.set_num_threads(1)
     found = {"query": query, "index": index}[what](n, hidden, checkpoints)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({**found, "peak MiB": peak, "load": os.getloadavg()[0]}))
+    print(json.dumps({**found, "peak MiB": peak(), "load": os.getloadavg()[0]}))
 
 
 def grown(most: int) -> dict[str, list[dict[str, Any]]]:

@@ -91,6 +91,11 @@ def cifar(n: int = 2000) -> Pair:
     return examples(train, y[:n], 10), examples(test, test_y, 10)
 
 
+def whole_cifar() -> Pair:
+    """All rows of the CIFAR-10 subset."""
+    return cifar(10**6)
+
+
 @dataclass(frozen=True)
 class Margins:
     """The margin log p/(1 - p) of each of the first rows' own class, and the mean loss of all rows."""
@@ -173,6 +178,17 @@ SAME = {
             cifar,
             "resnet9",
             {"width": 16},
+            {"optimizer": "adamw", "lr": 5e-4, "batch_size": 100, "epochs": 8, "weight_decay": 0.01, "eps_root": 1e-6, "warmup": 0.1},
+            0.8,
+            24,
+            (0.01,),
+            4,
+        ),
+        Setting(
+            "cifar_full",
+            whole_cifar,
+            "resnet9",
+            {"width": 64},
             {"optimizer": "adamw", "lr": 5e-4, "batch_size": 100, "epochs": 8, "weight_decay": 0.01, "eps_root": 1e-6, "warmup": 0.1},
             0.8,
             24,
