@@ -66,8 +66,8 @@ def _names(result: dict[str, Any]) -> list[str]:
 
 def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
-    value = result["value"]
-    now = f"It is now {words.number(value['measured'])} as measured ({words.number(value['value'])} in its smooth form)."
+    value, rows = result["value"], words.count(len(state.dataset(run).evaluation), "evaluation row")
+    now = f"On {rows} it is now {words.number(value['measured'])} as measured ({words.number(value['value'])} in its smooth form)."
     if scores.calibrated:
         read = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
     else:
