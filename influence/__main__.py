@@ -99,11 +99,19 @@ def mislabelled(
     project: ProjectDir = HOME,
     as_json: Json = False,
 ) -> None:
-    """Score every training row: how likely is its label wrong?"""
+    """Score every training row: how likely is its label wrong?
+
+    Raises:
+        BadInput: --top without --csv, or more rows than there are.
+    """
+    if top and csv is None:
+        raise BadInput("--top says how many rows --csv writes. Give --csv FILE too.")
 
     def write(home: Any, result: dict[str, Any]) -> None:
         if csv is not None:
             table = home.table(result["table"])
+            if top > len(table):
+                raise BadInput(f"--top must be between 1 and {len(table)}, or 0 for all rows; got {top}.")
             write_table(table.head(top or len(table)), csv)
         if out is not None:
             result["scores"] = str(write_scores(home.scores(result["scores"]), out, result["better"]))

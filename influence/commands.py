@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 
 from influence.errors import BadInput
 from influence.types import Event, Scores
+from influence.workspace import allowed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +98,7 @@ def act(
     try:
         home = Project(project)
         with _allowing(memory):
+            allowed()  # a wrong INFLUENCE_MEMORY is refused at once, also where nothing is computed
             result = perform(name, home, args, progress)
         if after:
             after(home, result)

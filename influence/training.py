@@ -97,6 +97,14 @@ def load(trained: Trained, checkpoint: Checkpoint | None = None, on: torch.devic
     return bound
 
 
+TOGETHER, NUMBERS = 16, 2**24
+
+
+def together(parameters: int) -> int:
+    """Return how many models of so many parameters are trained side by side at a time; a cancel loses no more than these."""
+    return max(1, min(TOGETHER, NUMBERS // parameters))
+
+
 def train_many(
     model: Architecture,
     examples: Examples,
@@ -118,9 +126,9 @@ def train_many(
     with threads(recipe.threads):
         own = [recipe if seed is None else replace(recipe, seed=seed) for seed in (seeds if seeds is not None else [None] * len(weights))]
         last = Loop.of(model, examples, own[-1], weights[-1], removed)
-        together = None if last.norms else _SideBySide.of(model, examples, recipe, weights, seeds, removed)
-        if together is not None and together.agrees(last):
-            states = together.run(report)
+        beside = None if last.norms else _SideBySide.of(model, examples, recipe, weights, seeds, removed)
+        if beside is not None and beside.agrees(last):
+            states = beside.run(report)
         else:
             states = _one_by_one(model, examples, own, weights, removed, report)
     if not torch.isfinite(states).all():

@@ -88,8 +88,9 @@ def test_attribute_times_itself_against_a_plain_loop_and_says_whether_it_replaye
 def test_what_a_method_says_of_how_it_went_is_kept_with_its_scores(made):
     project, first = made
     for _ in range(2):
-        got = perform("attribute", project, {**GAP, "method": "indexed", "run": first["run"]})
-        assert "of the true first 100 rows" in got["told"]
+        got = perform("attribute", project, {**GAP, "method": "indexed", "set": {"scored": 100}, "run": first["run"]})
+        assert got["told"].startswith("Recall")
+        assert "n = 16" in got["told"]
     assert got["found"]
     assert perform("attribute", project, {**GAP, "method": "gradient_similarity", "run": first["run"]})["told"] == ""
 

@@ -156,12 +156,13 @@ def test_a_sample_is_capped_in_order_and_the_same_every_time():
 
 def test_chosen_rows_stand_out_on_the_map_and_colours_are_centred_on_zero():
     xy, values = np.arange(8.0).reshape(4, 2), np.array([-2.0, 0, 1, 0.5])
-    points = spread.map_of(xy, values, np.arange(4), np.array([True, False, False, False])).data[0]
+    points = spread.map_of(xy, values, np.arange(4), np.array([True, False, False, False]), "rank score").data[0]
     assert list(points.x) == [0, 2, 4, 6]
+    assert points.marker.colorbar.title.text == "rank score"
     assert points.marker.cmin == -points.marker.cmax
     assert points.marker.size[0] > points.marker.size[1]
     assert points.marker.line.width[0] > points.marker.line.width[1] == 0
-    assert spread.map_of(xy, np.zeros(4), np.arange(4), np.zeros(4, dtype=bool)).data[0].marker.cmax == 1
+    assert spread.map_of(xy, np.zeros(4), np.arange(4), np.zeros(4, dtype=bool), "score").data[0].marker.cmax == 1
 
 
 def winding(point: np.ndarray, corners: np.ndarray) -> int:

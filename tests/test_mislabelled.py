@@ -133,7 +133,7 @@ def test_out_of_sample_trains_in_parts_and_only_once(problem, monkeypatch, tmp_p
     trained, rows = problem
     score, workspace = OutOfSample(folds=3, repeats=2), Workspace(tmp_path)
     whole = score(trained, rows).column()
-    monkeypatch.setattr(out_of_sample, "TOGETHER", 4)
+    monkeypatch.setattr("influence.training.TOGETHER", 4)
     np.testing.assert_allclose(score(trained, rows, workspace=workspace).column(), whole, rtol=1e-9)
     monkeypatch.setattr(out_of_sample, "train_many", None)
     replace(score, by="normalised margin")(trained, rows, workspace=workspace)
@@ -222,3 +222,11 @@ def test_the_command_writes_what_other_commands_read(made, tmp_path):
     assert refused.exit_code == 2
     assert "There is no score of labels 'nonsense'; there are: " in refused.stderr
     assert call("--method", "loss", "--csv", str(tmp_path), *place).exit_code == 2
+    for given, said in ((["--top", "5"], "Give --csv"), (["--top", "999999", "--csv", str(csv)], "--top must be between 1 and")):
+        refused = call("--method", "loss", *given, *place)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
+    assert len(pd.read_csv(csv)) == 5, "a refusal writes nothing"
+    refused = CliRunner(env={"INFLUENCE_MEMORY": "abc"}).invoke(app, ["mislabelled", "--method", "loss", *place])
+    assert refused.exit_code == 2
+    assert "INFLUENCE_MEMORY" in refused.stderr

@@ -10,7 +10,7 @@ import torch
 
 from influence.attribution._ridge import GRID, Ridge
 from influence.attribution._trak_model import regression
-from influence.attribution.trak import TRAK
+from influence.attribution.trak import EXACT, TRAK, WIDE
 from influence.errors import BadInput
 from influence.grads import Rows, outputs, query_gradient, row_gradients
 from influence.grads.projection import Projection, Sparse
@@ -147,8 +147,18 @@ class Output(Mean):
     measured = value
 
 
+def test_the_matrix_fits_into_the_memory_allowed():
+    assert TRAK()._dimension(EXACT, 2048) == 0
+    assert TRAK()._dimension(EXACT + 1, 2048) == WIDE
+    small = TRAK()._dimension(1000, 16)
+    assert 24 * small**2 <= 16 * 2**20 < 24 * (small + 1) ** 2
+    assert TRAK(dimension=77)._dimension(10**6, 1) == 77
+
+
+@pytest.mark.parametrize("together", [5, 100])
 @pytest.mark.parametrize("primal", [False, True])
-def test_leave_one_out_is_the_best_of_really_leaving_each_row_out(primal):
+def test_leave_one_out_is_the_best_of_really_leaving_each_row_out(primal, together, monkeypatch):
+    monkeypatch.setattr("influence.attribution._ridge.ROWS", together)
     phi = vectors(18, 6).numpy()
     labels = phi @ vectors(6, seed=1).numpy() + 2 * vectors(18, seed=2).numpy()
     unit = np.square(phi).sum() / 18

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from influence.actions._opened import Opened
 
-TOGETHER, NUMBERS = 16, 2**24
-"""Models trained side by side: as many as have this many parameters in all, within a limit; a cancel loses no more than these."""
-
 
 @dataclass(frozen=True)
 class Shelf:
@@ -60,11 +57,11 @@ def grow(it: Opened, shelf: Shelf, count: int, report: Report, done: int = 0, to
         BadInput: the model cannot be trained again, or a retraining diverged.
     """
     from influence.actions._retrained import random_sets, recipe_of
-    from influence.training import train_many
+    from influence.training import together, train_many
 
     there, recipe = held(it.project, it.run.id, shelf), recipe_of(it)
     left_out = random_sets(it.seen, shelf.size, count, shelf.sets)
-    step = max(1, min(TOGETHER, NUMBERS // len(it.bound.flat)))
+    step = together(len(it.bound.flat))
     for at in range(there["n"], count, step):
         part = left_out[at : at + step]
 

@@ -94,6 +94,7 @@ def _computed(it: Opened, query: Query, question: Question, scorer: Any, report:
     found = {
         "scores": it.project.put_scores(scores),
         "labels": list(scores.labels),
+        "measured_label": oriented.measured_label,
         "calibrated": scores.calibrated,
         "better": oriented.better,
         "value": {"value": float(question.value(logits)[0]), "measured": float(question.measured(logits)[0])},

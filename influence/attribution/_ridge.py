@@ -15,6 +15,8 @@ GRID = 10.0 ** np.arange(-4, 2.25, 0.25)
 """Dampings tried by leave-one-out, in units of the mean squared length of phi."""
 COARSE = 10.0 ** np.arange(-2, 2.5, 0.5)
 """Dampings tried by leave-one-model-out, each of which costs a factorisation per model."""
+ROWS = 8192
+"""Rows whose fit is looked at together: the turned gradients of a million would not fit into memory."""
 FEWEST, MOST = 4, 16
 """Models from which on they can foretell each other, and how many of them are left out in turn at most."""
 UNSEEN = 3
@@ -65,12 +67,18 @@ class Ridge:
         exact = np.float64 if self.phi is None else self.phi.dtype
         kept = values > max(values[-1], 0) * len(self.matrix) * np.finfo(exact).eps
         values, vectors = values[kept], vectors[:, kept]
-        if self.phi is not None:
-            vectors = (self.phi @ vectors) / np.sqrt(values)
         shrunk = values[:, None] / (values[:, None] + GRID * self.unit)
-        fitted = vectors @ (shrunk * (vectors.T @ labels)[:, None])
-        leverage = np.square(vectors) @ shrunk
-        errors = np.square((labels[:, None] - fitted) / np.maximum(1 - leverage, 1e-12)).mean(0)
+        parts = [slice(at, at + ROWS) for at in range(0, self.n, ROWS)]
+
+        def own(rows: slice) -> np.ndarray:
+            return vectors[rows] if self.phi is None else (self.phi[rows] @ vectors) / np.sqrt(values)
+
+        towards = np.sum([own(rows).T @ labels[rows] for rows in parts], axis=0)
+        errors = np.zeros(len(GRID))
+        for rows in parts:
+            turned = own(rows)
+            fitted, leverage = turned @ (shrunk * towards[:, None]), np.square(turned) @ shrunk
+            errors += np.square((labels[rows, None] - fitted) / np.maximum(1 - leverage, 1e-12)).sum(0)
         return float(GRID[errors.argmin()])
 
 

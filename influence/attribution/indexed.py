@@ -37,7 +37,7 @@ class Indexed:
     calibrated: ClassVar[bool] = False
     version: ClassVar[int] = VERSION
     needs: ClassVar[str] = "The final weights, and some room on disk: two bytes a number kept."
-    cost: ClassVar[str] = "A few training epochs for the index, once; then fractions of a second for each question."
+    cost: ClassVar[str] = "A few training epochs for the index and its recall, once; then fractions of a second for each question."
 
     def unavailable(self, trained: Trained) -> str:
         """Always "": weights are all it needs."""
@@ -62,8 +62,11 @@ class Indexed:
             values, exact = index.ask(question, self.scored, report)
         found = index.recall(self.scored)
         note = (
-            f"{found.mean:.1%} of the true first {FIRST} rows found, {found.lowest:.0%} at worst, in {found.lists} lists of held questions"
+            f"Recall {100 * found.mean:.3g} % (lowest {100 * found.lowest:.3g} %, n = {found.lists} trial lists): so many of the {FIRST} "
+            "rows that exact gradient similarity puts first are among those scored exactly"
         )
+        if exact.all():
+            note = "Every row was scored exactly: the index left nothing out"
         told = {"recall": found.mean, "recall lowest": found.lowest, "lists": found.lists, "exact": int(exact.sum(0).min())}
         report(Event("screen", len(question.labels), len(question.labels), note, told))
         return Scores(over_all(values, train, trained), train.ids, question.labels, "indexed", self.calibrated)

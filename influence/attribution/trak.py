@@ -23,6 +23,7 @@ question's derivative by the outputs: otherwise the models that miss a question'
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -43,10 +44,10 @@ from influence.types import Event, Examples, Question, Recipe, Report, Scores, T
 from influence.workspace import Workspace
 
 VERSION = 3
-EXACT = 10_000
-"""Rows up to which their products with each other are taken by default."""
+EXACT, COPIES = 9_000, 3
+"""Rows up to which their products with each other are taken by default; copies of the matrix that must fit into the memory allowed."""
 WIDE = 4096
-"""Dimension beyond that."""
+"""Dimension beyond that, if as many copies fit."""
 EARLY = 0.1
 """Share of the recipe's epochs for which other models are trained, from their beginning to their end, whose misses are tried too."""
 
@@ -57,7 +58,11 @@ class TRAK:
     """Treats the trained model as a regression on its gradients and reads off what each row contributes; more models see more clearly."""
 
     dimension: int = option(
-        0, f"Places to which gradients are projected; 0: none is up to {EXACT:,} rows, {WIDE} beyond", min=0, max=2**20, advanced=True
+        0,
+        f"Places to which gradients are projected; 0: none is up to {EXACT:,} rows, {WIDE} beyond or in little memory",
+        min=0,
+        max=2**20,
+        advanced=True,
     )
     models: int = option(1, "1: this model; more: as many trainings with other seeds, averaged", min=1, max=1000)
     rows: Literal["half", "all"] = option("half", "Of which rows each of several models is trained", advanced=True)
@@ -100,15 +105,14 @@ class TRAK:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return what each row's margin moves (N, Q) and by how much it is missed (N,), means over the models."""
         n, loss = len(train), training_loss(trained, train)
-        members = [
-            Member(self._dimension(n), self.seed, bound, train, loss) for bound in self._members(trained, train, "end", workspace, report)
-        ]
+        dimension = self._dimension(n, workspace.memory)
+        members = [Member(dimension, self.seed, bound, train, loss) for bound in self._members(trained, train, "end", workspace, report)]
         damping, misses = self._chosen(members, trained, train, workspace, report)
         asked = Question((Pull.of([member.bound for member in members], question),), question.examples)
         moved = []
         for m, member in enumerate(members):
             make = partial(member.prepare, damping=damping, memory=workspace.memory, report=self._part(report, m, n))
-            key = {"of": trained.digest, "rows": train.digest, "settings": self, "member": m, "version": VERSION}
+            key = {"of": trained.digest, "rows": train.digest, "settings": self, "dimension": dimension, "member": m, "version": VERSION}
             folder = workspace.kept("trak", key, make)
             damping = float(np.load(folder / "damping.npy"))  # of the first model, for all
             moved.append(member.score(folder, asked))
@@ -133,15 +137,16 @@ class TRAK:
             np.save(folder / "agreement.npy", leave_one_model_out(ridges, shown, misses[:, : len(some)], real))
             (folder / PHI).unlink(missing_ok=True)
 
-        key = {"of": trained.digest, "rows": train.digest, "settings": self, "version": VERSION}
+        key = {"of": trained.digest, "rows": train.digest, "settings": self, "dimension": some[0].dimension, "version": VERSION}
         found = np.load(workspace.kept("trak evidence", key, make) / "agreement.npy")
         if np.isnan(found).any():
             return 0.0, ends.mean(0)
         kind, best = np.unravel_index(found.argmax(), found.shape)
         return float(COARSE[best]), misses[kind].mean(0)
 
-    def _dimension(self, n: int) -> int:
-        return self.dimension or (0 if n <= EXACT else WIDE)
+    def _dimension(self, n: int, memory: float) -> int:
+        most = math.isqrt(int(memory * 2**20) // (8 * COPIES))
+        return self.dimension or (0 if n <= min(EXACT, most) else min(WIDE, most))
 
     def _part(self, report: Report, m: int, n: int) -> Report:
         return lambda event: report(Event("gradients", m * n + n * event.done // event.total, self.models * n))

@@ -60,8 +60,8 @@ def _components(flat: np.ndarray, kept: int) -> np.ndarray:
     return flat @ columns[:, ::-1][:, :kept]
 
 
-def map_of(xy: np.ndarray, values: np.ndarray, ids: np.ndarray, chosen: np.ndarray) -> go.Figure:
-    """Draw rows at `xy` (M, 2) coloured by score around 0; chosen ones (M,) bool stand out, the others stay visible."""
+def map_of(xy: np.ndarray, values: np.ndarray, ids: np.ndarray, chosen: np.ndarray, title: str) -> go.Figure:
+    """Draw rows at `xy` (M, 2) coloured by a score called `title` around 0; chosen ones (M,) bool stand out, the others stay visible."""
     limit = float(np.quantile(np.abs(values), 0.995)) or 1.0
     figure = go.Figure(
         go.Scattergl(
@@ -75,13 +75,13 @@ def map_of(xy: np.ndarray, values: np.ndarray, ids: np.ndarray, chosen: np.ndarr
                 "cmin": -limit,
                 "cmax": limit,
                 "colorscale": DIVERGING,
-                "colorbar": {"title": "change if<br>removed", "thickness": 12, "tickformat": ".1e"},
+                "colorbar": {"title": title, "thickness": 12, "tickformat": ".1e"},
                 "line": {"width": np.where(chosen, 1.5, 0), "color": "#000000"},
             },
             customdata=ids,
             hovertemplate="id %{customdata}: %{marker.color:.3g}<extra></extra>",
         )
     )
-    framed(figure, 420, "first principal component", "second")
+    framed(figure, 420, "first principal component", "second principal component")
     figure.update_layout(dragmode="lasso")
     return figure

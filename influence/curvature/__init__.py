@@ -2,6 +2,6 @@
 
 from influence.curvature.cg import cg
 from influence.curvature.ekfac import EKFAC, fit
-from influence.curvature.ggn import Objective, ggn, gradient, hessian
+from influence.curvature.ggn import Objective, ggn, gradient
 
-__all__ = ["EKFAC", "Objective", "cg", "fit", "ggn", "gradient", "hessian"]
+__all__ = ["EKFAC", "Objective", "cg", "fit", "ggn", "gradient"]

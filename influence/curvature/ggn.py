@@ -94,21 +94,6 @@ def ggn(of: Objective, v: torch.Tensor) -> torch.Tensor:
     return _product(of, v, product)
 
 
-def hessian(of: Objective, v: torch.Tensor) -> torch.Tensor:
-    """Return (H + decay) v for directions (Q, P), H the exact second derivative; it need not be positive."""
-
-    def product(rows: Rows, w: torch.Tensor) -> torch.Tensor:
-        x, losses = rows.on(of.bound)
-        with only(of.bound.params, of.places), torch.enable_grad(), plain_operations(of.bound.module):
-            loss = losses(of.bound.module(x)).sum() / of.n
-            grads = torch.autograd.grad(loss, of.params, create_graph=True, allow_unused=True)
-            along = [of.bound.views(w)[k] for k in of.places]
-            used = [(g, a) for g, a in zip(grads, along, strict=True) if g is not None and g.requires_grad]
-            return _pulled(of, [g for g, _ in used], [a for _, a in used])
-
-    return _product(of, v, product)
-
-
 def _product(of: Objective, v: torch.Tensor, product: Callable[[Rows, torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """Sum a product over all rows, some directions at a time."""
     of.bound.module.eval()

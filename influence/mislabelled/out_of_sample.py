@@ -25,13 +25,11 @@ from influence.keyed import uniform
 from influence.loop import Bound
 from influence.mislabelled._shared import Score, margins, own, part
 from influence.registry import mislabelled, option
-from influence.training import bound_at, train_many
-from influence.types import Architecture, Event, Examples, Recipe, Report, Trained, ignore
+from influence.training import bound_at, together, train_many
+from influence.types import Event, Examples, Recipe, Report, Trained, ignore
 from influence.workspace import Workspace
 
 VERSION = 2
-TOGETHER, NUMBERS = 16, 2**24
-"""Models trained side by side: as many as have this many parameters in all, within a limit."""
 
 
 @mislabelled
@@ -103,7 +101,7 @@ class OutOfSample(Score):
         shown = np.flatnonzero(out.any(1))  # fewer rows than folds leave some empty
         seeds = [self.seed + 3_000_017 + self.folds * r + k for r in repeats for k in range(self.folds)]
         out, seeds = out[shown], [seeds[k] for k in shown]
-        size = together(trained.model)
+        size = together(len(Bound(trained.model).flat))
         for at in range(0, len(out), size):
             some = slice(at, at + size)
             weights = 1 - out[some].astype(np.float64)
@@ -118,11 +116,6 @@ class OutOfSample(Score):
 def _surprise(p: np.ndarray, y: np.ndarray) -> float:
     """Mean cross-entropy of the given labels."""
     return float(-np.log(np.maximum(own(p, y), 1e-12)).mean())
-
-
-def together(model: Architecture) -> int:
-    """Return how many models are trained side by side."""
-    return max(1, min(TOGETHER, NUMBERS // len(Bound(model).flat)))
 
 
 def folds(train: Examples, k: int, seed: int) -> np.ndarray:

@@ -67,15 +67,17 @@ def _names(result: dict[str, Any]) -> list[str]:
 def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
     value, rows = result["value"], words.count(len(state.dataset(run).evaluation), "evaluation row")
-    now = f"On {rows} it is now {words.number(value['measured'])} as measured ({words.number(value['value'])} in its smooth form)."
+    smooth, read = result["labels"][0], result.get("measured_label", result["labels"][0])
+    form = "its smooth form" if smooth == read else f"its smooth form, {words.escaped(smooth)}"
+    now = f"On {rows}, {words.escaped(read)} is {words.number(value['measured'])}; predicted is {form}: {words.number(value['value'])}."
     if scores.calibrated:
-        read = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
+        meant = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
     else:
-        read = (
+        meant = (
             "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order "
             "rows; they are in no unit, so they cannot be added up to a change."
         )
-    st.markdown(f"{read} {now}{kept.units(run)}")
+    st.markdown(f"{meant} {now}{kept.units(run)}")
     told = f" {words.escaped(result['told'])}." if result.get("told") else ""
     st.caption(
         f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept: it is not computed twice.{told}"
@@ -93,7 +95,8 @@ def _map(run: Run, scores: Scores) -> None:
     drawn, xy = kept.plane(run.dataset, run)
     selection = state.selection()
     chosen = pd.Index(scores.ids[drawn]).isin(pd.Index(selection.ids)) if selection else np.zeros(len(drawn), dtype=bool)
-    figure = spread.map_of(xy, scores.column()[drawn], scores.ids[drawn], chosen)
+    title = "change if<br>removed" if scores.calibrated else "rank score"
+    figure = spread.map_of(xy, scores.column()[drawn], scores.ids[drawn], chosen, title)
     about = "Training rows by the first two principal components of their inputs, coloured by score. The tables below hold the same rows."
     event = st.plotly_chart(figure, key=f"scored.map.{run.dataset[:12]}", on_select="rerun", selection_mode=("lasso", "box"), alt=about)
     inside = _inside(event.get("selection", {}), xy) if event else np.zeros(len(drawn), dtype=bool)
