@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import asking, choosing, jobs, labels, scored, state
+from influence.registry import attribution
+from influence.ui import asking, choosing, costs, jobs, labels, scored, state
 
 state.page(
     "Influence", "Which training rows does a number come from? Ask about a metric, and every training row is scored for its part in it."
@@ -20,12 +21,17 @@ with right:
 if not method:
     st.stop()
 found = scored.found(run, query, query_set, method, settings)
+args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": settings, **({"again": True} if found else {})}
+label, key, icon = (
+    ("Score again", "influence.again", ":material/refresh:")
+    if found
+    else ("Score training rows", "influence.score", ":material/play_arrow:")
+)
+price = costs.told(run, attribution, method, settings)
+job = jobs.run_button(label, "attribute", args, key, cost=price, icon=icon, primary=not found)
+jobs.follow(job, key="influence.follow")
 if found:
     scored.results(run, found)
-else:
-    args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": settings}
-    job = jobs.run_button("Score training rows", "attribute", args, "influence.score", cost=asking.cost(run, method))
-    jobs.follow(job, key="influence.follow")
 labels.told(run)
 st.subheader("Current selection", anchor=False)
 choosing.told()

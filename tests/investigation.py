@@ -118,7 +118,7 @@ def shown(at: AppTest, *columns: str) -> pd.DataFrame:
 def choose(at: AppTest, method: str, kind: str = asking.OTHERS) -> AppTest:
     """Choose a method of a kind on the page."""
     ran(at.segmented_control(key="influence.kind").set_value(kind).run())
-    return ran(by_key(at.radio, f"influence.method.{kind}").set_value(method).run())
+    return ran(by_key(at.selectbox, f"influence.method.{kind}").set_value(method).run())
 
 
 def asked(project: Project, run: str, query: str = "equal_opportunity_gap") -> tuple[AppTest, str]:

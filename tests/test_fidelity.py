@@ -308,8 +308,8 @@ def test_recalibration_is_learned_on_one_half_and_checked_on_the_other():
 @pytest.mark.parametrize(
     ("low", "high", "word"),
     [
-        (0.96, 0.99, "well"), (0.5, 0.9, "roughly"), (0.1, 0.5, "poorly"), (-0.3, 0.95, "unclear"), (None, None, "unclear"),
-        (-0.9, -0.5, "poorly"),
+        (0.96, 0.99, "well"), (0.5, 0.9, "roughly"), (0.1, 0.39, "poorly"), (0.1, 0.5, "unclear"), (-0.3, 0.95, "unclear"),
+        (None, None, "unclear"), (-0.9, -0.5, "poorly"),
     ],
 )  # fmt: skip
 def test_verdict(low, high, word):

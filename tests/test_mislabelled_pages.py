@@ -77,7 +77,7 @@ def test_they_are_looked_for_shown_and_chosen(made):
     shown = next(e.value for e in at.dataframe if {"id", "given", "suggested"} <= set(e.value.columns))
     kept = project.table(found["table"])
     assert shown["id"].tolist() == kept["id"].head(50).tolist()
-    assert {"score", "score (data)", "a", "label"} <= set(shown.columns)
+    assert {"score", "score (data)", "a"} <= set(shown.columns)
     data = project.dataset(project.run(runs["label"]).dataset).train
     places = pd.Index(data.ids).get_indexer(shown["id"])
     np.testing.assert_array_equal(shown["a"], data.columns["a"].to_numpy()[places])

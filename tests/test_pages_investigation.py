@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from influence.actions import fidelity, perform
-from influence.registry import attribution
+from influence import jobs
+from influence.actions import _measures, fidelity, perform
+from influence.registry import attribution, mislabelled
 from influence.types import Selection
 from influence.ui import asking, costs, words
 from tests import investigation
@@ -140,7 +141,66 @@ def test_scores_that_are_kept_stand_on_the_page_at_once(made):
     assert "influence.score" not in [b.key for b in at.button]
     assert "computed just now and kept" in said(at)
     assert shown(at, "id", "score")["score"].min() == project.scores(digest).column().min()
+    assert list(shown(at, "id", "score").columns[:4]) == ["id", "score", "decision", "group"], "what one looks for stands first"
     assert len(project.records()) == records
+    ran(by_key(at.button, "influence.again").click().run())
+    job = jobs.listed(project, 1)[0]
+    jobs.cancel(project, job.id)
+    assert job.args["again"] is True
+
+
+def test_what_is_asked_is_told_with_its_interval_and_the_rows_that_count(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    asked(project, run.id)
+    figure = run.body["evaluation_metrics"]["gaps"]["group"]["equal_opportunity_gap"]
+    assert figure["n"] < run.body["n"]["evaluation"], "of the truly positive rows alone"
+    text = said(choose(opened("influence", run=run.id, query="equal_opportunity_gap"), "random"))
+    assert f"Equal-opportunity gap by group is {words.figure(figure)} evaluation rows" in text
+
+
+def test_a_tables_interval_is_told_only_of_what_the_table_measured(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    data, gaps = project.dataset(run.dataset), run.body["evaluation_metrics"]["gaps"]["group"]
+    gap = {"group": "group", "bins": 4, "positive": data.evaluation.classes[-1]}
+    found = _measures.evaluated(run, data, {"name": "demographic_parity_gap", "given": gap}, gaps["demographic_parity_gap"]["value"])
+    assert found == gaps["demographic_parity_gap"]
+    for other in ({"positive": data.evaluation.classes[0]}, {"bins": 7}, {"group": "income"}):
+        assert _measures.evaluated(run, data, {"name": "demographic_parity_gap", "given": gap | other}, 0.1) is None
+    assert _measures.evaluated(run, data, {"name": "prediction", "given": {"id": "3"}}, 0.1) is None
+    rate = _measures.evaluated(run, data, {"name": "group_rate", "given": {**gap, "which": "A", "of": "negatives"}}, 0.3)
+    table = project.table(run.body["audit"]["group"])
+    assert rate["n"] == run.body["evaluation_metrics"]["groups"]["group"]["A"]["false_positive_rate"]["n"]
+    assert len(table)
+
+
+def test_the_interval_of_a_number_is_in_the_unit_of_what_is_predicted(made):
+    project, runs = made
+    run = project.run(runs["numeric"])
+    entry, sd = run.body["evaluation_metrics"]["intervals"]["mae"], project.dataset(run.dataset).encoding["target"]["sd"]
+    found = _measures.evaluated(run, project.dataset(run.dataset), {"name": "loss", "given": {}}, entry["value"] / sd)
+    assert found["low"] == pytest.approx(entry["low"] / sd)
+    assert found["high"] == pytest.approx(entry["high"] / sd)
+
+
+def test_classes_and_groups_are_chosen_not_typed(made):
+    _, runs = made
+    at = opened("influence", run=runs["loans"], query="equal_opportunity_gap")
+    box = next(b for b in at.selectbox if b.key.endswith("positive"))
+    assert box.options == ["Default", "declined", "granted"]
+    ran(box.select("declined").run())
+    assert next(b for b in at.button if b.key == "influence.score")
+    box = next(b for b in opened("influence", run=runs["loans"], query="group_rate").selectbox if b.key.endswith("which"))
+    assert box.options == ["Default", "A", "B"]
+
+
+def test_a_price_is_told_in_trainings_and_seconds(made):
+    project, runs = made
+    run, took = project.run(runs["loans"]), project.run(runs["loans"]).body["seconds"]
+    assert costs.told(run, attribution, "metagradient", {"seeds": 3}) == f"The time of at most 12 trainings: {words.about(12 * took)}"
+    assert costs.told(run, mislabelled, "out_of_sample", {"folds": 4, "repeats": 2}).startswith("At most 12 real trainings: ")
+    assert costs.told(run, attribution, "tracin", {}).startswith("About one training epoch per checkpoint; training this model took ")
 
 
 def test_one_method_is_recommended_and_every_other_is_listed_with_its_reason(made, monkeypatch):
@@ -148,11 +208,12 @@ def test_one_method_is_recommended_and_every_other_is_listed_with_its_reason(mad
     at = opened("influence", run=runs["loans"])
     assert at.segmented_control(key="influence.kind").value == asking.RECOMMENDED
     assert "**Metagradient**" in said(at)
-    assert not at.radio
+    assert not [b for b in at.selectbox if b.key.startswith("influence.method")]
     listed = set()
     for kind in at.segmented_control(key="influence.kind").options:
         ran(at.segmented_control(key="influence.kind").set_value(kind).run())
-        listed |= set(at.radio[0].options) if at.radio else {"Metagradient"}
+        offered = next((b for b in at.selectbox if b.key == f"influence.method.{kind}"), None)
+        listed |= set(offered.options) if offered else {"Metagradient"}
     assert listed == {words.title(name) for name in attribution.classes}
     at = opened("influence", run=runs["unlearned"])
     assert "**Metagradient**" not in said(at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,11 @@ from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
 from influence.groups import edges_of
 from influence.registry import evaluation
+from influence.store import Run
 
+BINS = 4
+"""Into how many groups a column of numbers is cut by the tables that runs keep."""
+RATES = {"all": "selection_rate", "positives": "true_positive_rate", "negatives": "false_positive_rate"}
 IN_UNITS = ("mae", "rmse", "group_loss_gap", "worst_group_loss")
 
 
@@ -64,6 +69,30 @@ def _figure(row: dict[str, Any]) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def evaluated(run: Run, dataset: Dataset, query: Mapping[str, Any], measured: float) -> dict[str, Any] | None:
+    """Return what a query measured on a run's evaluation rows, as a figure in the query's unit: value, low, high, n.
+
+    The interval is that of the run's own table; None where that table measures something else: another class, other bins, one row.
+    """
+    given, classes = query["given"], dataset.evaluation.classes
+    usual = given.get("positive", "") in ("", *classes[-1:]) and given.get("bins", BINS) == BINS
+    entry = _entry(run.body["evaluation_metrics"], query["name"], given, bool(classes)) if usual else None
+    if entry is None:
+        return None
+    scale = measured / entry["value"] if not classes and entry["value"] else 1.0  # tables are in the target's own units
+    return {"value": measured, "n": entry["n"], **{end: entry[end] and entry[end] * scale for end in ("low", "high")}}
+
+
+def _entry(found: Mapping[str, Any], name: str, given: Mapping[str, Any], classes: bool) -> dict[str, Any] | None:
+    """Return the figure of a run's table that measures what a query does, or None."""
+    column: str = given.get("group", "")
+    if name == "group_rate":
+        return found["groups"].get(column, {}).get(given.get("which", ""), {}).get(RATES[given.get("of", "positives")])
+    if name in ("accuracy_margin", "loss"):
+        return found["intervals"].get({"accuracy_margin": ("r2", "accuracy"), "loss": ("mae", "loss")}[name][classes])
+    return found["gaps"].get(column, {}).get(name)
 
 
 def predictions(dataset: Dataset, logits: dict[Role, np.ndarray]) -> pd.DataFrame:

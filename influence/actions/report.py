@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from influence.actions import fidelity
+from influence.actions._measures import evaluated
 from influence.actions._opened import Opened, opened
 from influence.actions.compare import compare
 from influence.actions.preview import kept, predicted
@@ -108,7 +109,8 @@ def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[t
     query, method = led
     question = it.question([queries.make(**query)])
     oriented, logits = question.queries[0], it.outputs("evaluation")
-    measured = _estimate(it, query, float(question.measured(logits)[0]))
+    now = float(question.measured(logits)[0])
+    measured = told.Estimate(**(evaluated(it.run, it.dataset, query, now) or {"value": now, "n": len(question.examples)}))
     value = told.Estimate(float(question.value(logits)[0]), n=len(question.examples))
     return (
         told.Asked(question.labels[0], oriented.better, measured, value, oriented.measured_label, queries.explain(query["name"])),
@@ -134,17 +136,6 @@ def _led(project: Project, it: Opened, selection: Selection | None) -> tuple[dic
     label = str(selection.reason.get("label", "")) if selection else ""
     note = kept(project, it.run.id, settings["group"])
     return (note["queries"][label], settings["method"]) if note and label in note["queries"] else None
-
-
-def _estimate(it: Opened, query: dict[str, Any], measured: float) -> told.Estimate:
-    """Return the measured figure with the interval of the run's own table, where that table measured the same thing."""
-    found, given = it.run.body["evaluation_metrics"], query["given"]
-    usual = all(value == type(queries.make(query["name"])).__dataclass_fields__[k].default for k, value in given.items() if k != "group")
-    name = {"accuracy_margin": "accuracy" if it.dataset.train.classes else "r2"}.get(query["name"], query["name"])
-    entry = found["gaps"].get(given.get("group", ""), {}).get(name) or found["intervals"].get(name)
-    if not usual or entry is None:
-        return told.Estimate(measured, n=len(it.dataset.evaluation))
-    return told.Estimate(entry["value"], entry["low"], entry["high"], entry["n"])
 
 
 def _chosen(it: Opened, selection: Selection, group: str) -> told.Chosen:

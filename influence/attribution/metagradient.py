@@ -42,6 +42,11 @@ class Metagradient:
     needs: ClassVar[str] = "The recipe and the training rows by which the model was trained."
     cost: ClassVar[str] = "Two to three trainings per question, one more if the training was not recorded; times the number of seeds."
 
+    @property
+    def trainings(self) -> int:
+        """The time of how many trainings a question takes at most: three for each walk, one for each model that has to be trained."""
+        return 4 * self.seeds
+
     def unavailable(self, trained: Trained) -> str:
         """Say why the training cannot be walked, or ""."""
         return no_recipe(trained, "The metagradient")

@@ -47,6 +47,13 @@ class Retraining:
     needs: ClassVar[str] = "The recipe and the training rows by which the model was trained."
     cost: ClassVar[str] = "As many trainings as subsets, several side by side."
 
+    side_by_side: ClassVar[bool] = True
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings it takes."""
+        return self.subsets
+
     def unavailable(self, trained: Trained) -> str:
         """Say why the model cannot be trained again, or ""."""
         return no_recipe(trained, "Retraining")

@@ -96,14 +96,14 @@ def recalibrated(predicted: np.ndarray, realised: np.ndarray) -> tuple[float, Sl
 
 
 def verdict(low: float | None, high: float | None) -> Verdict:
-    """Say in a word how well a method predicts retraining, from the 95 % interval of its LDS; "unclear" where the interval is too wide."""
+    """Say in a word how well a method predicts retraining: one that the whole 95 % interval of its LDS bears out, else "unclear"."""
     if low is None or high is None:
         return "unclear"
     if low >= WELL:
         return "well"
     if low >= ROUGHLY:
         return "roughly"
-    return "unclear" if high >= WELL else "poorly"
+    return "poorly" if high < ROUGHLY else "unclear"
 
 
 def _unsaid(x: np.ndarray, y: np.ndarray) -> str:

@@ -24,6 +24,8 @@ class Score:
 
     id: ClassVar[str]
     retrains: ClassVar[bool] = False
+    reads: ClassVar[str]
+    """What a score says, in a sentence for its column."""
 
     def unavailable(self, trained: Trained) -> str:
         """Say why the score is closed to this model, or ""."""

@@ -25,6 +25,7 @@ class MarginOverTraining(Score):
 
     needs: ClassVar[str] = "Checkpoints of the model; more of them see more of its training."
     cost: ClassVar[str] = "One pass over the rows per checkpoint."
+    reads: ClassVar[str] = "How far the best other class lay above the given label, in log-odds, on average over the checkpoints."
 
     def values(self, trained: Trained, train: Examples, report: Report, workspace: Workspace) -> np.ndarray:
         """Return minus the mean margin, (N,)."""

@@ -51,6 +51,17 @@ class OutOfSample(Score):
     version: ClassVar[int] = VERSION
     needs: ClassVar[str] = "The recipe by which the model was trained."
     cost: ClassVar[str] = "As many trainings as folds times repeats and up to a repeat more, side by side, kept."
+    reads: ClassVar[str] = (
+        "1 less the probability of the given label, to models that were not shown the row: near 1, they are sure that it is another. "
+        "By normalised margin: how far the largest other probability lies above the label's."
+    )
+
+    side_by_side: ClassVar[bool] = True
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings it takes at most."""
+        return self.folds * (self.repeats + 1)
 
     def values(self, trained: Trained, train: Examples, report: Report, workspace: Workspace) -> np.ndarray:
         """Return 1 less the self-confidence, from 0 to 1, or minus the normalised margin, from -1 to 1, (N,)."""

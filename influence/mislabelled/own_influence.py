@@ -28,6 +28,7 @@ class OwnInfluence(Score):
 
     needs: ClassVar[str] = "One or more checkpoints of the model."
     cost: ClassVar[str] = "About one training epoch per checkpoint."
+    reads: ClassVar[str] = "Step size times the squared gradient of the row's loss, summed over checkpoints; it only ranks."
 
     def values(self, trained: Trained, train: Examples, report: Report, workspace: Workspace) -> np.ndarray:
         """Return self-influence, (N,); 0 for rows that training never saw."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from influence.registry import Registry, attribution, queries, settings
+from influence.registry import attribution, queries, settings
 from influence.store import Run
 from influence.types import Trained
-from influence.ui import forms, state, words
+from influence.ui import forms, kept, state, words
 
 LAST = ("loss", "accuracy_margin", "prediction")
 FIRST = ("equal_opportunity_gap", "group_loss_gap")
@@ -22,8 +22,6 @@ BEST = ("metagradient", "influence_function", "tracin")
 RECOMMENDED, OTHERS = "Recommended", "Other methods"
 LAST_METHODS = ("retraining", "random")
 """The truth, which is slow, and the floor, which knows nothing, come after the methods that one would choose."""
-LONG, HEIGHT = 4, 400
-"""A list of more methods than these scrolls by itself, so many pixels high."""
 
 
 def question(run: Run) -> tuple[str, dict[str, Any]]:
@@ -38,10 +36,19 @@ def question(run: Run) -> tuple[str, dict[str, Any]]:
     st.caption(forms.summary(queries, name))
     given = {"group": state.group()} if any(s.name == "group" for s in settings(queries.classes[name])) else {}
     columns = [c for c in state.dataset(run).evaluation.columns if c != state.dataset(run).target]
-    found = forms.settings_form(queries.classes[name], f"influence.query.{name}.{state.group()}", columns, given=given)
+    found = forms.settings_form(
+        queries.classes[name], f"influence.query.{name}.{state.group()}", columns, given=given, offered=_offered(run)
+    )
     if name == "prediction":
         st.caption(f"Evaluation rows have ids like {', '.join(map(words.escaped, state.dataset(run).evaluation.ids[:5]))}.")
     return name, {k: v for k, v in found.items() if v != ""}
+
+
+def _offered(run: Run) -> dict[str, Sequence[str]]:
+    """Return the names that settings of questions can take in these data: classes, and groups of the chosen column."""
+    it = state.dataset(run).evaluation
+    groups = kept.groups(run.dataset, "evaluation", state.group(), run).names if state.group() in it.columns else ()
+    return {**({name: it.classes for name in ("positive", "class_")} if it.classes else {}), **({"which": groups} if groups else {})}
 
 
 def _chosen() -> None:
@@ -95,13 +102,13 @@ def _one_of(names: list[str], reasons: Mapping[str, str], kind: str) -> str:
         name = open_ones[0]
         st.markdown(f"**{words.title(name)}**  \n{_about(name, priced=False)}")
     elif open_ones:
-        captions = [_about(name) for name in open_ones]
-        long = len(open_ones) > LONG
-        with st.container(height=HEIGHT if long else "content", border=long):
-            name = st.radio(
-                kind, open_ones, format_func=words.title, captions=captions, key=f"influence.method.{kind}", persist_state="session",
-                label_visibility="collapsed",
-            ) or open_ones[0]  # fmt: skip
+        name = st.selectbox(
+            kind, open_ones, format_func=words.title, key=f"influence.method.{kind}", persist_state="session", label_visibility="collapsed"
+        )
+        st.caption(_about(name))
+        with st.expander(f"Compare these {len(open_ones)} methods", icon=":material/table_rows:"):
+            for other in open_ones:
+                st.caption(f"**{words.title(other)}** {_about(other)}")
     if closed:
         with st.expander(f"Not open for this model: {', '.join(map(words.title, closed))}", icon=":material/block:"):
             for other in closed:
@@ -120,10 +127,3 @@ def _about(name: str, priced: bool = True) -> str:
     unit = "" if re.search(r"\b(unit|rank\w*)\b", told) else " In the metric's own unit." if in_unit(name) else " Rank only."
     price = str(getattr(attribution.classes[name], "cost", "")).rstrip(".")
     return f"{told}{unit}" + (f" *Cost: {price[:1].lower()}{price[1:]}.*" if price and priced else "")
-
-
-def cost(run: Run, method: str, kind: Registry = attribution) -> str:
-    """Say what a method costs, with the seconds that one training of this run took."""
-    said = getattr(kind.classes[method], "cost", "").rstrip(".")
-    took = run.body.get("seconds")
-    return f"{said}; training this model took {words.duration(took)}" if took else said

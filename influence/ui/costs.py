@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from influence.actions._pace import estimate
+from influence.registry import Registry
 from influence.store import Run
 from influence.ui import state, words
+
+
+def told(run: Run, kind: Registry, name: str, given: Mapping[str, Any]) -> str:
+    """Say what a method costs with these settings: in trainings and seconds where it says how many, else in its own words."""
+    made, took = kind.make(name, given), run.body.get("seconds")
+    count = getattr(made, "trainings", 0)
+    if not count:
+        said = str(getattr(made, "cost", "")).rstrip(".")
+        return f"{said}; training this model took {words.duration(took)}" if took else said
+    if getattr(made, "side_by_side", False):
+        return f"At most {retrainings(run, count)}"
+    return f"The time of at most {words.count(count, 'training')}" + (f": {words.about(count * took)}" if took else "")
 
 
 def retrainings(run: Run, count: int) -> str:

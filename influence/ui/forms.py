@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -12,6 +13,7 @@ from influence.registry import Registry, Setting, checked, settings
 from influence.ui import words
 
 AUTOMATIC = "Automatic"
+DEFAULT = "Default"
 NO_COLUMN = "No column"
 
 
@@ -23,15 +25,19 @@ def settings_form(
     automatic: Collection[str] = (),
     hidden: Collection[str] = (),
     given: Mapping[str, Any] | None = None,
+    offered: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Draw a widget per setting of a class and return the values by name, each allowed by its setting.
 
     `columns`: what settings that name a column choose from. `automatic`: settings that may stay open; open ones are left out of the result.
     `hidden`: settings that are not drawn and not returned. `given`: what stands in the widgets at first, instead of the defaults.
+    `offered`: the values that these data have for settings of text, by name: they are chosen, and "" stands for the default.
     Settings keep their values when one leaves the page and comes back.
     """
     wanted = [s for s in settings(cls) if s.name not in hidden]
     first, folded = [s for s in wanted if not s.advanced], [s for s in wanted if s.advanced]
+    known = {name: tuple(map(str, values)) for name, values in (offered or {}).items()}
+    first, folded = [[replace(s, choices=("", *known[s.name])) if s.name in known else s for s in part] for part in (first, folded)]
     values = _fields(first, key, columns, automatic, given or {})
     if folded:
         with st.expander("More settings", icon=":material/tune:"):
@@ -73,7 +79,11 @@ def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None 
 
 def _choice(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
     options = [*([None] if start is None else []), *setting.choices]
-    shown = {option: AUTOMATIC if option is None else words.title(str(option)) for option in options}
+    data = setting.type is str and "" in options  # values of the data are shown as they are
+    shown = {
+        option: AUTOMATIC if option is None else DEFAULT if option == "" else option if data else words.title(str(option))
+        for option in options
+    }
     return st.selectbox(options=options, index=options.index(start), format_func=shown.__getitem__, **same)
 
 

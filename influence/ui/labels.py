@@ -12,12 +12,11 @@ from influence.errors import BadInput
 from influence.registry import described, mislabelled, settings
 from influence.store import Run
 from influence.types import as_places
-from influence.ui import asking, forms, jobs, kept, scored, state, words
+from influence.ui import asking, costs, forms, jobs, kept, scored, state, words
 
 KEY = "labels.method"
-SIZES = [20, 50, 100, 200, 500, 1000]
-SHARE = 100
-"""Rows are offered for the selection in hundredths of all at first."""
+FIRST = 50
+"""Rows that are shown at first: as many as one reads through."""
 
 
 def told(run: Run) -> None:
@@ -31,10 +30,12 @@ def told(run: Run) -> None:
     found = looked.kept(state.project(), run.id, described(mislabelled.make(name, given)))
     if found:
         _rows(run, found)
-        return
-    args = {"run": run.id, "method": name, "set": given}
-    cost = asking.cost(run, name, mislabelled)
-    job = jobs.run_button("Look for wrong labels", "mislabelled", args, "labels.look", cost=cost, primary=False, icon=":material/search:")
+    args = {"run": run.id, "method": name, "set": given, **({"again": True} if found else {})}
+    cost = costs.told(run, mislabelled, name, given)
+    label, key, icon = (
+        ("Look again", "labels.again", ":material/refresh:") if found else ("Look for wrong labels", "labels.look", ":material/search:")
+    )
+    job = jobs.run_button(label, "mislabelled", args, key, cost=cost, primary=False, icon=icon)
     jobs.follow(job, key="labels.follow")
 
 
@@ -58,27 +59,30 @@ def _method(run: Run) -> tuple[str, dict[str, Any]]:
 
 
 def _rows(run: Run, found: dict[str, Any]) -> None:
+    """Draw the likeliest wrong rows, as many as one wants to look at, and the ways to choose them."""
     train, table = state.dataset(run).train, kept.table(found["table"])
+    reads = str(getattr(mislabelled.classes[found["method"]["name"]], "reads", ""))
     st.markdown(
-        f"Another label than the given one is suggested for **{words.count(found['differ'], 'row')}** of {found['n']:,}. "
-        f"Looked for {words.ago(found['computed'])} and kept."
+        f"Another label than the given one is suggested for **{words.count(found['differ'], 'row')}** of {found['n']:,}. Not all of these "
+        f"labels are wrong; the likeliest come first. Looked for {words.ago(found['computed'])} and kept."
     )
-    count = st.select_slider("Rows shown", SIZES, SIZES[1], key="labels.count")
-    first = table.head(count)
-    columns = train.columns.iloc[as_places(first["id"].to_numpy(), train.ids)].reset_index(drop=True)
-    st.dataframe(
-        scored.beside(first, columns), hide_index=True, height=320, key=f"labels.rows.{found['table'][:12]}",
-        alt="The training rows whose labels are likeliest wrong, with the label that is suggested, and their columns.",
-        column_config={
+    k = int(st.number_input("How many to look at", 1, found["n"], min(FIRST, found["n"]), key=f"labels.k.{found['table'][:12]}", width=200))
+    first = table.head(min(k, scored.SHOWN))
+    columns = train.columns.drop(columns=state.dataset(run).target, errors="ignore").iloc[as_places(first["id"].to_numpy(), train.ids)]
+    scored.ticked(
+        run, first, columns, "labels.rows", found["table"],
+        "The training rows whose labels are likeliest wrong, with the label that is suggested, and their columns.",
+        {
             "given": "given label", "suggested": "suggested label",
-            "score": st.column_config.NumberColumn("score", format="%.3g", help="Higher is likelier wrong; in no unit."),
+            "score": st.column_config.NumberColumn("score", format="%.3g", help=reads),
         },
     )  # fmt: skip
+    if k > len(first):
+        st.caption(f"The first {len(first):,} of them are shown.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        k = st.number_input("How many", 1, found["n"], max(1, found["n"] // SHARE), key=f"labels.k.{found['table'][:12]}", width=160)
         st.button(
-            f"Select the first {words.count(int(k), 'row')}", icon=":material/checklist:", key="labels.choose", on_click=_choose,
-            args=(found, int(k)),
+            f"Select {f'these {k:,} rows' if k > 1 else 'this row'}", icon=":material/checklist:", key="labels.choose", on_click=_choose,
+            args=(found, k),
         )  # fmt: skip
         st.download_button("Download all", _csv(table), "labels.csv", "text/csv", icon=":material/download:", key="labels.csv")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence.actions import attribute
+from influence.actions import _measures, attribute
 from influence.charts import spread
 from influence.errors import BadInput
 from influence.registry import attribution, described, finders, queries
@@ -66,10 +66,12 @@ def _names(result: dict[str, Any]) -> list[str]:
 
 def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
-    value, rows = result["value"], words.count(len(state.dataset(run).evaluation), "evaluation row")
-    smooth, read = result["labels"][0], result.get("measured_label", result["labels"][0])
+    value, smooth, read = result["value"], result["labels"][0], result.get("measured_label", result["labels"][0])
     form = "its smooth form" if smooth == read else f"its smooth form, {words.escaped(smooth)}"
-    now = f"On {rows}, {words.escaped(read)} is {words.number(value['measured'])}; predicted is {form}: {words.number(value['value'])}."
+    figure = _measures.evaluated(run, state.dataset(run), result["query"], value["measured"])
+    rows = words.count(len(state.dataset(run).evaluation), "evaluation row")
+    said = f"{words.figure(figure)} evaluation rows" if figure else f"{words.number(value['measured'])}, asked of {rows}"
+    now = f"{words.escaped(read)} is {said}; predicted is {form}: {words.number(value['value'])}."
     if scores.calibrated:
         meant = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
     else:
@@ -80,7 +82,8 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     st.markdown(f"{meant} {now}{kept.units(run)}")
     told = f" {words.escaped(result['told'])}." if result.get("told") else ""
     st.caption(
-        f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept: it is not computed twice.{told}"
+        f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept.{told} Questions are asked of the "
+        "evaluation rows; Start and Audit tell of the holdout rows, which no choice is ever made by, so their figures differ a little."
     )
 
 
@@ -136,18 +139,28 @@ def _rows(run: Run, train: Examples, scores: Scores, order: np.ndarray, result: 
     count = st.select_slider("Rows shown", [20, 50, 100, 200, 500, SHOWN], 50, key=f"scored.{key}.count")
     at = order[:count]
     places = as_places(scores.ids[at], train.ids)
-    table = beside(pd.DataFrame({"id": scores.ids[at], "score": scores.column()[at]}), train.columns.iloc[places].reset_index(drop=True))
+    title = "change if removed" if scores.calibrated else "rank score"
+    ticked(
+        run, pd.DataFrame({"id": scores.ids[at], "score": scores.column()[at]}), train.columns.iloc[places], f"scored.{key}",
+        result["scores"], f"The training rows that come {key} by score, with their columns.",
+        {"score": st.column_config.NumberColumn(title, format="%.3g")},
+    )  # fmt: skip
+
+
+def ticked(run: Run, first: pd.DataFrame, columns: pd.DataFrame, key: str, digest: str, alt: str, shape: dict[str, Any]) -> None:
+    """Draw rows with ids in `first` beside their data, and a button that adds those which are ticked to the selection."""
+    leading = [c for c in (state.dataset(run).target, state.group()) if c in columns]  # what one looks for stands where one sees it
+    table = beside(first, columns[[*leading, *(c for c in columns if c not in leading)]].reset_index(drop=True))
     event = st.dataframe(
-        table, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"scored.{key}.{result['scores'][:12]}", height=320,
-        alt=f"The training rows that come {key} by score, with their columns.",
-        column_config={"score": st.column_config.NumberColumn("change if removed" if scores.calibrated else "rank score", format="%.3g")},
+        table, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"{key}.{digest[:12]}", height=320, alt=alt,
+        column_config=shape,
     )  # fmt: skip
     picked = [i for i in event["selection"]["rows"] if i < len(table)]
     if picked:
-        ids = "\n".join(map(str, scores.ids[at][picked].tolist()))
+        ids = "\n".join(map(str, first["id"].iloc[picked].tolist()))
         st.button(
-            f"Add the {words.count(len(picked), 'ticked row')}", key=f"scored.{key}.add", icon=":material/add:",
-            on_click=choosing.find, args=(run, "rows", {"ids": ids}, scores, "Add to the selection"),
+            f"Add the {words.count(len(picked), 'ticked row')}", key=f"{key}.add", icon=":material/add:",
+            on_click=choosing.find, args=(run, "rows", {"ids": ids}, None, "Add to the selection"),
         )  # fmt: skip
 
 

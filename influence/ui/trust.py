@@ -34,8 +34,8 @@ OF = {
 MEANING = f"""
 **What is this?** Rows are left out at random, many times over, and each time the model is really trained again. The linear datamodeling
 score (**LDS**) is the rank correlation between what the scores predicted for those sets and what happened: 1 means that the order is right,
-0 that the scores are no better than chance. The word follows the lower end of its 95 % interval: *well* from {WELL:g}, *roughly* from
-{ROUGHLY:g}.
+0 that the scores are no better than chance. The word is one that the whole 95 % interval bears out: *well* if it lies above {WELL:g},
+*roughly* above {ROUGHLY:g}, *poorly* below {ROUGHLY:g}; else more retrainings are needed to say.
 
 **{SAME.capitalize()}**: the same training, with those rows' places left empty; this is what scores predict. **{FRESH.capitalize()}**:
 trained anew, as next month; chance then limits what any prediction can reach, and the ceiling says how far.
