@@ -6,20 +6,19 @@ Run: LETHE_DATA=... python -m benchmarks.coverage. Writes benchmarks/results/cov
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.data import DATA
 from influence.actions import perform
 from influence.actions._opened import ranking
 from influence.actions.preview import curves
 from influence.store import Project
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("LETHE_DATA", ROOT.parent / "shared" / "data"))
 SHARES = (0.001, 0.003, 0.01, 0.025, 0.05)  # none of these is among the calibrating shares
 LEAKS = ["is_recid", "is_violent_recid", "event", "start", "end"]
 CASES: dict[str, tuple[dict[str, Any], str]] = {

@@ -1,12 +1,11 @@
 """The main job on Adult, by the commands that anybody can run: prints each figure and writes benchmarks/results/main_job.json.
 
-Run: LETHE_DATA=... python benchmarks/main_job.py [--quick]. Every line names the command that made it.
+Run: LETHE_DATA=... python -m benchmarks.main_job [--quick]. Every line names the command that made it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -17,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.data import DATA
+
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("LETHE_DATA", ROOT.parent / "shared" / "data"))
 QUERY = ["--query", "equal_opportunity_gap", "--query-set", "group=sex"]
 FRESH = 8
 ORDERS = {"metagradient": "recorded", "tracin": "tracin", "random": "random"}
@@ -59,7 +59,6 @@ def trained(project: Path) -> dict[str, Any]:
 
 
 def _weights(project: Path, run: str) -> str:
-    sys.path.insert(0, str(ROOT))
     from influence.store import Project
 
     return Project(project).run(run).body["checkpoints"][-1]["digest"]
@@ -97,7 +96,6 @@ def faithful(project: Path, subsets: int, fresh: int) -> dict[str, Any]:
 
 def removed(project: Path, k: int) -> dict[str, Any]:
     """Remove the k best rows by each order and retrain with fresh seeds; asked on evaluation rows, measured on holdout rows."""
-    sys.path.insert(0, str(ROOT))
     from influence.actions._opened import asked, opened
     from influence.actions._retrained import answers
     from influence.store import Project

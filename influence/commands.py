@@ -1,12 +1,16 @@
-"""How every command behaves: progress and refusals on standard error, the result on standard output, files whole or not at all."""
+"""How every command behaves: progress and refusals on standard error, the result on standard output, files whole or not at all.
+
+Nothing that computes is imported before a command is performed: a help text comes at once.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +19,10 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from influence.errors import BadInput
-from influence.types import Event, Scores
-from influence.workspace import allowed
+from influence.files import unescaped
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from influence.types import Event
 
 
 class Commands(TyperGroup):
@@ -52,6 +55,8 @@ def refusing(command: Callable[[], str]) -> Iterator[None]:
         yield
     except (BadInput, TyperException) as error:
         name, said = command(), str(error)
+        if isinstance(error, BadInput) and error.missing:
+            said += f" Give it as --query-set {error.missing}."
         if isinstance(error, TyperException):
             said = f"{error.format_message().rstrip('.')}. See `python -m influence{name} --help`."
         typer.echo(f"influence{name}: {' '.join(said.split())}", err=True)
@@ -92,7 +97,9 @@ def act(
         BadInput: the arguments cannot be used.
     """
     from influence.actions import perform
+    from influence.readable import readable
     from influence.store import Project
+    from influence.workspace import allowed
 
     progress = Progress()
     try:
@@ -104,7 +111,7 @@ def act(
             after(home, result)
     finally:
         progress.end()
-    typer.echo(strict(result) if as_json else readable(result))
+    typer.echo(strict(result) if as_json else readable(name, home, result))
 
 
 @contextmanager
@@ -126,15 +133,10 @@ def strict(result: dict[str, Any]) -> str:
     return json.dumps(json.loads(json.dumps(result), parse_constant=lambda _: None))
 
 
-def readable(result: dict[str, Any], indent: str = "") -> str:
-    """Return a result as indented lines for people."""
-    lines = []
-    for key, value in result.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}{key}:", readable(value, indent + "  ")] if value else []
-        else:
-            lines.append(f"{indent}{key}: {f'{value:.4f}' if isinstance(value, float) else value}")
-    return "\n".join(lines)
+def known(kind: str) -> str:
+    """Return the names of a kind (`models`, `queries`, ...) for a help text: those of its files, so that none is imported for it."""
+    files = pkgutil.iter_modules([str(Path(__file__).parent / kind)])
+    return ", ".join(sorted(file.name for file in files if not file.name.startswith("_")))
 
 
 def pairs(given: list[str]) -> dict[str, str]:
@@ -165,7 +167,7 @@ def numbers(given: str, option: str) -> list[float]:
 
 
 def read_ids(path: Path | None) -> list[Any] | None:
-    """Return the ids in a table: its column `id`, or its first column; those of a CSV as they are written, 007 too.
+    """Return the ids in a table: its column `id`, or its first column; those of a CSV as they are written, 007 too (`files.unescaped`).
 
     Raises:
         BadInput: the file cannot be read as a table, or holds no ids.
@@ -178,53 +180,7 @@ def read_ids(path: Path | None) -> list[Any] | None:
     column = table["id"] if "id" in table else table.iloc[:, 0]
     if column.isna().any():
         raise BadInput(f"{path.name!r} must list one id per row; {int(column.isna().sum())} of {len(column)} are empty. Fill or drop them.")
-    return column.tolist()
-
-
-def writable(path: Path) -> None:
-    """See that a file can be written, before anything is computed for it.
-
-    Raises:
-        BadInput: it cannot.
-    """
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise BadInput(f"{str(path)!r} cannot be written: it is a folder, or its folder is no place to write. Give another --out.")
-
-
-def write_scores(scores: Scores, out: Path, better: str) -> Path:
-    """Write scores as Parquet (id, one column per question; which way is better in the metadata), whole or not at all.
-
-    Raises:
-        BadInput: the file cannot be written; the scores are in the project.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pa.table({"id": scores.ids, **{label: scores.values[:, i] for i, label in enumerate(scores.labels)}})
-    return _whole(out, lambda half: pq.write_table(table.replace_schema_metadata({"better": better}), half))
-
-
-def write_table(table: pd.DataFrame, out: Path) -> Path:
-    """Write a table as CSV, whole or not at all.
-
-    Raises:
-        BadInput: the file cannot be written; what it was to hold is in the project.
-    """
-    return _whole(out, lambda half: table.to_csv(half, index=False))
-
-
-def _whole(out: Path, write: Callable[[Path], object]) -> Path:
-    half = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write(half)
-        half.replace(out)
-    except OSError as error:
-        with suppress(OSError):
-            half.unlink()
-        raise BadInput(f"{str(out)!r} cannot be written ({error.strerror or error}). Give another file; the scores are kept.") from None
-    return out
+    return [unescaped(cell) for cell in column.tolist()]
 
 
 def ranked_ids(path: Path, top: int) -> list[Any]:

@@ -2,7 +2,14 @@
 
 
 class BadInput(ValueError):
-    """Something a person gave cannot be used. The message says what was got, what was needed and what to do."""
+    """Something a person gave cannot be used. The message says what was got, what was needed and what to do.
+
+    `missing`: a setting of the question that was not given, as KEY=WHAT; commands then say by which option it is.
+    """
+
+    def __init__(self, message: str, missing: str = "") -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class Cancelled(Exception):

@@ -58,18 +58,8 @@ def groups_of(examples: Examples, column: str, bins: int = 4, edges: tuple[float
         BadInput: there is no such column.
     """
     cuts = edges_of(examples, column, bins) if edges is None else edges
-    values = _column(examples, column)
+    values = column_of(examples, column)
     return _cut(values, cuts) if cuts else _named(values)
-
-
-def names_of(examples: Examples, column: str, bins: int = 4, edges: tuple[float, ...] | None = None) -> np.ndarray:
-    """Return each row's group as text, (M,); otherwise as `groups_of`.
-
-    Raises:
-        BadInput: there is no such column.
-    """
-    groups = groups_of(examples, column, bins, edges)
-    return np.array(groups.names, dtype=object)[groups.code]
 
 
 def edges_of(examples: Examples, column: str, bins: int) -> tuple[float, ...]:
@@ -80,7 +70,7 @@ def edges_of(examples: Examples, column: str, bins: int) -> tuple[float, ...]:
     Raises:
         BadInput: there is no such column.
     """
-    values = _column(examples, column)
+    values = column_of(examples, column)
     if not _is_number(values) or values.nunique() <= bins:
         return ()
     numbers = values.dropna().to_numpy(dtype=float)
@@ -101,11 +91,17 @@ def place_of(positive: str, examples: Examples) -> int:
     return examples.classes.index(positive) if positive else len(examples.classes) - 1
 
 
-def _column(examples: Examples, column: str) -> pd.Series:
+def column_of(examples: Examples, column: str) -> pd.Series:
+    """Return the column that is to form groups.
+
+    Raises:
+        BadInput: none was given, or there is no such column.
+    """
     if column in examples.columns:
         return examples.columns[column]
     what = f"There is no column {column!r} to form groups by" if column else "No column to form groups by was given"
-    raise BadInput(f"{what}; there are: {', '.join(map(str, examples.columns)) or 'none'}. Choose one of them.")
+    known = ", ".join(map(str, examples.columns)) or "none"
+    raise BadInput(f"{what}; there are: {known}. Choose one of them.", missing="" if column else "group=COLUMN")
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -1,18 +1,20 @@
 """Where costly state is kept and found again: curvature factors, kernels of gradients, a half-finished walk.
 
-A finished folder has a manifest of the sizes and SHA-256 digests of its files; one without is unfinished, and whoever makes it goes on from
-what is there. State is a function of its key: two that ask for the same key get the same folder.
+A finished folder has a manifest of the sizes of its files, and nobody writes into it any more; one without is unfinished, and whoever makes
+it goes on from what is there. State is a function of its key: two that ask for the same key get the same folder, and where the two are
+processes at work at the same time (a command and the app's worker), one makes it while the other waits.
 """
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
 import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from influence.digest import digest
 from influence.errors import BadInput
 
 MANIFEST = "manifest.json"
-BLOCK = 2**22
+LOCKS = "locks"
 MEMORY = 2048
 """MiB if nothing else is said: the same on every machine, since what fits at a time decides the order of sums and with it the last bits;
 and little enough for a laptop that holds the data, a browser and this."""
@@ -63,10 +65,27 @@ class Workspace:
         """
         folder = self.place(name, key)
         if not finished(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            make(folder)
-            _finish(folder)
+            with self.alone(name, key):
+                if not finished(folder):  # whoever held the lock may have made it
+                    folder.mkdir(parents=True, exist_ok=True)
+                    make(folder)
+                    _finish(folder)
         return folder
+
+    @contextmanager
+    def alone(self, name: str, key: Any) -> Iterator[None]:
+        """Work on what belongs to this key while no other process does: it waits, and a process that dies lets go.
+
+        The lock is a file of its own in `locks/`, which stays: one that is removed could be held twice.
+
+        Yields:
+            Nothing.
+        """
+        path = self.folder / LOCKS / f"{name} {digest(key)[:32]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
 
 def finished(folder: Path) -> bool:
@@ -78,32 +97,10 @@ def finished(folder: Path) -> bool:
         return False
 
 
-def check(folder: Path) -> None:
-    """Compare every file with its digest in the manifest.
-
-    Raises:
-        BadInput: the folder is unfinished, or a file has changed.
-    """
-    if not finished(folder):
-        raise BadInput(f"{folder} is unfinished or has lost files. Delete it; it will be computed again.")
-    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    changed = [name for name, file in files.items() if _sha256(folder / name) != file["sha256"]]
-    if changed:
-        raise BadInput(f"{', '.join(changed[:3])} in {folder} changed after it was computed. Delete the folder; it will be computed again.")
-
-
 def _finish(folder: Path) -> None:
     """Write the manifest, whole or not at all."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST and not path.name.endswith(".tmp"))
-    files = {path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)} for path in paths}
+    files = {path.relative_to(folder).as_posix(): {"size": path.stat().st_size} for path in paths}
     temporary = folder / f"{MANIFEST}.tmp"
     temporary.write_text(json.dumps(files, indent=1, sort_keys=True), encoding="utf-8")
     os.replace(temporary, folder / MANIFEST)
-
-
-def _sha256(path: Path) -> str:
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            hashed.update(block)
-    return hashed.hexdigest()

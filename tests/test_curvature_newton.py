@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from influence.curvature import Objective, fit, gradient
-from influence.curvature.newton import closed, head, set_step
+from influence.curvature.newton import closed, head
 from influence.errors import BadInput
 from influence.grads import Rows, sweep
 from influence.loop import Bound
@@ -73,22 +73,6 @@ def test_least_squares_is_exact():
     found = head(of, RIDGE).removals(v)[:, 0].numpy()
     real = np.array([float(value(converged(0, np.arange(N) == i, of.bound.flat), x) - value(of, x)) for i in range(N)])
     np.testing.assert_allclose(found, real, rtol=1e-8, atol=1e-12)
-    gone = np.arange(N) < 25
-    moved = converged(0, gone).bound.flat - of.bound.flat
-    torch.testing.assert_close(set_step(head(of, RIDGE), torch.from_numpy(gone)), moved)
-
-
-def test_one_row_as_a_set_and_many_rows_against_a_refit():
-    of = converged()
-    _, v = asked(of)
-    exact = head(of, RIDGE)
-    for place in (0, 17):
-        torch.testing.assert_close(v @ set_step(exact, torch.tensor([place])), exact.removals(v)[place])
-    gone = np.arange(N) < 20
-    real = converged(3, gone).bound.flat - of.bound.flat
-    step = set_step(exact, torch.from_numpy(gone))
-    first = exact.spread(torch.cholesky_solve((exact.residual[:20].mT @ exact.a[:20]).view(1, -1).T, exact.root).T)[0]
-    assert (step - real).norm() < 0.5 * (first - real).norm()
 
 
 def test_a_head_that_is_not_determined_is_refused():

@@ -18,7 +18,7 @@ from influence.errors import BadInput
 from influence.evaluation.fidelity import lds, noise_ceiling, rank_correlation
 from influence.evaluation.flips import flips
 from influence.evaluation.forgetting import divergence
-from influence.groups import edges_of, names_of
+from influence.groups import edges_of
 from influence.registry import evaluation, queries
 from tests.questions import outputs, rows
 
@@ -104,7 +104,7 @@ def test_outputs_that_do_not_fit_are_refused(name):
 @pytest.mark.parametrize("positive", ["yes", "no"])
 def test_rates_per_group_are_fairlearns(positive):
     examples = rows(n=400)
-    z, names = outputs(examples).numpy(), names_of(examples, "group").astype(str)
+    z, names = outputs(examples).numpy(), examples.columns["group"].astype(object).fillna("missing").to_numpy(dtype=str)
     found = measured("fairness", examples, z, group="group", positive=positive)
     own = examples.classes.index(positive)
     real, said = (examples.y == own).astype(int), (z.argmax(1) == own).astype(int)
@@ -124,7 +124,7 @@ def test_rates_per_group_are_fairlearns(positive):
 
 def test_means_per_group_are_students():
     examples = rows("three", n=400)
-    z, names = outputs(examples).numpy(), names_of(examples, "group").astype(str)
+    z, names = outputs(examples).numpy(), examples.columns["group"].astype(object).fillna("missing").to_numpy(dtype=str)
     found = measured("fairness", examples, z, group="group", positive="fair")
     p = softmax(z, 1)
     for metric, per_row in (("loss", -np.log(p[np.arange(400), examples.y])), ("calibration", p[:, 1] - (examples.y == 1))):

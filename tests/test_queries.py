@@ -12,9 +12,8 @@ from fairlearn.metrics import demographic_parity_difference, equal_opportunity_d
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error, r2_score
 
+from influence.actions._standard import standard
 from influence.errors import BadInput
-from influence.groups import names_of
-from influence.queries.standard import standard
 from influence.registry import queries
 from influence.types import Examples, Question
 from tests.questions import outputs, rows
@@ -31,7 +30,7 @@ def measured(name: str, logits: torch.Tensor, examples: Examples, **given: objec
 
 
 def groups(examples: Examples) -> np.ndarray:
-    return names_of(examples, "group").astype(str)
+    return examples.columns["group"].to_numpy(dtype=str)
 
 
 def by_group(per_row: np.ndarray, examples: Examples, keep: np.ndarray | bool = True) -> pd.Series:

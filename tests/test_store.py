@@ -153,6 +153,14 @@ def test_a_transaction_is_all_or_nothing(project):
     assert project.noted("n") == {"a": [2]}
 
 
+def test_notes_are_found_by_how_their_names_begin(project):
+    for place, name in enumerate(("a/50%_b", "a/50 b", "a_c")):
+        project.note(name, place)
+    assert project.notes("a/50%_") == {"a/50%_b": 0}
+    assert project.notes("a/") == {"a/50 b": 1, "a/50%_b": 0}
+    assert project.notes("a_") == {"a_c": 2}
+
+
 def test_the_selection_has_a_history(project):
     a, b, c = (Selection((i,), reason={"rule": str(i)}) for i in range(3))
     assert project.current() is None
@@ -166,14 +174,6 @@ def test_the_selection_has_a_history(project):
     assert [project.undo(), project.undo(), project.undo()] == [a, None, None]
     project.choose(b)
     assert project.undo() is None
-    project.name_selection(" old rows ", a)
-    project.name_selection("50%_b", b)
-    project.name_selection("old rows", c)
-    assert project.named_selections() == {"50%_b": b, "old rows": c}
-    assert project.notes("selection/50%_") == {"selection/50%_b": project.put_selection(b)}
-    assert project.notes("selection_") == {}
-    with pytest.raises(BadInput, match="name"):
-        project.name_selection(" ", a)
 
 
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path):

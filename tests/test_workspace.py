@@ -10,7 +10,7 @@ from influence.attribution import metagradient
 from influence.errors import BadInput, Cancelled
 from influence.replay import walk
 from influence.training import train
-from influence.workspace import MANIFEST, MEMORY, Workspace, allowed, check, finished
+from influence.workspace import MANIFEST, MEMORY, Workspace, allowed, finished
 from tests.tiny import bind, examples, question, recipe
 
 
@@ -30,7 +30,7 @@ def test_state_is_made_once_per_key(tmp_path):
     assert Workspace(tmp_path).kept("factors", {"damping": 0.1}, never) == made
     assert place.kept("factors", {"damping": 0.2}, write) != made
     assert place.kept("index", {"damping": 0.1}, write) != made
-    check(made)
+    assert finished(made)
 
 
 def test_an_interrupted_computation_goes_on_from_what_is_there(tmp_path):
@@ -54,19 +54,11 @@ def test_a_file_of_another_size_is_computed_again(tmp_path, harm):
     place = Workspace(tmp_path)
     made = place.kept("factors", 1, write)
     (made / "part" / "a.bin").write_bytes(harm)
-    with pytest.raises(BadInput, match="unfinished"):
-        check(made)
+    assert not finished(made)
     assert (place.kept("factors", 1, write) / "part" / "a.bin").read_bytes() == b"12345"
 
 
-def test_a_changed_file_is_found(tmp_path):
-    made = Workspace(tmp_path).kept("factors", 1, write)
-    (made / "part" / "a.bin").write_bytes(b"54321")
-    with pytest.raises(BadInput, match=r"part/a.bin .* changed"):
-        check(made)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"gone.bin": {"size": 1, "sha256": ""}}', '{"part": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"gone.bin": {"size": 1}}', '{"part": 3}'])
 def test_a_manifest_that_says_nothing_does_not_hold(tmp_path, text):
     made = Workspace(tmp_path).kept("factors", 1, write)
     (made / MANIFEST).write_text(text, encoding="utf-8")

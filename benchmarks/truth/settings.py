@@ -6,12 +6,10 @@ some test rows, the log-odds of its class, and the mean loss of the test rows.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,12 +17,11 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from benchmarks.data import DATA
 from influence.data.tabular import prepare
 from influence.registry import models
 from influence.types import Architecture, Examples, Question, Recipe
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("LETHE_DATA", ROOT.parent / "shared" / "data"))
 ASKED = 16
 WORDS, LENGTH = 3000, 32
 Pair = tuple[Examples, Examples]

@@ -9,7 +9,7 @@ grows with every few models, so that a cancelled bank keeps what it has.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,24 +56,38 @@ def grow(it: Opened, shelf: Shelf, count: int, report: Report, done: int = 0, to
     Raises:
         BadInput: the model cannot be trained again, or a retraining diverged.
     """
-    from influence.actions._retrained import random_sets, recipe_of
+    from influence.actions._retrained import random_sets
+
+    first = held(it.project, it.run.id, shelf)["n"]
+    left_out = random_sets(it.seen, shelf.size, count, shelf.sets)
+
+    def heard(models: float) -> None:
+        report(Event("retrain", int(done + models - first), total, f"{total} real retrainings"))
+
+    while (there := held(it.project, it.run.id, shelf))["n"] < count:
+        # A model's place on the shelf says which set it does without: two processes that added to it at the same time would mix them up.
+        with it.workspace.alone("retrained", shelf.key(it.run.id)):
+            _train(it, shelf, left_out, heard)
+    return there
+
+
+def _train(it: Opened, shelf: Shelf, left_out: np.ndarray, heard: Callable[[float], None]) -> None:
+    """Train the models of the next sets, as many as go side by side, and add them; none if another process has done so meanwhile."""
+    from influence.actions._retrained import recipe_of
     from influence.training import together, train_many
 
-    there, recipe = held(it.project, it.run.id, shelf), recipe_of(it)
-    left_out = random_sets(it.seen, shelf.size, count, shelf.sets)
-    step = together(len(it.bound.flat))
-    for at in range(there["n"], count, step):
-        part = left_out[at : at + step]
+    at, recipe = held(it.project, it.run.id, shelf)["n"], recipe_of(it)
+    part = left_out[at : at + together(len(it.bound.flat))]
+    if not len(part):
+        return
 
-        def heard(event: Event, at: int = at, n: int = len(part)) -> None:
-            place = done + at - there["n"] + n * event.done / max(1, event.total)
-            report(Event("retrain", int(place), total, f"{total} real retrainings"))
+    def step(event: Event) -> None:
+        heard(at + len(part) * event.done / max(1, event.total))
 
-        seeds, began = None if shelf.start is None else [shelf.start] * len(part), time.perf_counter()
-        thetas = train_many(it.trained.model, it.dataset.train, recipe, 1.0 - part.astype(np.float32), seeds, it.trained.removed, heard)
-        _add(it, shelf, thetas)
-        _pace.noted(it.project, it.run, len(part), time.perf_counter() - began)
-    return held(it.project, it.run.id, shelf)
+    seeds, began = None if shelf.start is None else [shelf.start] * len(part), time.perf_counter()
+    thetas = train_many(it.trained.model, it.dataset.train, recipe, 1.0 - part.astype(np.float32), seeds, it.trained.removed, step)
+    _add(it, shelf, thetas)
+    _pace.noted(it.project, it.run, len(part), time.perf_counter() - began)
 
 
 def _add(it: Opened, shelf: Shelf, thetas: torch.Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
+from influence.evidence import words
 from influence.groups import edges_of
 from influence.registry import evaluation
 from influence.store import Run
@@ -48,6 +49,14 @@ def in_units(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
         return table
     error = table["metric"].isin(IN_UNITS)
     return table.assign(**{name: table[name].where(~error, table[name] * scale) for name in ("value", "low", "high")})
+
+
+def units(dataset: Dataset, shown: Callable[[object], str] = str) -> str:
+    """Say in what units questions and previews measure the errors of a numeric target, its name `shown`; nothing for classes."""
+    target = dataset.encoding.get("target", {})
+    if target.get("kind") != "number":
+        return ""
+    return f"Errors are in standard deviations of {shown(target['name'])} (1 = {words.number(target['sd'])})."
 
 
 def summary(utility: pd.DataFrame, fairness: dict[str, pd.DataFrame]) -> dict[str, Any]:

@@ -21,9 +21,10 @@ class Estimate(NamedTuple):
 
 def noted(project: Project, run: Run, models: int, seconds: float) -> None:
     """Add to what is known of a run that so many models were retrained in so many seconds."""
-    before = project.noted(_name(run.id)) or {"models": 0, "seconds": 0.0}
-    counted = {"models": before["models"] + models, "seconds": before["seconds"] + seconds}
-    project.note(_name(run.id), {**counted, "alone": run.body.get("seconds"), "kind": _kind(run)})
+    with project.transaction():  # another process may count at the same time
+        before = project.noted(_name(run.id)) or {"models": 0, "seconds": 0.0}
+        counted = {"models": before["models"] + models, "seconds": before["seconds"] + seconds}
+        project.note(_name(run.id), {**counted, "alone": run.body.get("seconds"), "kind": _kind(run)})
 
 
 def estimate(project: Project, run: Run, count: int) -> Estimate | None:

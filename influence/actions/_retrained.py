@@ -14,6 +14,7 @@ from influence.actions import _pace
 from influence.actions._opened import Opened
 from influence.errors import BadInput
 from influence.loop import threads
+from influence.repeatable import no_recipe
 from influence.training import bound_at, train_many
 from influence.types import Event, Question, Recipe, Report, ignore
 
@@ -62,12 +63,9 @@ def recipe_of(it: Opened) -> Recipe:
     Raises:
         BadInput: there is none, or the weights are not its result.
     """
-    if it.trained.recipe is None:
-        raise BadInput(
-            "Retraining needs the model's recipe; this model has none. Train it here, or choose a method that needs no retraining."
-        )
-    if it.trained.claim in ("L0", "L1"):
-        raise BadInput("Retraining follows the recipe, but these weights were made by approximate unlearning. Ask the original model.")
+    reason = no_recipe(it.trained, "Retraining", "a method that needs no retraining")
+    if reason or it.trained.recipe is None:
+        raise BadInput(reason)
     return it.trained.recipe
 
 

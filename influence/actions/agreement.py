@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import numpy as np
 from influence.actions._scored import Described, every
 from influence.errors import BadInput
 from influence.evaluation.agreement import correlations, overlaps
-from influence.registry import attribution, described, queries
+from influence.evidence import words
+from influence.groups import column_of
+from influence.registry import attribution, described, queries, settings
 from influence.store import Project
 from influence.types import Report, ignore
 
@@ -35,8 +37,11 @@ def agreement(
     """
     it = project.run(run)
     given = {("class_" if key == "class" else key): value for key, value in (query_set or {}).items()}
-    found = every(project, it.id, described(queries.make(query, given)))
+    asked = queries.make(query, given)
+    found = every(project, it.id, described(asked))
     if len(found) < 2:
+        for name in (s.name for s in settings(type(asked)) if s.column):
+            column_of(project.dataset(it.dataset).evaluation, getattr(asked, name))  # or that is what is wrong with it
         raise BadInput(
             f"Agreement compares two methods or more; this question was scored by {len(found)}. Score it with another method first."
         )
@@ -82,6 +87,21 @@ def sentence(it: Mapping[str, Any]) -> str:
         f"{'the two have' if len(places) == 1 else 'some two have only'} {100 * shared:.0f} % in common. Agreement is not truth: methods "
         "can be wrong in the same way. Only retraining says which of them is right."
     )
+
+
+def pairs(it: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a comparison as text, pair by pair; `names`: what the methods are called there."""
+    return [
+        {
+            "methods": f"{names[a]} and {names[b]}",
+            "rank correlation (95 %)": f"{words.number(it['correlation'][a][b], 2)} "
+            f"({words.interval(it['low'][a][b], it['high'][a][b], 2)})",
+            f"first {it['top']:,} in common": words.percent(it["overlap"][a][b], 0),
+            "n": it["n"],
+        }
+        for a in range(len(names))
+        for b in range(a + 1, len(names))
+    ]
 
 
 def _plain(matrix: np.ndarray) -> list[list[float | None]]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["attribute", "every", "kept"]
 
+SHOWN = 10
+"""First rows that a result tells."""
+
 
 def attribute(
     project: Project,
@@ -36,13 +39,14 @@ def attribute(
 ) -> dict[str, Any]:
     """Ask one query of the evaluation rows and score all training rows; the scores stay in the project, and are found again.
 
-    `computed`: when the scores were; `found`: whether they were kept. `again`: compute them in any case, from nothing that is kept.
+    `first`: id and score of the first rows, those whose removal is predicted to move the question most in its better direction (down, if it
+    has none). `computed`: when the scores were; `found`: whether they were kept. `again`: compute them in any case, from nothing kept.
     `baseline`: that too, and time the method warm and a plain `torch.optim` loop (median of three) in this process, for their ratio.
 
     Raises:
         BadInput: the question does not fit the data, or the method is not open to this model (the sentence says how to make it so).
     """
-    from influence.actions._opened import asked, opened
+    from influence.actions._opened import asked, opened, ranking
     from influence.baseline import plain_training
 
     began = time.perf_counter()
@@ -53,7 +57,10 @@ def attribute(
     _, result = scored(it, wanted, scorer, report, again or baseline)
     seconds = time.perf_counter() - began
     plain = [plain_training(it.trained, it.dataset.train) for _ in range(3)] if baseline and it.trained.recipe else []
-    return {**result, "seconds": seconds, "train_seconds": float(np.median(plain)) if plain else None}
+    scores = project.scores(result["scores"])
+    order = ranking(scores, 0, result["better"])[:SHOWN]
+    first = [{"id": id, "score": score} for id, score in zip(scores.ids[order].tolist(), scores.column()[order].tolist(), strict=True)]
+    return {**result, "first": first, "seconds": seconds, "train_seconds": float(np.median(plain)) if plain else None}
 
 
 def _warm(it: Opened, scorer: Any, query: Query) -> None:

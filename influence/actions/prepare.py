@@ -11,9 +11,9 @@ import numpy as np
 from influence.actions._calibration import fit, reach, units
 from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
+from influence.actions._standard import standard
 from influence.actions.preview import key, twin
 from influence.errors import BadInput
-from influence.queries.standard import standard
 from influence.registry import attribution, described
 from influence.store import Project
 from influence.types import Query, Question, Report, Scores, ignore

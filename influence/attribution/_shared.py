@@ -1,8 +1,6 @@
-"""What several attribution methods need: a model's training loss and objective, and a single progress over its checkpoints."""
+"""What several attribution methods need: a model's training loss and objective, and which rows it saw."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ from influence.grads import Rows, chosen
 from influence.loop import Bound, tensors
 from influence.losses import per_example
 from influence.training import load
-from influence.types import Event, Examples, Report, Trained
+from influence.types import Examples, Trained
 
 
 def training_loss(trained: Trained, train: Examples) -> str:
@@ -71,20 +69,3 @@ def by_outputs(z: torch.Tensor, y: torch.Tensor, loss: str) -> torch.Tensor:
     """Return dl_i/dz_i of every row, (N, C), from the outputs z."""
     z = z.detach().requires_grad_()
     return torch.autograd.grad(per_example(loss, z, y).sum(), z)[0]
-
-
-def part(report: Report, stage: str, start: int, total: int) -> Callable[[Event], None]:
-    """Return a `Report` that counts on from `start` of `total`."""
-    return lambda event: report(Event(stage, start + event.done, total))
-
-
-def no_recipe(trained: Trained, what: str) -> str:
-    """Return why `what` is closed to a model whose weights do not follow from its recipe alone, or ""."""
-    if trained.recipe is None:
-        return f"{what} needs the recipe by which the model was trained; this model has none. Train it here, or choose tracin."
-    if trained.claim in ("L0", "L1"):
-        return (
-            f"{what} follows training, but these weights were made by an approximate unlearning method (claim {trained.claim}), not by the "
-            "recipe alone. Ask it of the original or the retrained model, or choose tracin."
-        )
-    return ""

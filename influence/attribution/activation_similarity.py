@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from influence.attribution._shared import only_trained_on, part, training_loss
+from influence.attribution._shared import only_trained_on, training_loss
 from influence.errors import BadInput
 from influence.grads import owners
 from influence.grads.query import fitted, slices
@@ -65,7 +65,6 @@ class ActivationSimilarity:
             votes = training_loss(trained, train) == "cross_entropy"
             alike, against = self._question(bound, question, votes)
             x, y = tensors(train, bound.dtype)
-            heard = part(report, "activations", 0, n)
             values = np.zeros((n, len(question.labels)))
             for cut in slices(y, self.batch):
                 h, z = self._hidden(bound, rows_of(x, cut))
@@ -73,7 +72,7 @@ class ActivationSimilarity:
                 target = nn.functional.one_hot(y[cut], z.shape[1]).to(h) if votes else y[cut, None].to(h)
                 label = (own.view(len(question.labels), -1, len(h)) * target.T).sum(1)
                 values[cut] = -(label - against @ h.T).T.cpu().numpy()
-                heard(Event("activations", cut.stop, n))
+                report(Event("activations", cut.stop, n))
         return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "activation_similarity", self.calibrated)
 
     def _question(self, bound: Bound, question: Question, votes: bool) -> tuple[torch.Tensor, torch.Tensor]:

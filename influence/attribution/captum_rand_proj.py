@@ -100,7 +100,7 @@ class CaptumRandProj:
         for block in blocks(rows, size):
             peer = self._peer(module, last, checkpoint, block, heard)
             tests = [blocks(test, min(size, numbers(space, bound) // len(block))) if len(test) else [] for test in asked]
-            parts.append(torch.stack([_sum(peer, test, len(block), x) for test in tests], dim=1))
+            parts.append(torch.stack([_sum(peer, test, len(block), rows.tensors[1]) for test in tests], dim=1))
         return torch.cat(parts).numpy()
 
     def _width(self, last: nn.Linear) -> int:

@@ -21,11 +21,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import over_all, part, trained_on, training_loss
+from influence.attribution._shared import over_all, trained_on, training_loss
 from influence.grads import Rows, chosen, mask, query_gradient, self_influence, sweep
 from influence.grads.query import slices
 from influence.grads.uses import only
 from influence.loop import Bound, tensors, threads
+from influence.progress import part
 from influence.registry import attribution, option
 from influence.training import load
 from influence.types import Examples, Question, Report, Scores, Trained, ignore
@@ -70,13 +71,13 @@ class GradientSimilarity:
 
     def _scores(self, bound: Bound, rows: Rows, v: torch.Tensor, report: Report, memory: float) -> np.ndarray:
         if self.normalise == "none":
-            return self._along(bound, rows, v, part(report, "similarity", 0, len(rows)))
+            return self._along(bound, rows, v, part(report, "similarity", 0, len(rows), len(rows)))
         total = 2 * len(rows)
         shared = torch.zeros_like(v[0])
         if self.normalise == "centred":
             shared = _mean_gradient(bound, rows, self.layers, self.batch)
-        along = self._along(bound, rows, torch.cat([v, shared[None]]), part(report, "similarity", 0, total))
-        heard = part(report, "similarity", len(rows), total)
+        along = self._along(bound, rows, torch.cat([v, shared[None]]), part(report, "similarity", 0, total, len(rows)))
+        heard = part(report, "similarity", len(rows), total, len(rows))
         own = self_influence(bound, rows.x, rows.target, rows.loss, self.layers, memory / 4, heard).astype(np.float64)
         left = np.maximum(own - 2 * along[:, -1] + float(shared @ shared), 0)  # |g_i - shared|²
         left[left <= 1e-12 * (own + float(shared @ shared))] = 0  # no direction is left, only rounding

@@ -18,8 +18,8 @@ from typing import ClassVar
 import numpy as np
 
 from influence import training
-from influence.attribution._shared import no_recipe
 from influence.registry import attribution, option
+from influence.repeatable import no_recipe
 from influence.replay import walk
 from influence.replay.walk import VERSION
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
@@ -49,7 +49,7 @@ class Metagradient:
 
     def unavailable(self, trained: Trained) -> str:
         """Say why the training cannot be walked, or ""."""
-        return no_recipe(trained, "The metagradient")
+        return no_recipe(trained, "The metagradient", "tracin")
 
     def __call__(
         self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None

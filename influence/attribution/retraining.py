@@ -18,12 +18,14 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import no_recipe, only_trained_on
+from influence.attribution._shared import only_trained_on
 from influence.errors import BadInput
 from influence.grads import outputs
 from influence.keyed import uniform
 from influence.loop import Bound, threads
+from influence.progress import part as share_of
 from influence.registry import attribution, option
+from influence.repeatable import no_recipe
 from influence.training import bound_at, train_many
 from influence.types import Event, Examples, Question, Recipe, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
@@ -56,7 +58,7 @@ class Retraining:
 
     def unavailable(self, trained: Trained) -> str:
         """Say why the model cannot be trained again, or ""."""
-        return no_recipe(trained, "Retraining")
+        return no_recipe(trained, "Retraining", "tracin")
 
     def __call__(
         self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
@@ -103,10 +105,7 @@ class Retraining:
         """Train the models of one part side by side and return the question's values, (R_part, Q)."""
         chosen, start = out[part], part.start
         seeds = [self.seed + 1_000_003 + start + r for r in range(len(chosen))] if self.truth == "fresh" else None
-
-        def heard(event: Event) -> None:
-            report(Event("retrain", start + int(len(chosen) * event.done / event.total), len(out), event.note))
-
+        heard = share_of(report, "retrain", start, len(out), len(chosen))
         thetas = train_many(trained.model, train, recipe, 1.0 - chosen, seeds, trained.removed, heard)
         with threads(recipe.threads):
             found = [question.value(outputs(bound_at(trained.model, recipe, theta), question.examples)) for theta in thetas]

@@ -19,11 +19,12 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import only_trained_on, part, training_loss
+from influence.attribution._shared import only_trained_on, training_loss
 from influence.errors import BadInput
 from influence.grads import Rows, by_logits, products, query_gradient, self_influence, sweep
 from influence.grads.query import part as rows_of
 from influence.loop import Bound, tensors, threads
+from influence.progress import part
 from influence.registry import attribution, option
 from influence.training import load
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
@@ -108,7 +109,7 @@ def _summed(
         for k, checkpoint in enumerate(kept):
             bound = load(trained, checkpoint)
             x, y = tensors(train, bound.dtype)
-            total += checkpoint.lr * score(bound, Rows(x, y, loss), part(report, "tracin", k * n, len(kept) * n))
+            total += checkpoint.lr * score(bound, Rows(x, y, loss), part(report, "tracin", k * n, len(kept) * n, n))
     return only_trained_on(total, train, trained)
 
 

@@ -33,12 +33,14 @@ import numpy as np
 import torch
 
 from influence.attribution._ridge import COARSE, FEWEST, MOST, leave_one_model_out
-from influence.attribution._shared import no_recipe, over_all, trained_on, training_loss
+from influence.attribution._shared import over_all, trained_on, training_loss
 from influence.attribution._trak_model import PHI, Member, Pull
 from influence.errors import BadInput
 from influence.keyed import uniform
 from influence.loop import Bound, threads
+from influence.progress import part
 from influence.registry import attribution, option
+from influence.repeatable import no_recipe
 from influence.training import bound_at, load, train_many
 from influence.types import Event, Examples, Question, Recipe, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
@@ -82,7 +84,7 @@ class TRAK:
 
     def unavailable(self, trained: Trained) -> str:
         """Say why several models cannot be trained, or ""."""
-        return no_recipe(trained, "TRAK with several models") if self.models > 1 else ""
+        return no_recipe(trained, "TRAK with several models", "tracin") if self.models > 1 else ""
 
     def __call__(
         self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
@@ -149,7 +151,7 @@ class TRAK:
         return self.dimension or (0 if n <= min(EXACT, most) else min(WIDE, most))
 
     def _part(self, report: Report, m: int, n: int) -> Report:
-        return lambda event: report(Event("gradients", m * n + n * event.done // event.total, self.models * n))
+        return part(report, "gradients", m * n, self.models * n, n)
 
     def _members(self, trained: Trained, train: Examples, when: str, workspace: Workspace, report: Report) -> list[Bound]:
         """Return the models: the trained one, or several with other seeds, half of the rows each; "early": short trainings."""
@@ -180,10 +182,6 @@ class TRAK:
         for start in range(0, self.models, 16):
             some = slice(start, min(start + 16, self.models))
             seeds = [self.seed + 2_000_003 + m for m in range(some.start, some.stop)]
-
-            def heard(event: Event, some: slice = some) -> None:
-                done = some.start + (some.stop - some.start) * event.done / event.total
-                report(Event("retrain", int(done * len(train)), self.models * len(train), event.note))
-
+            heard = part(report, "retrain", some.start * len(train), self.models * len(train), len(seeds) * len(train))
             parts.append(train_many(trained.model, train, recipe, weights[some], seeds, trained.removed, heard).numpy())
         return np.concatenate(parts)

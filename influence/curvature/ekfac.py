@@ -50,10 +50,6 @@ class EKFAC:
             put(block.shape, block.out(block.into(matrices(block.shape, given)) * function(block)), taken)
         return found
 
-    def product(self, v: torch.Tensor) -> torch.Tensor:
-        """Return (F + decay) v."""
-        return self.apply(v, lambda block: block.values + self.of.decay)
-
     def solve(self, v: torch.Tensor, damping: float) -> torch.Tensor:
         """Return (F + decay + damping)^-1 v."""
         return self.apply(v, lambda block: 1 / (block.values + self.of.decay + damping))

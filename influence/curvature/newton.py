@@ -52,11 +52,11 @@ class Head:
         """
         c, i = self.residual.shape[1], self.a.shape[1]
         whole = self.of.n * self.ridge * torch.eye(c * i, dtype=self.a.dtype, device=self.a.device)
-        return _root(whole + self.part(slice(None)))
+        return _root(whole + self._summed())
 
-    def part(self, rows: slice | torch.Tensor) -> torch.Tensor:
-        """Return the sum of the rows' second derivatives by the head, (C I, C I)."""
-        a, second = self.a[rows], self.second[rows]
+    def _summed(self) -> torch.Tensor:
+        """Return the sum of all rows' second derivatives by the head, (C I, C I)."""
+        a, second = self.a, self.second
         c, i = second.shape[1], a.shape[1]
         total = a.new_zeros(c, i, c, i)
         for k in range(c):
@@ -101,17 +101,6 @@ class Head:
             views[k].copy_(m[..., start : start + width].reshape(views[k].shape))
             start += width
         return total
-
-
-def set_step(head: Head, rows: torch.Tensor) -> torch.Tensor:
-    """Return by how much all parameters move when the rows at these positions (a mask or places) are removed together, (P,).
-
-    Raises:
-        BadInput: what is left does not determine the head.
-    """
-    g = (head.residual[rows].mT @ head.a[rows]).view(1, -1)
-    left = _root(head.root @ head.root.T - head.part(rows))
-    return head.spread(torch.cholesky_solve(g.T, left).T)[0]
 
 
 def _root(matrix: torch.Tensor) -> torch.Tensor:

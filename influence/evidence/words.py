@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeGuard
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeGuard
 
 TOO_FEW = "too few to say"
 NOT_MEASURED = "not measured"
 MINUS = "\N{MINUS SIGN}"
+LONG = 60
+"""Characters of a setting that are shown."""
 NARROW = "\N{NO-BREAK SPACE}"
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:^])")
 
 
 class Claim(NamedTuple):
@@ -33,11 +38,39 @@ CLAIMS: dict[str, Claim] = {
         "The model was trained from the beginning without the rows, and so was all that is fitted to data before it. They had no part.",
     ),
 }
+SMALL = {
+    "auc": "AUC",
+    "k": "Number of rows",
+    "captum": "Captum",
+    "neggrad": "NegGrad",
+    "tracin": "TracIn",
+    "trak": "TRAK",
+    "resnet9": "ResNet-9",
+    "huggingface": "Hugging Face",
+    "arnoldi": "Arnoldi",
+    "rand": "random",
+    "proj": "projection",
+    "r2": "R²",
+    "mae": "MAE",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "id": "ID",
+    "ids": "IDs",
+    "lr": "learning rate",
+    "n": "rows",
+    "sgd": "SGD",
+    "adamw": "AdamW",
+}
 
 
 def claim(level: str) -> Claim:
     """Return what a claim level means; an unknown level says so."""
     return CLAIMS.get(level, Claim(level, "This claim level is not known to this version; nothing can be read from it."))
+
+
+def escaped(text: object) -> str:
+    """Return text from data so that Markdown shows it letter by letter."""
+    return MARKDOWN.sub(r"\\\1", str(text))
 
 
 def known(x: float | None) -> TypeGuard[float]:
@@ -91,3 +124,32 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.2f}{NARROW}s" if seconds < 10 else f"{seconds:.0f}{NARROW}s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}{NARROW}min {rest}{NARROW}s" if minutes < 60 else f"{minutes // 60}{NARROW}h {minutes % 60}{NARROW}min"
+
+
+def title(name: str) -> str:
+    """Return the name of a metric, method or stage as people read it: equal_opportunity_gap becomes Equal opportunity gap."""
+    parts = [SMALL.get(part, part) for part in name.replace("_", " ").split()]
+    text = " ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def settings(given: Mapping[str, Any]) -> str:
+    """Return settings in one line; a long text, such as a whole config.json, by its beginning."""
+    return ", ".join(f"{key} {_setting(value)}" for key, value in given.items() if value != "")
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " by ".join(map(_setting, value)) or "none"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONG else text[:LONG] + "…"
+
+
+def about(seconds: float) -> str:
+    """Return a time that is only estimated, in round figures."""
+    if seconds < 1.5:
+        return "about a second"
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f}\N{NO-BREAK SPACE}{unit}"
+    return f"about {seconds:.0f}\N{NO-BREAK SPACE}s"

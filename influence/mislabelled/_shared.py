@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +10,9 @@ import torch
 from influence.errors import BadInput
 from influence.grads import outputs
 from influence.loop import threads
+from influence.repeatable import no_recipe
 from influence.training import load
-from influence.types import Checkpoint, Event, Examples, Report, Scores, Trained, ignore
+from influence.types import Checkpoint, Examples, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 
 LABEL = "label error"
@@ -29,7 +29,7 @@ class Score:
 
     def unavailable(self, trained: Trained) -> str:
         """Say why the score is closed to this model, or ""."""
-        return no_recipe(trained, self.id) if self.retrains else ""
+        return no_recipe(trained, self.id, "own_influence or loss") if self.retrains else ""
 
     def __call__(self, trained: Trained, train: Examples, report: Report = ignore, workspace: Workspace | None = None) -> Scores:
         """Return scores (N, 1); the truth about the labels is not needed.
@@ -61,15 +61,6 @@ def no_classes(train: Examples) -> str:
     return f"Wrong labels are looked for among classes; {what}. Choose data with two classes or more."
 
 
-def no_recipe(trained: Trained, what: str) -> str:
-    """Return why models cannot be trained again without some rows, or ""."""
-    if trained.recipe is None:
-        return f"{what} trains the model again; this one has no recipe. Train it here, or choose own_influence or loss."
-    if trained.claim in ("L0", "L1"):
-        return f"{what} follows the recipe, but these weights were made by approximate unlearning. Ask it of the original model."
-    return ""
-
-
 def logits_of(trained: Trained, rows: Examples, checkpoint: Checkpoint | None = None) -> np.ndarray:
     """Return the outputs at a checkpoint (default: the last), (N, C) float64."""
     return outputs(load(trained, checkpoint), rows).double().cpu().numpy()
@@ -85,8 +76,3 @@ def margins(z: np.ndarray, y: np.ndarray) -> np.ndarray:
     others = z.copy()
     np.put_along_axis(others, y[:, None], -np.inf, 1)
     return own(z, y) - others.max(1)
-
-
-def part(report: Report, stage: str, start: int, total: int, share: int) -> Callable[[Event], None]:
-    """Return a `Report` that counts a stage of its own as `share` of `total`, from `start`."""
-    return lambda event: report(Event(stage, start + share * event.done // max(1, event.total), total, event.note))

@@ -23,7 +23,8 @@ from scipy.special import softmax
 from influence.grads import outputs
 from influence.keyed import uniform
 from influence.loop import Bound
-from influence.mislabelled._shared import Score, margins, own, part
+from influence.mislabelled._shared import Score, margins, own
+from influence.progress import part
 from influence.registry import mislabelled, option
 from influence.training import bound_at, together, train_many
 from influence.types import Event, Examples, Recipe, Report, Trained, ignore

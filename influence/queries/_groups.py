@@ -60,7 +60,8 @@ def mean_in(per_row: torch.Tensor, groups: Groups, name: str, keep: np.ndarray |
     inside = groups.code == groups.names.index(name) if name in groups.names else np.zeros(len(groups.code), dtype=bool)
     rows = np.flatnonzero(inside if keep is None else inside & keep)
     if not len(rows):
-        raise BadInput(f"Group {name!r} has no row of the kind asked about here; the groups are: {', '.join(groups.names[:20])}.")
+        what = f"Group {name!r} has no row of the kind asked about here" if name else "No group was given"
+        raise BadInput(f"{what}; the groups are: {', '.join(groups.names[:20])}.", missing="" if name else "which=GROUP")
     return per_row[torch.from_numpy(rows)].mean()
 
 

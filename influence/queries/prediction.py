@@ -48,7 +48,8 @@ class Prediction:
         found = np.flatnonzero(examples.ids.astype(str) == str(self.id))
         if not len(found):
             shown = ", ".join(map(str, examples.ids[:3]))
-            raise BadInput(f"There is no evaluation row with id {str(self.id)!r}; their ids are like {shown}. Give one of them.")
+            what = f"There is no evaluation row with id {str(self.id)!r}" if self.id else "No evaluation row was given"
+            raise BadInput(f"{what}; their ids are like {shown}. Choose one of them.", missing="" if self.id else "id=ID")
         return int(found[0])
 
     def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:

@@ -22,6 +22,7 @@ from scipy import stats
 from influence.errors import BadInput
 from influence.keyed import uniform
 from influence.loop import Loop, threads
+from influence.repeatable import no_recipe
 from influence.types import Event, Examples, Report, Trained, ignore
 
 SMOOTH, ROUGH = 0.8, 0.5
@@ -66,7 +67,7 @@ def smoothness(
     """
     recipe = trained.recipe
     if recipe is None:
-        raise BadInput("Smoothness is measured by training again and needs the recipe; this model has none. Train it here.")
+        raise BadInput(no_recipe(trained, "Measuring smoothness", "a method that does not follow training"))
     seen = np.flatnonzero(~np.isin(examples.ids, trained.removed))
     if sets < 2 or not 0 < share < 1 or len(seen) < 2:
         raise BadInput(

@@ -20,6 +20,7 @@ from influence.errors import BadInput
 from influence.grads import query_gradient
 from influence.loop import Loop, own_draws, threads
 from influence.optim import Slots
+from influence.repeatable import no_recipe
 from influence.replay.states import Segment, recomputed, recorded
 from influence.replay.step import Step
 from influence.types import Event, Examples, Question, Report, Trained, ignore
@@ -62,9 +63,7 @@ def walk(
         BadInput: there is no recipe, the replayed training does not end at the model's weights, or a layer cannot be walked through.
     """
     if trained.recipe is None:
-        raise BadInput(
-            "The metagradient walks back through training and needs its recipe; this model has none. Choose tracin, or train it here."
-        )
+        raise BadInput(no_recipe(trained, "The metagradient", "tracin"))
     if second is not None and not np.array_equal(second.ids, examples.ids):
         raise BadInput("The second versions must have the same ids in the same order as the training rows.")
     loop = Loop.of(trained.model, examples, trained.recipe, None, trained.removed)

@@ -24,7 +24,6 @@ from influence.types import Selection, Trained
 CATALOGUE = "catalogue.sqlite"
 STARTS = ("train", "import")
 """Kinds of run that a person starts from; one that was made by unlearning is never taken for them."""
-NAMED = "selection/"
 
 
 @dataclass(frozen=True)
@@ -181,20 +180,6 @@ class Project(Values):
                 row = {"digest": before.digest, "back": before.back} if before else {"digest": None, "back": None}
                 connection.execute(table.insert().values(**row, created=now()))
         return self.current()
-
-    def name_selection(self, name: str, selection: Selection) -> None:
-        """Keep a selection under a name; the last one wins.
-
-        Raises:
-            BadInput: the name is empty or too long.
-        """
-        if not 0 < len(name.strip()) <= 100:
-            raise BadInput(f"A selection's name has 1 to 100 letters; got {len(name.strip())}. Give it another name.")
-        self.note(NAMED + name.strip(), self.put_selection(selection))
-
-    def named_selections(self) -> dict[str, Selection]:
-        """Return the selections that have names, by name."""
-        return {key.removeprefix(NAMED): self.selection(digest) for key, digest in self.notes(NAMED).items()}
 
     def close(self) -> None:
         """Close the catalogue's connections; the next call opens new ones."""

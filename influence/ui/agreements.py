@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from influence.actions import attribute
-from influence.actions.agreement import sentence
+from influence.actions.agreement import pairs, sentence
 from influence.charts.matrix import matrix
 from influence.store import Run
 from influence.ui import kept, state, words
@@ -35,7 +35,9 @@ def told(run: Run, result: dict[str, Any]) -> None:
                 matrix(names, it[what], cells, low), key=f"scored.agreement.{what}", config={"displayModeBar": False},
                 alt=f"{title}, pair by pair; the table below holds the same figures.",
             )  # fmt: skip
-        st.dataframe(pairs(it, names), hide_index=True, alt="Every pair of methods with rank correlation, interval, overlap and n.")
+        st.dataframe(
+            pd.DataFrame(pairs(it, names)), hide_index=True, alt="Every pair of methods with rank correlation, interval, overlap and n."
+        )
 
 
 def _name(name: str) -> str:
@@ -46,19 +48,3 @@ def _name(name: str) -> str:
 def _cell(it: dict[str, Any], names: list[str], a: int, b: int, what: str) -> str:
     between = f" (95 % {words.interval(it['low'][a][b], it['high'][a][b], 2)})" if what == "correlation" else ""
     return f"{names[a]} and {names[b]}: {words.number(it[what][a][b], 2)}{between}"
-
-
-def pairs(it: dict[str, Any], names: list[str]) -> pd.DataFrame:
-    """Return one row per pair of methods."""
-    rows = [
-        {
-            "methods": f"{names[a]} and {names[b]}",
-            "rank correlation (95 %)": f"{words.number(it['correlation'][a][b], 2)} "
-            f"({words.interval(it['low'][a][b], it['high'][a][b], 2)})",
-            f"first {it['top']:,} in common": words.percent(it["overlap"][a][b], 0),
-            "n": it["n"],
-        }
-        for a in range(len(names))
-        for b in range(a + 1, len(names))
-    ]
-    return pd.DataFrame(rows)

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence.actions import preview
+from influence.actions import _measures, preview
 from influence.actions.agreement import compared
 from influence.charts import spread
 from influence.data.dataset import Role
 from influence.groups import Groups, edges_of, groups_of
 from influence.store import Run
 from influence.types import Scores, leaves
-from influence.ui import state, words
+from influence.ui import state, texts, words
 
 BINS = 4
 """Into how many groups a column of numbers is cut, as the measures of fairness do."""
@@ -57,17 +57,16 @@ def agreement(digests: tuple[str, ...], _found: list[dict[str, Any]]) -> dict[st
 @st.cache_resource(show_spinner=False, max_entries=8)
 def plane(dataset: str, _run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the drawn training rows' positions and their places on a plane, (D,) and (D, 2)."""
-    train = state.dataset(_run).train
-    drawn = spread.sample(len(train))
-    return drawn, spread.plane(np.asarray(leaves(train.x)[0][drawn]))
+    made = state.dataset(_run)
+    drawn = spread.sample(len(made.train))
+    x = np.asarray(leaves(made.train.x)[0][drawn])
+    return drawn, spread.plane(texts.counted(x) if texts.column_of(made) else x)
 
 
 def units(run: Run) -> str:
     """Say in what units previews and questions measure the errors of a numeric target; nothing for classes."""
-    target = state.dataset(run).encoding.get("target", {})
-    if target.get("kind") != "number":
-        return ""
-    return f" Errors are in standard deviations of {words.escaped(target['name'])} (1 = {words.number(target['sd'])})."
+    said = _measures.units(state.dataset(run), words.escaped)
+    return f" {said}" if said else ""
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -13,6 +13,7 @@ import streamlit as st
 
 from influence.actions import fidelity, preview
 from influence.evaluation.fidelity import ROUGHLY, WELL, verdict
+from influence.evidence.fidelity import FRESH, RANKS, SAME, SIZE, figures, where
 from influence.jobs import Job
 from influence.registry import attribution, described
 from influence.store import Run
@@ -20,7 +21,6 @@ from influence.ui import asking, costs, jobs, kept, smooth, state, words
 
 SHARES = (0.01, 0.1, 0.5)
 SUBSETS = (16, 32, 64, 128)
-SAME, FRESH = "same seed", "fresh seeds"
 SAID: dict[str, tuple[str, Literal["green", "orange", "red", "gray"], str]] = {
     "well": ("Predicts{} well", "green", ":material/verified:"),
     "roughly": ("Predicts{} roughly", "orange", ":material/rule:"),
@@ -100,40 +100,13 @@ def labels(note: Mapping[str, Any]) -> list[str]:
 
 def table(results: list[dict[str, Any]]) -> pd.DataFrame:
     """Return all measurements as text: a line per figure, a column per share of rows and truth."""
-    columns = {
-        f"{words.percent(r['fraction'], 0 if r['fraction'] >= 0.01 else 2)}, {SAME if r['truth'] == 'same' else FRESH}": _column(r)
-        for r in results
-    }
-    return pd.DataFrame(columns).rename_axis("figure").reset_index()
-
-
-def _column(r: Mapping[str, Any]) -> dict[str, str]:
-    def between(name: str) -> str:
-        if not words.known(r.get(name)):
-            return "not defined"
-        return f"{words.number(r[name])} ({words.interval(r[f'{name}_low'], r[f'{name}_high'])})"
-
-    return {
-        "rows left out": f"{r['removed']:,}",
-        "retrainings (n)": f"{r['n']} for each of {words.count(r['seeds'], 'seed')}" if r["truth"] == "fresh" else f"{r['n']}",
-        "LDS of the smooth form (95 %)": between("lds"),
-        "LDS of the metric as read (95 %)": between("lds_measured"),
-        "size (95 %)": between("slope") if r["calibrated"] else "rank only",
-        "size when calibrated (95 %)": between("slope_after") if r["calibrated"] else "rank only",
-        "ceiling of the LDS": words.number(r["noise_ceiling"]) if words.known(r["noise_ceiling"]) else "none: no chance in it",
-    }
+    return pd.DataFrame({where(r): figures(r) for r in results}).rename_axis("figure").reset_index()
 
 
 def _about(results: list[dict[str, Any]], method: Mapping[str, Any]) -> None:
     if results:
         st.dataframe(table(results), hide_index=True, alt="LDS and slope by share of rows left out and by truth.")
-    if asking.in_unit(method["name"]):
-        st.caption(
-            "Size: how much really changes for each unit predicted; 1 is right. Calibrated: corrected on half of the retrainings, and "
-            "checked on the other half."
-        )
-    else:
-        st.caption("These scores rank only: they are in no unit, so their order is checked and their size is not.")
+    st.caption(SIZE if asking.in_unit(method["name"]) else RANKS)
 
 
 def _wanted(run: Run, key: str) -> dict[str, Any]:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from influence.evidence.words import TOO_FEW, claim, count, duration, interval, known, number, percent, signed
+from influence.evidence.words import (
+    TOO_FEW,
+    about,
+    claim,
+    count,
+    duration,
+    escaped,
+    interval,
+    known,
+    number,
+    percent,
+    settings,
+    signed,
+    title,
+)
 
 __all__ = [
     "SIMULATED", "TOO_FEW", "about", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "number",
-    "percent", "run_name", "signed", "size", "title", "verb",
+    "percent", "run_name", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
@@ -19,6 +32,8 @@ SIMULATED = "Simulated data"
 VERBS = {
     "demo": "Training the demo model",
     "train": "Training",
+    "import_model": "Bringing a model",
+    "check": "Checking",
     "attribute": "Scoring training rows",
     "mislabelled": "Looking for wrong labels",
     "prepare": "Preparing previews",
@@ -30,47 +45,15 @@ VERBS = {
     "agreement": "Comparing methods",
     "compare": "Comparing models",
     "report": "Writing the report",
+    "export_model": "Writing the model",
+    "export_scores": "Writing scores",
+    "export_data": "Writing data",
 }
-SMALL = {
-    "auc": "AUC",
-    "k": "Number of rows",
-    "captum": "Captum",
-    "neggrad": "NegGrad",
-    "tracin": "TracIn",
-    "trak": "TRAK",
-    "resnet9": "ResNet-9",
-    "arnoldi": "Arnoldi",
-    "rand": "random",
-    "proj": "projection",
-    "r2": "R²",
-    "mae": "MAE",
-    "mlp": "MLP",
-    "cnn": "CNN",
-    "id": "ID",
-    "ids": "IDs",
-    "lr": "learning rate",
-    "n": "rows",
-    "sgd": "SGD",
-    "adamw": "AdamW",
-}
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:^])")
-
-
-def title(name: str) -> str:
-    """Return the name of a metric, method or stage as people read it: equal_opportunity_gap becomes Equal opportunity gap."""
-    parts = [SMALL.get(part, part) for part in name.replace("_", " ").split()]
-    text = " ".join(parts)
-    return text[:1].upper() + text[1:]
 
 
 def verb(action: str) -> str:
     """Return what a job does, as the tray says it."""
     return VERBS.get(action, title(action))
-
-
-def escaped(text: object) -> str:
-    """Return text from data so that Markdown shows it letter by letter."""
-    return MARKDOWN.sub(r"\\\1", str(text))
 
 
 def figure(found: Mapping[str, Any] | None, digits: int = 3) -> str:
@@ -106,16 +89,6 @@ def ago(created: str | float) -> str:
 def lasting(seconds: float | None) -> str:
     """Return the time left in round figures, or nothing if it is not known."""
     return "" if seconds is None else f"{about(seconds)} left"
-
-
-def about(seconds: float) -> str:
-    """Return a time that is only estimated, in round figures."""
-    if seconds < 1.5:
-        return "about a second"
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 1.5 * size:
-            return f"about {seconds / size:.0f}\N{NO-BREAK SPACE}{unit}"
-    return f"about {seconds:.0f}\N{NO-BREAK SPACE}s"
 
 
 def size(n: int) -> str:

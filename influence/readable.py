@@ -1,0 +1,233 @@
+"""What a command says of its result: sentences and small tables for people. Digests and settings belong to `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from influence.actions import agreement as agreed
+from influence.actions import preview as previewed
+from influence.actions import smoothness as smooth
+from influence.actions._measures import evaluated, units
+from influence.evaluation.fidelity import verdict
+from influence.evidence import words
+from influence.evidence.fidelity import RANKS, SIZE, figures, where
+from influence.registry import mislabelled
+from influence.store import Project
+from influence.store.objects import is_digest
+from influence.types import SIGN
+
+FIRST = 10
+SAID = {"well": "well", "roughly": "roughly", "poorly": "poorly", "unclear": words.TOO_FEW}
+VERDICTS = {"good": "good", "doubtful": "LOOK", "none": "-"}
+LDS = "LDS: rank correlation of what was predicted for these sets with what happened; 1: the order is right, 0: no better than chance."
+Result = Mapping[str, Any]
+
+
+def readable(action: str, project: Project, result: Result) -> str:
+    """Return what an action found, in words."""
+    return "\n".join(TOLD[action](project, result))
+
+
+def table(align: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return aligned lines; `align`: "<" or ">" for each column."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  " + "  ".join(f"{c:{a}{w}}" for c, a, w in zip(row, align, widths, strict=True)).rstrip() for row in cells]
+
+
+def _score(value: float) -> str:
+    """Return a score with three figures: scores of one list can differ a thousandfold."""
+    return f"{value:#.3g}".rstrip(".").replace("-", words.MINUS)
+
+
+def _demo(project: Project, result: Result) -> list[str]:
+    return [f"Project {result['project']}.", *_train(project, result)]
+
+
+def _train(project: Project, result: Result) -> list[str]:
+    run = project.run(result["run"])
+    rows = [(name, words.number(f["value"]), words.interval(f["low"], f["high"]), f"{f['n']:,}") for name, f in _measured(run.body).items()]
+    return [
+        f"Run {run.id}: {run.body['model']['name']}, trained on {words.count(result['n_train'], 'row')} in "
+        f"{words.duration(result['seconds'])}. On the holdout rows, which no question is asked of:",
+        *table("<>>>", ("metric", "value", "95 %", "n"), rows),
+        *filter(None, [result["notes"]]),
+    ]
+
+
+def _import_model(project: Project, result: Result) -> list[str]:
+    run, model = project.run(result["run"]), result["model"]
+    told = words.settings(model["given"])
+    checks = [(VERDICTS[check["verdict"]], f"{check['check']}: {check['found']} {check['mend']}".rstrip()) for check in result["checks"]]
+    rows = [(name, words.number(f["value"]), words.interval(f["low"], f["high"]), f"{f['n']:,}") for name, f in _measured(run.body).items()]
+    return [
+        f"Run {run.id}: {model['name']} ({told}), brought with {words.count(len(run.body['checkpoints']), 'checkpoint')}.",
+        *table("<<", ("", "check"), checks),
+        "On the holdout rows, which no question is asked of:",
+        *table("<>>>", ("metric", "value", "95 %", "n"), rows),
+    ]
+
+
+def _measured(body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return a run's figures on the holdout rows by name: of all rows, then the gaps between groups."""
+    found = body["metrics"]
+    return {**found["intervals"], **{f"{m} by {column}": f for column, gaps in found["gaps"].items() for m, f in gaps.items()}}
+
+
+def _attribute(project: Project, result: Result) -> list[str]:
+    run, name, label, read = project.run(result["run"]), result["method"]["name"], result["labels"][0], result["measured_label"]
+    measured, better, dataset = result["value"]["measured"], result["better"], project.dataset(run.dataset)
+    figure = evaluated(run, dataset, result["query"], measured)
+    between = f" (95 % {words.interval(figure['low'], figure['high'])}) on" if figure else ", asked of"
+    rows = words.count(figure["n"] if figure else run.body["n"]["evaluation"], "evaluation row")
+    aim = f"{'raise' if better == 'higher' else 'lower'} it most"
+    first = [(row["id"], _score(row["score"])) for row in result["first"]]
+    lines = [f"{read} is {words.number(measured)}{between} {rows}" + ("." if better == "neither" else f"; {better} is better.")]
+    if label != read:
+        lines.append(f"Predicted is its smooth form, {label}, now {words.number(result['value']['value'])}.")
+    if result["calibrated"]:
+        lines.append(f"Score by {name}: {SIGN[:1].lower()}{SIGN[1:]}, in the metric's own unit.")
+    else:
+        lines.append(f"Score by {name}: it only ranks, and is in no unit.")
+    lines.append("Negative: removing the row is predicted to lower the metric; positive: to raise it.")
+    lines += [f"The first {len(first)} of {words.count(result['n'], 'training row')}, whose removal is predicted to {aim}:"]
+    told = f"{result['told'][:1].upper()}{result['told'][1:]}." if result["told"] else ""
+    lines += [*table(">>", ("id", "score"), first), *filter(None, (units(dataset), told)), _took(result)]
+    kept = "All scores are kept in the project; --out FILE.parquet writes them."
+    return [*lines, kept if is_digest(result["scores"]) else f"All scores: {result['scores']}"]
+
+
+def _took(result: Result) -> str:
+    if result["found"]:
+        return f"Found in the project, where they are since {result['computed'][:16].replace('T', ' ')} UTC."
+    plain = f"; a plain training takes {words.duration(result['train_seconds'])}" if result["train_seconds"] else ""
+    return f"Took {words.duration(result['seconds'])}, {words.duration(result['walk_seconds'])} of it the scores{plain}."
+
+
+def _mislabelled(project: Project, result: Result) -> list[str]:
+    name, rows = result["method"]["name"], project.table(result["table"]).head(FIRST)
+    first = [(row.id, row.given, row.suggested, _score(row.score)) for row in rows.itertuples()]
+    files = [f"Written: {result[kind]}" for kind in ("scores", "csv") if not is_digest(result.get(kind, "0" * 64))]
+    return [
+        f"Another label than the given one is suggested for {words.count(result['differ'], 'row')} of {result['n']:,}. Not all of these "
+        "labels are wrong; the likeliest come first.",
+        f"Score by {name}: higher is likelier wrong. {getattr(mislabelled.classes[name], 'reads', '')}",
+        *table("><<>", ("id", "given", "suggested", "score"), first),
+        *(files or ["All rows are kept in the project; --csv FILE.csv writes them, and unlearn --ids takes such a file."]),
+    ]
+
+
+def _preview(project: Project, result: Result) -> list[str]:
+    note = previewed.kept(project, result["run"], result["group"]) or {}
+    which = "this row" if result["n"] == 1 else f"these {result['n']:,} rows"
+    head = f"Without {which}, on {words.count(note['n_evaluation'], 'evaluation row')}"
+    found = result["predicted"].values()
+    if not note["calibration"]:
+        now = [(e["measured_label"], words.number(e["measured_before"])) for e in found]
+        return [f"{head}: these scores rank only, so no change can be predicted. Retrain without the rows: unlearn --ids.",
+                *table("<>", ("metric", "now"), now)]  # fmt: skip
+    rows = [
+        (
+            e["measured_label"], words.number(e["measured_before"]), words.signed(e["measured_change"]),
+            words.interval(e["measured_low"], e["measured_high"]), words.signed(e["change"]), words.interval(e["low"], e["high"]),
+        )
+        for e in found
+    ]  # fmt: skip
+    n = next(iter(note["calibration"].values()))["value"]["n"]
+    return [
+        f"{head}, predicted:",
+        *table("<>>>>>", ("metric", "now", "change", "95 % band", "smooth form", "95 % band"), rows),
+        f"Bands come from {n} real retrainings without other sets of rows. Scores predict smooth forms, in which probabilities stand for",
+        "decisions; a metric that counts decisions is predicted through its own.",
+        *filter(None, [units(project.dataset(project.run(result["run"]).dataset))]),
+    ]
+
+
+def _fidelity(project: Project, result: Result) -> list[str]:
+    shares, bank = result["by_fraction"], result["bank"]
+    told = [figures(r) for r in shares]
+    rows = [(name, *(each[name] for each in told)) for name in told[0]]
+    for name, of in (("predicts the smooth form", "lds"), ("predicts the metric as read", "lds_measured")):
+        rows.append((name, *(SAID[verdict(r[f"{of}_low"], r[f"{of}_high"])] for r in shares)))
+    return [
+        "Rows were left out at random, many times over, and each time the model was really trained again.",
+        *table("<" + ">" * len(shares), ("", *map(where, shares)), rows),
+        *(f"{where(r)}: {r['note']}" for r in shares if r["note"]),
+        LDS,
+        SIZE if shares[0]["calibrated"] else RANKS,
+        f"{words.count(bank['trained'], 'model')} of {bank['models']:,} trained just now; all are kept for other questions and methods.",
+    ]
+
+
+def _smoothness(project: Project, result: Result) -> list[str]:
+    made = f"{words.count(result['trainings'], 'training')}, {words.duration(result['seconds'])}"
+    return [
+        f"Smoothness (95 %): {smooth.in_words(dict(result))}.",
+        result["verdict"],
+        f"{made}{', found in the project' * result['found']}.",
+    ]
+
+
+def _agreement(project: Project, result: Result) -> list[str]:
+    pairs = agreed.pairs(result, result["names"])
+    rows = [(*pair.values(),)[:-1] for pair in pairs]
+    return [result["sentence"], *table("<>>", tuple(pairs[0])[:-1], rows), f"n = {words.count(result['n'], 'training row')}."]
+
+
+def _unlearn(project: Project, result: Result) -> list[str]:
+    run = project.run(result["run"])
+    old = _measured(project.run(run.parent).body)
+    other = result["retrained"] not in (None, run.id)  # else it is this one, or none could be made
+    others = {"before": old, **({"retrained": _measured(project.run(result["retrained"]).body)} if other else {})}
+    took = f"; retraining takes {words.duration(result['retrain_seconds'])}" if other else ""
+    claim, n = words.claim(result["claim"]), words.count(result["n_removed"], "row")
+    rows = [
+        (
+            name, *(words.number(of.get(name, {}).get("value")) for of in others.values()), words.number(f["value"]),
+            words.interval(f["low"], f["high"]), f"{f['n']:,}",
+        )
+        for name, f in _measured(run.body).items()
+    ]  # fmt: skip
+    return [
+        f"Run {run.id}: the model without {n}, in {words.duration(result['seconds'])}{took}. On the holdout rows:",
+        *table("<" + ">" * (len(others) + 3), ("metric", *others, "now", "95 %", "n"), rows),
+        f"Claim {result['claim']}, {claim.name.lower()}: {claim.meaning}",
+        *filter(None, [result["claim_note"]]),
+    ]
+
+
+def _export_model(project: Project, result: Result) -> list[str]:
+    claim = words.claim(result["claim"])
+    without = f"without {words.count(result['removed'], 'row')}, " if result["removed"] else ""
+    return [
+        f"Run {result['run']} is written, {without}claim {result['claim']} ({claim.name.lower()}): {result['path']}",
+        *table("<<", ("file", "SHA-256"), list(result["files"].items())),
+        "README.md tells what it is and what may be claimed of it; import-model brings it again.",
+    ]
+
+
+def _export_scores(project: Project, result: Result) -> list[str]:
+    return [f"{words.count(result['n'], 'row')} of run {result['run']}, scored for {', '.join(result['columns'])}: {result['path']}"]
+
+
+def _export_data(project: Project, result: Result) -> list[str]:
+    left, gone = words.count(result["n_train"], "training row"), words.count(result["n_removed"], "removed row")
+    return [f"{left} in train.parquet and train.csv, {gone} with the reasons in removed.csv: {result['path']}"]
+
+
+TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
+    "demo": _demo,
+    "train": _train,
+    "import_model": _import_model,
+    "attribute": _attribute,
+    "mislabelled": _mislabelled,
+    "preview": _preview,
+    "fidelity": _fidelity,
+    "smoothness": _smoothness,
+    "agreement": _agreement,
+    "unlearn": _unlearn,
+    "export_model": _export_model,
+    "export_scores": _export_scores,
+    "export_data": _export_data,
+}
