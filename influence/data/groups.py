@@ -29,7 +29,7 @@ def refuse_groupless(table: pd.DataFrame, roles: np.ndarray, choices: Choices, c
         if column.kind in ("empty", "constant"):
             what = "has no value in any row" if column.kind == "empty" else f"is {column.example!r} in every row"
             raise BadInput(f"The {part} column {name!r} {what}; at least two groups are needed. Choose another column.")
-        if column.kind in USABLE:
+        if column.kind in USABLE or (column.chosen and column.kind in ("group", "leak")):
             _refuse_one_group(table[name], roles, part)
         elif part == "protected":
             raise BadInput(f"The protected column {name!r} ({column.kind}) makes nearly every row a group. Choose one with fewer values.")

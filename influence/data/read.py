@@ -1,49 +1,27 @@
-"""Read a table that a person gave: by what the file contains, whatever it is called, and without ever executing it."""
+"""Read a table that a person gave: by what it contains, whatever it is called, and without ever executing it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickletools
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from influence.data.delimited import parse
+from influence.data import readers
+from influence.data.readers import Asked, File, suffixes
 from influence.data.schema import plain
 from influence.errors import BadInput
 
-DELIMITED, PARQUET = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat", ""), (".parquet", ".pq")
-MOST_CELLS, MOST_GROWTH = 200_000_000, 20
-NEEDED = "A table is a CSV file (UTF-8 or Latin-1; separated by comma, semicolon, tab or |) or a Parquet file."
-SIGNATURES = (
-    (b"PK\x03\x04", "a zip archive (Excel files, .npz and PyTorch files are such)"),
-    (b"PK\x05\x06", "an empty zip archive"),
-    (b"\x1f\x8b", "a gzip file"),
-    (b"BZh", "a bzip2 file"),
-    (b"\xfd7zXZ", "an xz file"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"ARROW1", "an Arrow (Feather) file"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel file"),
-    (b"SQLite format 3", "an SQLite database"),
-    (b"%PDF", "a PDF file"),
-    (b"\x89PNG", "an image"),
-    (b"\xff\xd8\xff", "an image"),
-    (b"GIF8", "an image"),
-    (b"\x7fELF", "a program"),
-    (b"\xff\xfe", "UTF-16 text"),
-    (b"\xfe\xff", "UTF-16 text"),
-)
+__all__ = ["allowed_path", "data_roots", "is_address", "read_table", "size_limit", "suffixes", "told"]
 
 
 def size_limit() -> int:
-    """Return the largest file that is read, in bytes: `INFLUENCE_MAX_MB` megabytes, 200 if unset, at most 2,000.
+    """Return the largest file that may be uploaded, in bytes: `INFLUENCE_MAX_MB` megabytes, 200 if unset, at most 2,000.
+
+    Files read by path may be larger: they are bounded by what they unpack to (`influence.data.readers.refuse_large`).
 
     Raises:
         BadInput: the setting is no such number.
@@ -71,50 +49,92 @@ def allowed_path(path: str | Path, roots: Iterable[str | Path]) -> Path:
     try:
         candidates = [(folder, (folder / path).resolve()) for folder in folders]
         found = [place for folder, place in candidates if place.is_relative_to(folder) and place.is_file()]
-    except (ValueError, OSError):
+    except (ValueError, OSError, RuntimeError):  # RuntimeError: links that lead to each other, before Python 3.13
         found = []
     if not found:
         raise BadInput(f"{str(path)!r} is no file inside an allowed folder ({', '.join(map(str, folders))}). Choose a file from there.")
     return found[0]
 
 
-def fingerprint(path: str | Path) -> dict[str, Any]:
-    """Return where a table comes from, for `Dataset.source`: path, size in bytes and SHA-256 of the file."""
-    with Path(path).open("rb") as file:
-        return {"path": str(path), "bytes": Path(path).stat().st_size, "digest": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def read_table(path: str | Path, max_bytes: int | None = None, *, as_text: bool = False) -> pd.DataFrame:
-    """Read a CSV or Parquet file as a table with plain column types, rows in the order of the file.
+def read_table(
+    path: str | Path, max_bytes: int | None = None, *, as_text: bool = False, sheet: str = "", query: str = "", rows: int | None = None
+) -> pd.DataFrame:
+    """Read a table with plain column types, rows in their order: the one door for every format in `influence.data.readers`.
 
     Args:
-        path: the file.
-        max_bytes: the largest file that is read; `size_limit()` if None. A larger one is refused before a byte is read.
-        as_text: leave the cells of a CSV file as they are written; Parquet has types of its own.
+        path: the file, or the address of a database (SQLAlchemy's URL), for which `query` is needed.
+        max_bytes: the largest file that is read; a larger one is refused before a byte is read. None: any that unpacks to few enough cells.
+        as_text: leave the cells of delimited text as they are written; other formats have types of their own.
+        sheet: name of a workbook's sheet; the first if "", and `DataFrame.attrs["note"]` says so where there are several.
+        query: what is asked of a database.
+        rows: read the first rows alone, in little time however many there are; types are told by these.
 
     Raises:
         BadInput: the file is missing, empty, too large, of another kind, or damaged.
     """
+    asked = Asked(rows, as_text, sheet)
+    if isinstance(path, str) and is_address(path):
+        return _plain(_queried(path, query, asked), "The query")
+    if query:
+        raise BadInput(f"{str(path)[:200]!r} is no address of a database, and only a database can be asked. Give one, or no query.")
     path = Path(path)
-    data = _contents(path, size_limit() if max_bytes is None else max_bytes)
-    _refuse_unreadable(data, path)
-    return plain(_parquet(data, path.name) if data.startswith(b"PAR1") else parse(data, path.name, as_text=as_text))
+    with _opened(path, max_bytes) as file:
+        return _plain(readers.read(file, asked), path.name)
 
 
-def _contents(path: Path, limit: int) -> bytes:
+def is_address(data: str) -> bool:
+    """Say whether data is named by the address of a database, not by a path."""
+    scheme, found, _ = data.partition("://")
+    return bool(found) and scheme.replace("+", "").replace("_", "").isalnum()
+
+
+def told(data: str) -> str:
+    """Return what data is called in records and messages: a path as it is, the address of a database without credentials.
+
+    Raises:
+        BadInput: it looks like an address and is none.
+    """
+    if not is_address(data):
+        return data
+    from influence.data.readers import sql
+
+    return sql.place(data)
+
+
+def _queried(url: str, query: str, asked: Asked) -> pd.DataFrame:
+    from influence.data.readers import sql  # brings SQLAlchemy, which reading a file does without
+
+    return sql.read(url, query, asked)
+
+
+def _plain(found: pd.DataFrame, name: str) -> pd.DataFrame:
+    try:
+        made = plain(found)
+    except UnicodeEncodeError:
+        raise BadInput(f"{name} has half a character in a cell or a name (a lone surrogate), which is no text. Correct it.") from None
+    except (OverflowError, pd.errors.OutOfBoundsDatetime):
+        raise BadInput(f"{name} has a date outside the years 1 to 9999 or a number that no computer holds. Correct it.") from None
+    made.attrs = dict(found.attrs)
+    return made
+
+
+@contextmanager
+def _opened(path: Path, limit: int | None) -> Iterator[File]:
     size = _size(path)
-    if size > limit:
+    if limit is not None and size > limit:
         raise BadInput(
             f"{path.name!r} has {size / 1e6:,.0f} MB; at most {limit / 1e6:,.0f} MB are read. "
             "Take a sample of its rows or fewer columns, save it as Parquet, or raise INFLUENCE_MAX_MB."
         )
     try:
-        data = path.read_bytes()
+        # Whatever took the file's place in between is not waited for, as a pipe would be.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         raise BadInput(f"{path.name!r} cannot be opened; a readable file is needed. Check its permissions.") from None
-    if not data.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise BadInput(f"{path.name!r} is empty; a header line and rows are needed. Export the table again.")
-    return data
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise _no_file(path)
+        yield File(path.name, size, stream)
 
 
 def _size(path: Path) -> int:
@@ -126,73 +146,8 @@ def _size(path: Path) -> int:
             return path.stat().st_size
     except (OSError, ValueError):
         pass
-    raise BadInput(f"{path.name!r} does not exist or is no ordinary file. Check the path.")
+    raise _no_file(path)
 
 
-def _refuse_unreadable(data: bytes, path: Path) -> None:
-    name, suffix = path.name, path.suffix.lower()
-    what = next((what for start, what in SIGNATURES if data.startswith(start)), "")
-    if not what and _is_pickle(data):
-        what = "a Python pickle, which can run programs when opened and never is here"
-    if what:
-        raise BadInput(f"{name!r} is {what}. {NEEDED} Save the table as one of these.")
-    if data.startswith(b"PAR1"):
-        return
-    if suffix in PARQUET:
-        raise BadInput(f"{name!r} does not begin as a Parquet file: it is damaged or something else. Export it again.")
-    if _is_binary(data[:65536]):
-        raise BadInput(f"{name!r} holds binary data, not text. {NEEDED} Save the table as one of these.")
-    if suffix not in DELIMITED or data[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[", b"<")):
-        raise BadInput(f"{name!r} is not a table of a kind that is read here. {NEEDED} Save the table as one of these.")
-
-
-def _is_pickle(data: bytes) -> bool:
-    """Whether the bytes are a pickle, judged by walking its opcodes without executing any.
-
-    Binary pickles begin with 0x80. Older ones are plain text and could pass for a CSV file: their opcodes go on to the very end, where
-    those that a CSV file happens to spell break off after a few.
-    """
-    if data[:1] == b"\x80":
-        return True
-    end = 0
-    try:
-        for count, (_, _, place) in enumerate(pickletools.genops(data)):
-            end = (place or 0) + 1
-            if count > 1000:
-                return True
-    except Exception:  # genops raises whatever the first wrong byte brings about
-        return False
-    return not data[end:].strip()
-
-
-def _is_binary(head: bytes) -> bool:
-    """Whether the bytes cannot be text: a zero byte, or many control characters."""
-    control = head.translate(None, bytes(range(32, 256)) + b"\t\n\r\f")
-    return b"\0" in head or len(control) > len(head) / 100
-
-
-def _parquet(data: bytes, name: str) -> pd.DataFrame:
-    damaged = BadInput(f"{name!r} is damaged and can't be read as Parquet. Export it again.")
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-    except (pa.ArrowException, OSError):
-        raise damaged from None
-    _refuse_swelling(file.metadata, len(data), name)
-    try:
-        frame = file.read().to_pandas(ignore_metadata=True, date_as_object=False)
-    except (pa.ArrowException, OSError):
-        raise damaged from None
-    if not frame.size:
-        raise BadInput(f"{name!r} holds no rows; at least 20 are needed. Export the table again.")
-    return frame[[column for column in frame if not str(column).startswith("__index_level_")]]
-
-
-def _refuse_swelling(metadata: pq.FileMetaData, size: int, name: str) -> None:
-    # A few kilobytes of Parquet can stand for billions of cells: look at the footer before unpacking.
-    cells = metadata.num_rows * metadata.num_columns
-    unpacked = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
-    if cells > MOST_CELLS or unpacked > MOST_GROWTH * max(size, 10_000_000):
-        raise BadInput(
-            f"{name!r} unpacks to {cells:,} cells and {unpacked / 1e6:,.0f} MB; at most {MOST_CELLS:,} cells are read. "
-            "Take a sample of its rows or fewer columns."
-        )
+def _no_file(path: Path) -> BadInput:
+    return BadInput(f"{path.name!r} does not exist or is no ordinary file. Check the path.")

@@ -25,7 +25,9 @@ class Rows:
     second: np.ndarray | None
 
     def take(self, mask: np.ndarray) -> Rows:
-        """Return the rows of a mask."""
+        """Return the rows of a mask; themselves, not copied, if it leaves none out."""
+        if mask.all():
+            return self
         table = self.table[mask].reset_index(drop=True)
         return Rows(table, self.ids[mask], None if self.second is None else self.second[mask])
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from influence.errors import BadInput
 
-Kind: TypeAlias = Literal["numeric", "category", "flag", "id", "text", "date", "constant", "empty"]
-USABLE: frozenset[Kind] = frozenset({"numeric", "category", "flag"})
-"""Kinds that a model of tables takes as input."""
+Kind: TypeAlias = Literal["numeric", "category", "flag", "ordered", "date", "text", "id", "weight", "group", "leak", "constant", "empty"]
+USABLE: frozenset[Kind] = frozenset({"numeric", "category", "flag", "ordered"})
+"""Kinds that a model of tables takes as input; dates too, where a person says that the column is one."""
 
 SAMPLE = 1000
+PLAIN = frozenset(map(np.dtype, ("bool", "int64", "float64", "datetime64[us]")))
+"""Types that are left as they are; text is plain too, but for its empty cells."""
 ID_NAME = re.compile(r"(^|[_\s-])(id|ids|uuid|guid|index|key|row)$|^(row|record)[_\s-]?(number|no|id)$", re.IGNORECASE)
 DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d.*)?|\d{4}/\d{1,2}/\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
+DATES = "not an input unless you choose the kind date"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column as a person should see it: its kind, missing cells, distinct values, an example, and a note where something is odd."""
+    """One column as a person should see it: its kind, missing cells, distinct values, an example, and a note where something is odd.
+
+    `chosen`: a person gave the kind (`influence.data.kinds`). `order`: names from least to most, where a person gave that.
+    """
 
     name: str
     kind: Kind
@@ -32,6 +39,17 @@ class Column:
     distinct: int
     example: str
     note: str = ""
+    chosen: bool = False
+    order: tuple[str, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether a model takes it as an input."""
+        return self.kind in USABLE or (self.kind == "date" and self.chosen)
+
+    def described(self) -> dict[str, Any]:
+        """Return it as JSON; what a person gave only where one did."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("chosen", "order")}
 
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
@@ -41,17 +59,19 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
         BadInput: column names repeat.
     """
     names = [str(name).strip() or f"unnamed_{place}" for place, name in enumerate(frame.columns, 1)]
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise BadInput(
-            f"Column names repeat: {', '.join(map(repr, repeated[:3]))}; every column needs its own name. "
+            f"Column names repeat: {', '.join(repr(name[:80]) for name in repeated[:3])}; every column needs its own name. "
             "Rename them, and check that the first line holds names."
         )
-    series = (frame.iloc[:, place].reset_index(drop=True) for place in range(len(names)))
-    return pd.DataFrame({name: _plain(column) for name, column in zip(names, series, strict=True)}, index=pd.RangeIndex(len(frame)))
+    table = frame.set_axis(names, axis=1).reset_index(drop=True)
+    return pd.DataFrame({name: _plain(column) for name, column in table.items()}, index=table.index, copy=False)
 
 
 def _plain(column: pd.Series) -> pd.Series:
+    if column.dtype in PLAIN:
+        return column
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     if column.dtype == object:
@@ -77,6 +97,8 @@ def _from_objects(column: pd.Series) -> pd.Series:
             return column.astype("float64")
         case "integer" | "floating" | "mixed-integer-float" | "decimal":
             return pd.to_numeric(column.astype("float64") if column.hasnans else column, errors="coerce")
+        case "boolean" if not column.hasnans:
+            return column.astype(bool)
         case "date" | "datetime" | "datetime64":
             return pd.to_datetime(column, errors="coerce")
         case _:
@@ -84,15 +106,22 @@ def _from_objects(column: pd.Series) -> pd.Series:
 
 
 def numbers(column: pd.Series) -> pd.Series:
-    """Return the column as float64; cells that are no numbers become missing."""
+    """Return the column as float64, itself if it is; cells that are no numbers become missing."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiub":
+        return column.astype("float64")  # itself, not copied, if it is
     return pd.to_numeric(column, errors="coerce").astype("float64")
 
 
 def names_of(column: pd.Series) -> pd.Series:
     """Return the values as names of categories: text, whole numbers without a point, missing stays missing."""
+    places, names = coded(column)
+    return pd.Series(pd.array(names, dtype="str").take(places, allow_fill=True), index=column.index, dtype="str")
+
+
+def coded(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Return the place of each cell's name, (N,) int64, -1 where it is missing, and the names in the order of their first cells."""
     places, values = pd.factorize(column)
-    names = pd.array([_name(value) for value in values], dtype="str")
-    return pd.Series(names.take(places, allow_fill=True), index=column.index, dtype="str")
+    return places, [_name(value) for value in values]
 
 
 def _name(value: object) -> str:
@@ -117,7 +146,7 @@ def infer(frame: pd.DataFrame) -> list[Column]:
 
 def _column(name: str, column: pd.Series) -> Column:
     present = column.dropna()
-    distinct = int(present.nunique())
+    distinct = _distinct(present.to_numpy()) if _numeric(column) else int(present.nunique())
     kind, note = _kind(name, present, len(column), distinct)
     missing = len(column) - len(present)
     if kind == "numeric" and not _numeric(present):
@@ -126,6 +155,11 @@ def _column(name: str, column: pd.Series) -> Column:
         if len(odd):
             note = f"{len(odd)} cells are no numbers, such as {odd.iloc[0]!r}; they count as missing"
     return Column(name, kind, missing, distinct, str(present.iloc[0])[:80] if len(present) else "", note)
+
+
+def _distinct(values: np.ndarray) -> int:
+    ordered = np.sort(values)  # many times faster than hashing them
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(len(ordered))
 
 
 def _numeric(column: pd.Series) -> bool:
@@ -138,7 +172,7 @@ def _kind(name: str, present: pd.Series, n: int, distinct: int) -> tuple[Kind, s
     if distinct == 1:
         return ("constant", "one value in every row") if len(present) == n else ("category", "one value, or missing")
     if pd.api.types.is_datetime64_dtype(present.dtype):
-        return "date", "dates are not inputs; add numbers such as a year or an age"
+        return "date", DATES
     if pd.api.types.is_bool_dtype(present.dtype):
         return "flag", ""
     return _kind_of_numbers(name, present, n, distinct) if _numeric(present) else _kind_of_text(name, present, distinct)
@@ -156,7 +190,7 @@ def _kind_of_numbers(name: str, present: pd.Series, n: int, distinct: int) -> tu
 def _kind_of_text(name: str, present: pd.Series, distinct: int) -> tuple[Kind, str]:
     sample = pd.Series(present.unique()[:SAMPLE], dtype="str")
     if sample.str.fullmatch(DATE).all():
-        return "date", "dates are not inputs; add numbers such as a year or an age"
+        return "date", DATES
     if distinct > 20 and numbers(sample).notna().mean() >= 0.95:
         return "numeric", "numbers written as text"
     share = distinct / len(present)

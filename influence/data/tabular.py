@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,20 @@ from influence.data.choices import Choices
 from influence.data.dataset import ROLES, Dataset
 from influence.data.encoding import encode, fit_encoding
 from influence.data.groups import refuse_groupless
-from influence.data.rows import Rows, gather
-from influence.data.schema import USABLE, Column, infer, numbers, plain
+from influence.data.kinds import FOR_TARGETS, corrected
+from influence.data.rows import gather
+from influence.data.schema import Column, infer, numbers, plain
 from influence.data.split import TRAIN, refuse_empty
+from influence.data.stated import BROUGHT, fitting, target_of
 from influence.data.target import Target, Task, fit_target
 from influence.errors import BadInput
 from influence.types import Examples
 
 MOST_X_BYTES = 8_000_000_000
+ASIDE = {
+    "weight": "Kept for people as weights, and neither inputs nor used in training: {}.",
+    "leak": "Left out of the inputs, since they give the target away: {}.",
+}
 LARGEST = 1e30
 """Beyond it, standardised numbers overflow float32."""
 
@@ -40,6 +45,8 @@ def prepare(
     name: str = "table",
     source: Mapping[str, Any] | None = None,
     task: Task = "auto",
+    kinds: Mapping[str, str] | None = None,
+    encoding: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return the data set of a table.
 
@@ -56,25 +63,32 @@ def prepare(
         test_share: without `split` and `evaluation_frame`, the probability of being a test row. Test rows are halved.
         seed: key of the split.
         name: what the data set is called.
-        source: JSON, where it comes from (`influence.data.read.fingerprint`).
+        source: JSON, where it comes from.
         task: "classes" or "number"; "auto" takes whole numbers with at most 20 distinct values as classes.
+        kinds: what columns are, by name, where that is not what their cells suggest (`influence.data.kinds`).
+        encoding: preprocessing that is used as it is instead of being fitted (`influence.data.stated`).
 
     Raises:
         BadInput: a choice or the table cannot be used; the message says why and what to do.
     """
-    choices = Choices(target, tuple(protected), tuple(audit), tuple(drop), id, split)
-    table = plain(frame)
+    choices = Choices(target, tuple(protected), tuple(audit), tuple(drop), id, split, dict(kinds or {}))
+    told, table = str(frame.attrs.get("note", "")), plain(frame)
     choices.check(table)
-    columns = {column.name: column for column in infer(table)}
+    columns = corrected({column.name: column for column in infer(table)}, choices.kinds, table)
     every = gather(table, evaluation_frame, choices, columns)
     _refuse_extreme(every.table[choices.shown(every.table)], columns)
     rows = every.take(every.table[target].notna().to_numpy())
     roles = rows.roles(split, test_share, seed)
-    goal = fit_target(rows.table[target], roles == TRAIN, columns[target], task)
+    goal = target_of(encoding or {}, target, rows.table[target])
+    goal = goal or fit_target(rows.table[target], roles == TRAIN, columns[target], _task(task, choices))
     refuse_empty(roles)
     refuse_groupless(rows.table, roles, choices, columns)
-    encoding = _encoding(rows.table, roles == TRAIN, choices, columns) | {"target": goal.described()}
-    train, evaluation, holdout = (_examples(rows, roles == role, choices, goal, encoding) for role in range(len(ROLES)))
+    fitted = fitting(encoding, rows.table, choices) if encoding else _encoding(rows.table, roles == TRAIN, choices, columns)
+    encoding = _bounded(fitted, len(rows.ids)) | {"target": goal.described()}
+    shown, ids, n = {name: rows.table[name] for name in choices.shown(rows.table)}, rows.ids, len(every.ids)
+    del frame, table, every, rows  # so that each column is let go of when it is divided, where nobody else holds the table
+    tables = _by_role(shown, roles)
+    train, evaluation, holdout = (_examples(tables[role], ids[roles == role], goal, encoding) for role in range(len(ROLES)))
     return Dataset(
         name,
         train,
@@ -82,11 +96,11 @@ def prepare(
         holdout,
         target=target,
         protected=choices.protected,
-        audit=choices.audit,
+        audit=choices.audits,
         encoding=encoding,
         columns=_described(choices, columns, encoding),
         source=dict(source or {"name": name}),
-        notes=_notes(choices, columns, encoding, len(every.ids) - len(rows.ids)),
+        notes=" ".join(filter(None, [told, _notes(choices, columns, encoding, n - len(ids))])),
     )
 
 
@@ -103,13 +117,17 @@ def _refuse_extreme(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:
 
 def _encoding(table: pd.DataFrame, train: np.ndarray, choices: Choices, columns: Mapping[str, Column]) -> dict[str, Any]:
     inputs = choices.candidates(table)
-    encoding = fit_encoding(table.loc[train, inputs], [columns[name] for name in inputs])
+    encoding = fit_encoding(table, [columns[name] for name in inputs], train)
     if not encoding["features"]:
         raise BadInput(
             "No column is left as an input; numbers, categories or flags are needed (free text is not supported in tables). "
             f"Columns: {', '.join(f'{c.name} ({c.kind})' for c in list(columns.values())[:8])}. Leave out fewer, or choose another table."
         )
-    size = 4 * len(table) * len(encoding["features"])
+    return encoding
+
+
+def _bounded(encoding: dict[str, Any], rows: int) -> dict[str, Any]:
+    size = 4 * rows * len(encoding["features"])
     if size > MOST_X_BYTES:
         raise BadInput(
             f"The inputs would take {size / 1e9:.0f} GB; at most {MOST_X_BYTES / 1e9:.0f} GB fit. Leave out columns, or take a sample."
@@ -117,22 +135,42 @@ def _encoding(table: pd.DataFrame, train: np.ndarray, choices: Choices, columns:
     return encoding
 
 
-def _examples(rows: Rows, mask: np.ndarray, choices: Choices, goal: Target, encoding: Mapping[str, Any]) -> Examples:
-    table = rows.table.loc[mask, choices.shown(rows.table)].reset_index(drop=True)
-    return Examples(encode(table, encoding), goal.y(table[goal.name]), rows.ids[mask], table, goal.classes)
+def _task(task: Task, choices: Choices) -> Task:
+    given = choices.kinds.get(choices.target, "")
+    return FOR_TARGETS[given] if given else task
+
+
+def _by_role(columns: dict[str, pd.Series], roles: np.ndarray) -> list[pd.DataFrame]:
+    """Divide the columns, which are taken out of their mapping one by one."""
+    places = [np.flatnonzero(roles == role) for role in range(len(ROLES))]
+    parts: list[dict[str, Any]] = [{} for _ in places]
+    for name in list(columns):
+        values = columns.pop(name).array
+        for part, rows in zip(parts, places, strict=True):
+            part[name] = values.take(rows)
+    return [pd.DataFrame(part, index=pd.RangeIndex(len(rows)), copy=False) for part, rows in zip(parts, places, strict=True)]
+
+
+def _examples(table: pd.DataFrame, ids: np.ndarray, goal: Target, encoding: Mapping[str, Any]) -> Examples:
+    return Examples(encode(table, encoding), goal.y(table[goal.name]), ids, table, goal.classes)
 
 
 def _described(choices: Choices, columns: Mapping[str, Column], encoding: Mapping[str, Any]) -> list[dict[str, Any]]:
     inputs = {entry["name"] for entry in encoding["columns"]}
-    return [asdict(column) | {"part": choices.part(name), "input": name in inputs} for name, column in columns.items()]
+    return [column.described() | {"part": choices.part(name), "input": name in inputs} for name, column in columns.items()]
 
 
 def _notes(choices: Choices, columns: Mapping[str, Column], encoding: Mapping[str, Any], unlabelled: int) -> str:
     """Sentences on what was left out without being asked."""
     inputs = {entry["name"] for entry in encoding["columns"]}
     unused = [columns[name] for name in choices.candidates(columns) if name not in inputs]
-    sentences = [f"{unlabelled:,} rows without a value of {choices.target} were left out."] if unlabelled else []
+    sentences = [BROUGHT] if "brought" in encoding else []
+    sentences += [f"{unlabelled:,} rows without a value of {choices.target} were left out."] if unlabelled else []
     if unused:
-        reasons = ", ".join(f"{c.name} ({c.kind if c.kind not in USABLE else 'one value in training'})" for c in unused)
+        one = "not in the preprocessing" if "brought" in encoding else "one value in training"
+        reasons = ", ".join(f"{c.name} ({one if c.usable else c.kind})" for c in unused)
         sentences.append(f"Not inputs of the model: {reasons}.")
+    for part, sentence in ASIDE.items():
+        named = [name for name in columns if choices.part(name) == part]
+        sentences += [sentence.format(", ".join(named))] if named else []
     return " ".join(sentences)
