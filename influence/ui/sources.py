@@ -1,4 +1,4 @@
-"""Where a data set comes from: bundled, uploaded, or a file in a folder that this server may read."""
+"""Where a data set comes from: bundled, uploaded, or a file or folder in a folder that this server may read."""
 
 from __future__ import annotations
 
@@ -7,113 +7,59 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from influence.data.dataset import Dataset
-from influence.data.read import DELIMITED, PARQUET, allowed_path, data_roots, read_table, size_limit
-from influence.data.schema import Column, infer
+from influence.data.images.folder import allowed_folder
+from influence.data.images.layout import is_image
+from influence.data.images.sources import ARCHIVES, find, holds_images
+from influence.data.read import allowed_path, data_roots, read_table, size_limit, suffixes
+from influence.data.split import WORDS
 from influence.errors import BadInput
 from influence.registry import datasets
 from influence.ui import forms, state, words
+from influence.ui.source import Source
 
 TABS = ("Bundled", "Upload", "Path")
 LISTED = 500  # files of the open folders in the list
 DEEP = 3  # folders below an open one that are looked into
+KEPT = re.compile(r"[0-9a-f]{16}")  # what folders of uploaded files are called
 
 
-@dataclass(frozen=True)
-class Source:
-    """Data as the action `train` takes it: a path, or `bundled:NAME` with its settings. `name`: what it is called."""
-
-    data: str
-    name: str
-    data_set: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def stamp(self) -> tuple[Any, ...]:
-        """What changes when the content does."""
-        if self.bundled:
-            return (self.data, *sorted(self.data_set.items()))
-        facts = Path(self.data).stat()
-        return self.data, facts.st_size, facts.st_mtime_ns
-
-    @property
-    def bundled(self) -> bool:
-        """Whether it is one of the bundled sets, whose columns have their parts already."""
-        return self.data.startswith("bundled:")
-
-    def table(self) -> pd.DataFrame:
-        """Return the table, read once per content and shared: do not change it.
-
-        Raises:
-            BadInput: it cannot be read.
-        """
-        return _table(self.data, self.stamp)
-
-    def columns(self) -> list[Column]:
-        """Return what each column is."""
-        return _columns(self.data, self.stamp)
-
-    def dataset(self) -> Dataset:
-        """Return the bundled set."""
-        return _bundled(self.data.removeprefix("bundled:"), self.stamp, dict(self.data_set))
-
-
-@st.cache_resource(show_spinner="Reading the table", max_entries=4)
-def _table(path: str, stamp: tuple[Any, ...]) -> pd.DataFrame:
-    return read_table(path)
-
-
-@st.cache_resource(show_spinner="Looking at the columns", max_entries=16)
-def _columns(path: str, stamp: tuple[Any, ...]) -> list[Column]:
-    return infer(_table(path, stamp))
-
-
-@st.cache_resource(show_spinner="Making the data set", max_entries=4)
-def _bundled(name: str, stamp: tuple[Any, ...], _given: dict[str, Any]) -> Dataset:
-    made: Dataset = datasets.make(name, _given)()
-    return made
-
-
-def choose() -> Source | None:
-    """Draw the three tabs and return the source chosen in the open one, or None."""
+def choose(images: bool = False) -> Source | None:
+    """Draw the three tabs and return the source chosen in the open one, or None. `images`: whether it may be one of images."""
     found = None
     for tab, ask in zip(st.tabs(TABS, key="source", on_change="rerun", bind="query-params"), (_bundle, _upload, _path), strict=True):
         with tab:
             if tab.open:
-                found = ask()
+                found = ask(images)
     return found
 
 
 def second(like: Source) -> str:
     """Draw the choice of a second file with the test rows, in the way the first was chosen; return its path or ""."""
     found = (
-        upload("second", "File with the test rows")
+        upload("second", "File with the test rows", False)
         if Path(like.data).is_relative_to(uploads())
-        else by_path("second", "File with the test rows")
+        else by_path("second", "File with the test rows", False)
     )
     return str(found) if found else ""
 
 
-def _bundle() -> Source | None:
+def _bundle(images: bool) -> Source | None:
     name, given = forms.choose(datasets, "load.bundled", "Data set", first="loans")
     return Source(f"bundled:{name}", name, given) if name else None
 
 
-def _upload() -> Source | None:
-    found = upload("upload", "CSV or Parquet file")
+def _upload(images: bool) -> Source | None:
+    found = upload("upload", "A table, or images as .zip or .npz" if images else "A table", images)
     return Source(str(found), found.stem) if found else None
 
 
-def _path() -> Source | None:
-    found = by_path("path", "CSV or Parquet file")
+def _path(images: bool) -> Source | None:
+    found = by_path("path", "A table, or a folder, .zip or .npz of images" if images else "A table", images)
     return Source(str(found), found.stem) if found else None
 
 
@@ -122,27 +68,27 @@ def uploads() -> Path:
     return state.project().path / "uploads"
 
 
-def upload(key: str, label: str) -> Path | None:
+def upload(key: str, label: str, images: bool) -> Path | None:
     """Draw an upload and the list of files uploaded before; return the chosen file, or None. A refused file leaves nothing behind."""
     limit = size_limit() // 1_000_000
     about = f"Up to {limit:,} MB. It stays in the project's folder on this server."
     given = st.file_uploader(label, key=f"load.{key}.file", max_upload_size=limit, help=about)
     if given is not None and st.session_state.get(f"load.{key}.seen") != given.file_id:
         try:
-            kept = keep(uploads(), given.name, given.getbuffer())
+            kept = keep(uploads(), given.name, given.getbuffer(), images)
         except BadInput as error:
             st.error(words.escaped(error), icon=":material/error:")
             return None
         st.session_state[f"load.{key}.seen"] = given.file_id
         _choose_kept(key, kept.parent.name)
-    return _kept(key)
+    return _kept(key, images)
 
 
-def keep(folder: Path, name: str, content: memoryview | bytes) -> Path:
-    """Write an uploaded file under its content's digest if it can be read as a table; return its path.
+def keep(folder: Path, name: str, content: memoryview | bytes, images: bool = False) -> Path:
+    """Write an uploaded file under its content's digest if it can be read as a table, or as images where these are wanted; return its path.
 
     Raises:
-        BadInput: it cannot be read as a table; nothing is kept then.
+        BadInput: it cannot be read; nothing is kept then.
     """
     place = folder / hashlib.sha256(content).hexdigest()[:16]
     if place.is_dir():
@@ -152,7 +98,7 @@ def keep(folder: Path, name: str, content: memoryview | bytes) -> Path:
     try:
         file = half / safe(name)
         file.write_bytes(content)
-        read_table(file)
+        find(file) if images and holds_images(file) else read_table(file, size_limit())
         with suppress(OSError):  # somebody else brought the same file at the same time
             os.replace(half, place)
     finally:
@@ -172,11 +118,12 @@ def _choose_kept(key: str, digest: str) -> None:
     st.session_state[f"load.{key}.kept"] = digest
 
 
-def _kept(key: str) -> Path | None:
+def _kept(key: str, images: bool) -> Path | None:
     """Draw the list of uploaded files, newest first, at the one in the address."""
     folder = uploads()
-    places = sorted((p for p in folder.glob("[!.]*") if p.is_dir()), key=lambda p: -p.stat().st_mtime) if folder.is_dir() else []
-    files = {p.name: next(p.iterdir()) for p in places}
+    places = [p for p in folder.iterdir() if KEPT.fullmatch(p.name)] if folder.is_dir() else []
+    files = {p.name: next(p.iterdir()) for p in sorted(places, key=lambda p: -p.stat().st_mtime)}
+    files = files if images else {digest: file for digest, file in files.items() if not holds_images(file)}
     if not files:
         return None
     wanted = st.query_params.get(key) or st.session_state.get(f"load.{key}.kept")
@@ -195,38 +142,50 @@ def _kept(key: str) -> Path | None:
     return files[picked] if picked else None
 
 
-def by_path(key: str, label: str) -> Path | None:
-    """Draw the choice of a file in the folders that this server may read; return it, or None."""
+def by_path(key: str, label: str, images: bool) -> Path | None:
+    """Draw the choice of a file, or a folder of images, in the folders that this server may read; return it, or None."""
     roots = data_roots()
     if not roots:
         st.info("No folder is open for reading by path. Start the server with INFLUENCE_DATA_ROOTS=/your/folder, or upload the file.")
         return None
     name = st.selectbox(
         label,
-        listed(roots),
+        listed(roots, images),
         index=None,
         accept_new_options=True,
-        placeholder="Choose a file, or type its path",
+        placeholder="Choose one, or type its path",
         help=f"Inside {', '.join(map(str, roots))}",
         key=f"load.{key}.path",
         persist_state="session",
     )
     try:
-        return allowed_path(name, roots) if name else None
+        return _allowed(name, roots, images) if name else None
     except BadInput as error:
         st.error(words.escaped(error), icon=":material/error:")
         return None
 
 
-def listed(roots: tuple[Path, ...]) -> list[str]:
-    """Return tables in the open folders, as paths relative to them, sorted; at most a few hundred."""
-    kinds = {*DELIMITED, *PARQUET} - {""}
+def _allowed(name: str, roots: tuple[Path, ...], images: bool) -> Path:
+    try:
+        return allowed_path(name, roots)
+    except BadInput:
+        if images and any((root / name).is_dir() for root in roots if "\0" not in name):
+            return allowed_folder(name, roots)
+        raise
+
+
+def listed(roots: tuple[Path, ...], images: bool = False) -> list[str]:
+    """Return tables in the open folders, and archives and folders of images, as paths relative to them; at most a few hundred."""
+    kinds = set(suffixes()) - {""} | (set(ARCHIVES) if images else set())
     found: list[str] = []
     for root in roots:
         for folder, below, names in os.walk(root):
-            depth = len(Path(folder).relative_to(root).parts)
-            below[:] = sorted(b for b in below if not b.startswith(".")) if depth < DEEP else []
-            found += [str(Path(folder, name).relative_to(root)) for name in sorted(names) if Path(name).suffix.lower() in kinds]
+            place = Path(folder).relative_to(root)
+            below[:] = sorted(b for b in below if not b.startswith(".")) if len(place.parts) < DEEP else []
+            found += [str(place / name) for name in sorted(names) if os.path.splitext(name)[1].lower() in kinds]
+            if images and place.parts and any(map(is_image, names)):
+                holder = place.parent if place.parent.name.lower() not in WORDS else place.parent.parent
+                found += [str(holder)] if str(holder) not in found else []
             if len(found) >= LISTED:
                 return found[:LISTED]
     return found

@@ -1,0 +1,52 @@
+"""Small pictures of what the model sees, as addresses that hold their own bytes (data URIs): a page shows them without asking for more."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from influence.data.images.decode import decode
+
+SIDE = 64
+"""Pixels of the longer side at most."""
+
+
+def drawable(shape: tuple[int, ...]) -> bool:
+    """Whether inputs of this shape can be shown: (C, H, W) with one channel or three."""
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def of_pixels(pixels: np.ndarray) -> str:
+    """Return the thumbnail of (C, H, W) pixels from 0 to 1; others, as of normalised images, are stretched to that.
+
+    Small images are enlarged by whole numbers, each pixel a square: 8 x 8 digits can be read then.
+    """
+    planes = np.asarray(pixels, dtype=np.float64)
+    low, high = float(planes.min()), float(planes.max())
+    if low < 0 or high > 1:
+        planes = (planes - low) / max(high - low, 1e-12)
+    eight = np.rint(planes * 255).astype(np.uint8)
+    return _address(Image.fromarray(eight[0] if len(eight) == 1 else np.moveaxis(eight, 0, 2)))
+
+
+def of_found(found: bytes | np.ndarray) -> str:
+    """Return the thumbnail of what `Images` reads: a file's bytes, or pixels.
+
+    Raises:
+        Unreadable: the bytes are no image that can be read.
+    """
+    return of_pixels(found) if isinstance(found, np.ndarray) else _address(decode(found, SIDE).image)
+
+
+def _address(image: Image.Image) -> str:
+    times = SIDE // max(image.size)
+    if times > 1:
+        image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
+    else:
+        image.thumbnail((SIDE, SIDE))
+    packed = io.BytesIO()
+    image.save(packed, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"
