@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from operator import itemgetter
+from typing import Any
 
 import torch
 from torch import nn
 
 from influence.loop import Loop, threads
 from influence.losses import per_example
-from influence.types import Examples, Recipe, Trained, tree_map
+from influence.types import Examples, Recipe, Trained
 
 
 def plain_training(trained: Trained, examples: Examples) -> float:
@@ -27,10 +27,11 @@ def plain_training(trained: Trained, examples: Examples) -> float:
         net, x, y = loop.bound.module.train(), loop.x, loop.y
         rule = torch_optimizer(net, recipe)
         began = time.perf_counter()
-        for places, lr in zip(loop.batches.places, loop.batches.lr, strict=True):
-            rule.param_groups[0]["lr"] = lr
+        for t, (places, lr) in enumerate(zip(loop.batches.places, loop.batches.lr, strict=True)):
+            for group in rule.param_groups:
+                group["lr"] = lr
             rule.zero_grad()
-            per_example(recipe.loss, net(tree_map(itemgetter(places), x)), y[places]).mean().backward()
+            per_example(recipe.loss, net(loop.batches.rows(t, x, places, loop.bound.device)), y[places]).mean().backward()
             if recipe.max_norm:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.max_norm)
             rule.step()
@@ -43,4 +44,7 @@ def torch_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         ahead = recipe.nesterov and recipe.momentum > 0
         return torch.optim.SGD(net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=ahead)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(net.parameters(), recipe.lr, (recipe.beta1, recipe.beta2), recipe.eps, weight_decay=recipe.weight_decay)
+    flat = [p for p in net.parameters() if p.dim() <= 1 and recipe.decayed == "matrices"]
+    decaying = [p for p in net.parameters() if p.dim() > 1 or recipe.decayed == "all"]
+    groups: list[dict[str, Any]] = [{"params": decaying}, *([{"params": flat, "weight_decay": 0.0}] if flat else [])]
+    return kind(groups, recipe.lr, (recipe.beta1, recipe.beta2), recipe.eps, weight_decay=recipe.weight_decay)

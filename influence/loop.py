@@ -8,9 +8,9 @@ What a model draws in a step (dropout) comes from a generator seeded by (seed, s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from mmap import mmap
 from typing import Any
@@ -152,32 +152,85 @@ def tensors(examples: Examples, dtype: str) -> tuple[Any, torch.Tensor]:
 
 @dataclass(frozen=True)
 class Batches:
-    """The T batches of a training: positions into the examples, (|B_t|,) each, the weight of each place (None: all 1), the step sizes."""
+    """The T batches of a training: positions into the examples, (|B_t|,) each, the weight of each place (None: all 1), the step sizes.
+
+    `widths`: how many tokens of its texts a step saw, where each batch was cut to its longest (None: all that there are). It decides what
+    dropout draws, and stays as it was when the longest text is gone.
+    """
 
     places: list[torch.Tensor]
     present: list[torch.Tensor] | None
     lr: list[float]
+    widths: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def rows(self, t: int, x: Any, places: torch.Tensor, on: torch.device) -> Any:
+        """Return rows of `x` there, as wide as those of step t."""
+        width = None if self.widths is None else self.widths[t]
+        return tree_map(lambda leaf: (leaf[places] if width is None else leaf[places][..., :width]).to(on), x)
 
 
 def batches(recipe: Recipe, examples: Examples, removed: Sequence[Any] = (), seed: int | None = None) -> Batches:
     """Lay out every step of the recipe; `removed` ids keep their (empty) places, whether or not their rows are here.
 
     Raises:
-        BadInput: there is no row to train on.
+        BadInput: there is no row to train on, or a recorded training saw rows that are not here.
     """
     if not len(examples):
         raise BadInput("There are no training rows left. Keep at least one row of each class.")
+    recipe = recipe if seed is None else replace(recipe, seed=seed)
+    if recipe.went is not None:
+        return _as_it_went(recipe, recipe.went.load(), examples, removed)
     gone = np.setdiff1d(np.asarray(removed), examples.ids) if len(removed) else examples.ids[:0]
     roll = np.sort(np.concatenate([examples.ids, gone]))  # sorted: the order of the rows in a file is no part of the recipe
     at = np.where(np.isin(roll, removed), -1, as_places(roll, examples.ids)) if len(removed) else as_places(roll, examples.ids)
-    orders = [order(recipe.seed if seed is None else seed, epoch, roll) for epoch in range(recipe.epochs)]
+    orders = [order(recipe.seed, epoch, roll) for epoch in range(recipe.epochs)]
     chosen = [torch.from_numpy(at[o]) for o in orders]
     cuts = [part for epoch in chosen for part in epoch.split(recipe.batch_size)]
+    return _laid_out(cuts, step_sizes(recipe, len(cuts)), recipe, removed)
+
+
+def _as_it_went(recipe: Recipe, went: Mapping[str, np.ndarray], examples: Examples, removed: Sequence[Any]) -> Batches:
+    """Lay out the steps of a training outside Lethe as they were taken.
+
+    Raises:
+        BadInput: it saw rows that are not here.
+    """
+    roll = went["ids"]
+    out = np.isin(roll, np.asarray(removed)) if len(removed) else np.zeros(len(roll), dtype=bool)
+    at = np.where(out, -1, as_places(roll, examples.ids))
+    unknown = roll[(at < 0) & ~out]
+    if len(unknown):
+        raise BadInput(
+            f"The recorded training saw {len(unknown):,} rows that are not among these {len(examples):,} training rows, for example "
+            f"{unknown[0]}. Bring the rows that the model was trained on, with their ids."
+        )
+    cuts = list(torch.from_numpy(at[went["places"]]).split(went["sizes"].tolist()))
+    widths = went["widths"].tolist() if "widths" in went else None
+    return replace(_laid_out(cuts, went["lr"].tolist(), recipe, removed), widths=widths)
+
+
+def _laid_out(cuts: list[torch.Tensor], lr: list[float], recipe: Recipe, removed: Sequence[Any]) -> Batches:
+    """Return batches of places, of which those below 0 are empty."""
     present = [(part >= 0).to(getattr(torch, recipe.dtype)) for part in cuts] if len(removed) else None
-    return Batches([part.clamp(min=0) for part in cuts], present, step_sizes(recipe, len(cuts)))
+    return Batches([part.clamp(min=0) for part in cuts], present, lr)
+
+
+def begun(model: Architecture, recipe: Recipe) -> Bound:
+    """Return a module before its first step: drawn by the recipe's seed, or as a training outside Lethe began.
+
+    Raises:
+        BadInput: that training was of a model of another size.
+    """
+    bound = Bound(model, recipe.seed, recipe.dtype)
+    if recipe.went is None:
+        return bound
+    start = torch.from_numpy(np.array(recipe.went.load()["start"])).to(bound.flat)
+    if len(start) != len(bound.vector()):
+        raise BadInput(f"The recorded training began with {len(start):,} numbers; this model has {len(bound.vector()):,}. Bring its own.")
+    return bound.put(start)
 
 
 @dataclass
@@ -197,10 +250,10 @@ class Loop:
     @classmethod
     def of(cls, model: Architecture, examples: Examples, recipe: Recipe, weights: np.ndarray | None, removed: Sequence[Any]) -> Loop:
         """Set up a training from its beginning."""
-        bound = Bound(model, recipe.seed, recipe.dtype)
+        bound = begun(model, recipe)
         x, y = tensors(examples, recipe.dtype)
         w = None if weights is None else torch.as_tensor(np.array(weights), dtype=bound.flat.dtype)
-        rule = optimizer(recipe)
+        rule = optimizer(recipe, bound.params)
         slots = {name: torch.zeros_like(bound.flat) for name in rule.slots}
         return cls(bound, recipe, x, y, batches(recipe, examples, removed), w, rule, slots, weighted(bound.module))
 
@@ -225,7 +278,7 @@ class Loop:
         for layer in self.norms:
             layer.weights, layer.rows = self.weights_at(t) if weights is None else weights, len(self.batches.places[t])
         self.seeded(t)
-        return self.bound.module(tree_map(lambda leaf: leaf[at].to(self.bound.device), x))
+        return self.bound.module(self.batches.rows(t, x, at, self.bound.device))
 
     def seeded(self, t: int) -> torch.Generator:
         """Return the generator from which the module draws, at the beginning of step t."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 
+from influence.errors import BadInput
 from influence.types import Recipe
 
 Slots = dict[str, torch.Tensor]
@@ -94,6 +96,7 @@ class Adam(Optimizer):
     slots = ("mean", "square")
     recorded = ("mean", "square")
     decoupled: ClassVar[bool] = False
+    shrink: float | torch.Tensor = 0.0
 
     def _step(self, theta: torch.Tensor, slots: Slots, g: torch.Tensor, lr: float, t: int) -> None:
         b1, b2 = self.recipe.beta1, self.recipe.beta2
@@ -102,11 +105,11 @@ class Adam(Optimizer):
         square = slots["square"].mul_(b2).addcmul_(g, g, value=1 - b2)
         c1, c2 = 1 - b1 ** (t + 1), 1 - b2 ** (t + 1)
         if self.decoupled:
-            theta.mul_(1 - lr * self.decay)
+            theta.mul_(1 - lr * self.shrink)
         theta.addcdiv_(mean, self._root(square / c2), value=-lr / c1)
 
     def _decayed(self, g: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-        return g.add(theta, alpha=self.decay) if self.decay and not self.decoupled else g
+        return g.add(theta, alpha=self.decay) if not self.decoupled and self.decay else g
 
     def _root(self, square: torch.Tensor) -> torch.Tensor:
         return (square + self.recipe.eps_root).sqrt_().add_(self.recipe.eps)
@@ -126,24 +129,36 @@ class Adam(Optimizer):
         at["mean"].mul_(b1)
         at["square"].mul_(b2)
         if self.decoupled:
-            at["theta"].mul_(1 - lr * self.decay)
+            at["theta"].mul_(1 - lr * self.shrink)
         else:
             at["theta"].add_(mu, alpha=self.decay)
         return mu
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: theta <- (1 - lr d) theta before the step."""
+    """Adam with decoupled weight decay: theta <- (1 - lr d) theta before the step; `decayed` (P,): which numbers decay (None: all)."""
 
     decoupled = True
+
+    def __init__(self, recipe: Recipe, decayed: torch.Tensor | None = None) -> None:
+        super().__init__(recipe)
+        self.shrink = self.decay if decayed is None else self.decay * decayed
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
-def optimizer(recipe: Recipe) -> Optimizer:
-    """Return the recipe's update rule."""
-    return OPTIMIZERS[recipe.optimizer](recipe)
+def optimizer(recipe: Recipe, params: Sequence[torch.Tensor] = ()) -> Optimizer:
+    """Return the recipe's update rule for these parameters, laid end to end.
+
+    Raises:
+        BadInput: only some parameters are to decay, and the rule is none of those that can.
+    """
+    if recipe.decayed == "all":
+        return OPTIMIZERS[recipe.optimizer](recipe)
+    if recipe.optimizer != "adamw":
+        raise BadInput(f"decayed={recipe.decayed} is for adamw; {recipe.optimizer} decays all parameters. Choose adamw, or decayed=all.")
+    return AdamW(recipe, torch.cat([torch.full((p.numel(),), float(p.dim() > 1), dtype=p.dtype, device=p.device) for p in params]))
 
 
 DIV, FINAL_DIV = 25.0, 1e4

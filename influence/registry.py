@@ -2,7 +2,8 @@
 
 A file in `influence/attribution/` (or queries, unlearning, evaluation, finders, mislabelled, models) that decorates one frozen dataclass
 with its registry is found by its file name, the id. The fields declared with `option` are its settings: form, command line, record and
-identity all come from them. Adding one is adding one file.
+identity all come from them. Adding one is adding one file; or, for one's own models and methods, installing a package that names a frozen
+dataclass as an entry point of the group that the folder is called by (`influence.models`, ...): code comes by installing, never by upload.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import logging
 import pkgutil
 import typing
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeVar
 
 from influence.errors import BadInput
 
 T = TypeVar("T", bound=type)
+log = logging.getLogger("lethe")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +129,25 @@ class Registry:
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
             self._found = True
+            for entry in entry_points(group=self.package):
+                self._install(entry)
         return dict(sorted(self._classes.items()))
+
+    def _install(self, entry: EntryPoint) -> None:
+        """Register what an installed package offers; one that cannot be had is left out with a warning: others are not its victims."""
+        try:
+            cls = entry.load()
+            fits = isinstance(cls, type) and dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+            reason = "" if fits and any("__call__" in vars(base) for base in cls.__mro__) else "it is no frozen dataclass that one calls"
+        except Exception as error:  # whatever somebody's package raises
+            reason = f"{type(error).__name__}: {error}"
+        if entry.name in self._classes:
+            reason = "that name is taken"
+        if reason:
+            log.warning("The installed %s %r (%s) is left out: %s", self.what, entry.name, entry.value, reason)
+            return
+        cls.id = entry.name
+        self._classes[entry.name] = cls
 
     def make(self, name: str, given: Mapping[str, Any] | None = None, version: int = 0) -> Any:
         """Make the one of this name with these settings; `version`, which `described` tells, makes no difference here.

@@ -15,10 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from influence.digest import digest
 from influence.errors import BadInput
-from influence.loop import Batches, Bound, Loop, batches, cat, generator, own_draws, step_seeds, tensors, threads
+from influence.loop import Batches, Bound, Loop, batches, begun, cat, generator, own_draws, step_seeds, tensors, threads
 from influence.losses import per_example
 from influence.optim import optimizer
-from influence.types import Architecture, Checkpoint, Event, Examples, Recipe, Report, State, Trained, Trajectory, ignore, tree_map
+from influence.types import Architecture, Checkpoint, Event, Examples, Recipe, Report, State, Trained, Trajectory, ignore
 
 
 def checkpoint(state: State, step: int, lr: float) -> Checkpoint:
@@ -180,7 +180,7 @@ class _SideBySide:
     ) -> _SideBySide:
         """Set up all trainings from their beginning."""
         own = list(seeds) if seeds is not None else [recipe.seed]
-        starts = [Bound(model, seed, recipe.dtype) for seed in own]
+        starts = [begun(model, replace(recipe, seed=seed)) for seed in own]
         starts[0].module.train()
         theta = torch.stack([start.flat for start in starts]).expand(len(weights), -1).clone()
         plans = [batches(recipe, examples, removed, seed) for seed in own]
@@ -219,14 +219,14 @@ class _SideBySide:
         leaves = [view.detach().requires_grad_() for view in self.bound.views(self.theta)]
         generator(device).manual_seed(step_seeds(self.seeds[0], len(self.plans[0]))[t])
         inner = torch.vmap(losses, in_dims=(0, None, None) if self.shared else (0, 0, 0), randomness="same")
-        x = tree_map(lambda leaf: leaf[places].to(device), self.x)
+        x = self.plans[0].rows(t, self.x, places, device)
         with sdpa_kernel(SDPBackend.MATH):  # the only one that vmap has a rule for
             out = inner(dict(zip(self.bound.names, leaves, strict=True)), x, self.y[places].to(device))
         return cat(torch.autograd.grad((out * at.to(device)).sum() / out.shape[1], leaves), 1)
 
     def run(self, report: Report) -> torch.Tensor:
         """Take all steps and return the vectors, (R, P + buffers)."""
-        rule = optimizer(self.recipe)
+        rule = optimizer(self.recipe, self.bound.params)
         slots = {name: torch.zeros_like(self.theta) for name in rule.slots}
         steps, r = len(self.plans[0]), len(self.theta)
         every = max(1, steps // 100)

@@ -10,7 +10,7 @@ Nothing here imports PyTorch: pages read these values in a process that never co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -19,7 +19,7 @@ import pandas as pd
 
 from influence.digest import digest
 from influence.errors import BadInput
-from influence.registry import option
+from influence.registry import option, settings
 
 if TYPE_CHECKING:
     import torch
@@ -138,6 +138,21 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Course:
+    """A handle to the course that a training outside Lethe took: where it began, and what each of its T steps saw.
+
+    `of`: digest of the one recipe that it belongs to; another seed or setting is another training, laid out anew.
+    `load()`: `start` (P + floating buffers,), the weights before the first step; `ids` of all rows that had a place, (N,); `places` in
+    `ids` of one step after another, and the `sizes` of the steps (T,); `lr`, their step sizes (T,); of texts that were padded batch by
+    batch also `widths`, how many tokens each step saw (T,).
+    """
+
+    digest: str
+    of: str
+    load: Callable[[], Mapping[str, np.ndarray]] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a model is trained. Training is a pure function of (model, examples, recipe, weights)."""
 
@@ -147,6 +162,9 @@ class Recipe:
     momentum: float = option(0.9, "SGD: momentum", min=0.0, max=0.999)
     nesterov: bool = option(False, "SGD: Nesterov's momentum", advanced=True)
     weight_decay: float = option(1e-4, "Weight decay (SGD, Adam: in the gradient; AdamW: decoupled)", min=0.0, max=1.0)
+    decayed: Literal["all", "matrices"] = option(
+        "all", "AdamW: what decays; matrices: not biases and scales, as trainers of transformers do", advanced=True
+    )
     beta1: float = option(0.9, "Adam, AdamW: memory of the mean gradient", min=0.0, max=0.999, advanced=True)
     beta2: float = option(0.999, "Adam, AdamW: memory of the squared gradient", min=0.0, max=0.99999, advanced=True)
     eps: float = option(1e-8, "Adam, AdamW: added to the root", min=0.0, max=1.0, advanced=True)
@@ -168,6 +186,17 @@ class Recipe:
     seed: int = option(0, "Initial weights, the order of rows, and what the model draws (dropout)", min=0, max=2**31 - 1)
     dtype: Literal["float32", "float64"] = option("float32", "Number format", advanced=True)
     threads: int = option(1, "CPU threads; part of what makes a run bit-equal", min=1, max=256, advanced=True)
+    course: Course | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """All settings by name, as JSON."""
+        return {s.name: getattr(self, s.name) for s in settings(Recipe)}
+
+    @cached_property
+    def went(self) -> Course | None:
+        """The course, if it is this training's: not that of the recipe from which this one was made by changing something."""
+        return self.course if self.course is not None and self.course.of == digest(replace(self, course=None)) else None
 
 
 class Architecture(Protocol):

@@ -27,8 +27,9 @@ with left, st.container(border=True, height="stretch"):
         job = jobs.run_button("Open the demo", "demo", {}, "start.demo", cost="Trains a small model in a few seconds", primary=not runs)
 with right, st.container(border=True, height="stretch"):
     st.subheader("Bring your data", anchor=False)
-    st.write("A CSV or Parquet table with a column to predict. A model is trained on it so that every step can be replayed and questioned.")
+    st.write("A table with a column to predict, or images in class folders. A model is trained so that every step can be replayed.")
     state.link("load", "Bring your data")
+    state.link("bring", "Bring a model that was trained elsewhere")
 
 if not demo:
     jobs.follow(job)

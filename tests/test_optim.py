@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
+from influence.errors import BadInput
 from influence.optim import clip, clip_adjoint, optimizer, step_sizes
 from influence.types import Recipe
 
@@ -89,6 +90,22 @@ def test_step_is_the_function(recipe, lr, t, seed):
     rule.step(theta, slots, g, lr, t)
     for name, value in {"theta": theta, **slots}.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-14)
+
+
+def test_what_is_no_matrix_does_not_decay():
+    params = [torch.zeros(2, 2), torch.zeros(3)]
+    rule = optimizer(Recipe(optimizer="adamw", weight_decay=0.5, decayed="matrices"), [p.double() for p in params])
+    at, state, g = drawn(4)
+    decayed = torch.tensor([1.0] * 4 + [0.0] * 3, dtype=torch.float64)
+    theta, slots = state["theta"].clone(), {name: state[name].clone() for name in rule.slots}
+    rule.step(theta, slots, torch.zeros_like(g), 0.1, 3)
+    plain = functional(Recipe(optimizer="adamw", weight_decay=0.0), state, torch.zeros_like(g), 0.1, 3)
+    torch.testing.assert_close(theta, plain["theta"] - 0.1 * 0.5 * decayed * state["theta"], rtol=1e-12, atol=1e-14)
+    mine = {name: at[name].clone() for name in ("theta", *rule.slots)}
+    rule.back(mine, {name: state[name] for name in ("theta", *rule.recorded)}, g, 0.1, 3)
+    torch.testing.assert_close(mine["theta"], at["theta"] * (1 - 0.1 * 0.5 * decayed))
+    with pytest.raises(BadInput, match="is for adamw; sgd decays all"):
+        optimizer(Recipe(decayed="matrices"), params)
 
 
 def test_a_gradient_of_zero_at_the_start_has_a_finite_adjoint():

@@ -31,7 +31,7 @@ def test_a_page_of_an_empty_project_says_what_to_do(empty, shown, page):
     at = shown(empty, page)
     assert [t.value for t in at.title] == [next(p.title for p in site.MAP if p.name == page)]
     assert len([b for b in at.button if b.proto.type == "primary"]) <= 1
-    assert page in ("start", "load") or {"Open the demo", "Bring your data"} <= set(links(at))
+    assert page in ("start", "load", "bring") or {"Open the demo", "Bring your data"} <= set(links(at))
     assert not jobs.listed(empty)
     assert not empty.runs()
 

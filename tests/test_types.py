@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 from influence.digest import digest
 from influence.errors import BadInput
-from influence.types import Checkpoint, Question, Recipe, Scores, Selection, Trained, Trajectory, as_places, leaves, tree_map
+from influence.types import Checkpoint, Course, Question, Recipe, Scores, Selection, Trained, Trajectory, as_places, leaves, tree_map
 from tests.tiny import Mean, Tangle, bind, examples, question
 
 # digest -----------------------------------------------------------------------------------------------------------------------------------
@@ -110,8 +110,9 @@ def test_digests_are_the_same_in_another_process():
 
 
 def test_every_setting_of_a_recipe_is_part_of_its_identity():
-    other = {"loss": "huber", "optimizer": "adamw", "schedule": "cosine", "dtype": "float64"}
-    for field in fields(Recipe):
+    other = {"loss": "huber", "optimizer": "adamw", "schedule": "cosine", "dtype": "float64", "decayed": "matrices"}
+    assert digest(replace(Recipe(), course=Course("a", "b", dict))) != digest(Recipe())
+    for field in (f for f in fields(Recipe) if f.name != "course"):
         value = getattr(Recipe(), field.name)
         changed = replace(Recipe(), **{field.name: other[field.name] if isinstance(value, str) else value + 1})
         assert digest(changed) != digest(Recipe()), field.name

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -17,6 +19,11 @@ class Logistic:
 
     inputs: tuple[int, ...] = ()
     outputs: int = 0
+
+    @staticmethod
+    def sized(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Return the settings that weights of these shapes tell: there are none."""
+        return {}
 
     def __call__(self) -> nn.Module:
         """Build it, (B, *inputs) -> (B, outputs)."""

@@ -7,8 +7,9 @@ arXiv:1803.08494): its output does not depend on its neighbours. `norm=batch` is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -45,6 +46,13 @@ class ResNet9:
     activation: Literal["gelu", "relu"] = option(
         "gelu", "GELU is smooth; predictions of what removals do are less true with ReLU", advanced=True
     )
+
+    @staticmethod
+    def sized(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Return the settings that weights of these shapes tell."""
+        widths = [shape[0] for shape in shapes.values() if len(shape) == 4]
+        norm = "batch" if any(name.endswith("running_mean") for name in shapes) else "group"
+        return {"width": (widths or [0])[0], "norm": norm}
 
     def __call__(self) -> nn.Module:
         """Build it, (B, channels, height, width) -> (B, outputs).

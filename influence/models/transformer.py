@@ -5,12 +5,15 @@ Attention is written out of Linear layers, matrix products and softmax: the fuse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from influence.errors import BadInput
+from influence.models._embedding import embedding, mean_of, refuse_measurements, usual
 from influence.registry import models, option
 
 
@@ -51,7 +54,7 @@ class Encoder(nn.Module):
     def __init__(self, kind: Transformer) -> None:
         super().__init__()
         width = kind.width
-        self.tokens, self.places = nn.Embedding(kind.vocabulary, width), nn.Embedding(kind.inputs[0], width)
+        self.tokens, self.places = embedding(kind.vocabulary, width), embedding(kind.inputs[0], width)
         self.blocks = nn.ModuleList(Block(width, kind.heads, kind.ratio, kind.dropout) for _ in range(kind.layers))
         self.dropout, self.norm, self.out = nn.Dropout(kind.dropout), nn.LayerNorm(width), nn.Linear(width, kind.outputs)
 
@@ -61,16 +64,13 @@ class Encoder(nn.Module):
         Raises:
             BadInput: the inputs are no whole numbers.
         """
-        if x.is_floating_point():
-            raise BadInput(
-                "The transformer needs texts as token ids, whole numbers; these inputs are measurements. Choose mlp or logistic."
-            )
+        refuse_measurements(x, "transformer")
         there = x != 0
         places = torch.arange(x.shape[-1], device=x.device).expand(x.shape)
         h = self.dropout(self.tokens(x) + self.places(places))
         for block in self.blocks:
             h = block(h, there)
-        return self.out((self.norm(h) * there[..., None]).sum(-2) / there.sum(-1, keepdim=True).clamp(min=1))
+        return self.out(mean_of(self.norm(h), there))
 
 
 @models
@@ -78,14 +78,29 @@ class Encoder(nn.Module):
 class Transformer:
     """A small transformer encoder for short texts given as token ids; 0 stands for no token."""
 
+    text: ClassVar[bool] = True
     inputs: tuple[int, ...] = ()
     outputs: int = 0
-    vocabulary: int = option(4096, "How many token ids there are, 0 (no token) among them", min=2, max=1_000_000)
+    vocabulary: int = option(4096, "How many token ids there are, 0 (no token) among them", min=2, max=1_000_001)
     width: int = option(64, "Numbers that stand for a token; a multiple of heads", min=4, max=2048)
     heads: int = option(4, "Attention heads", min=1, max=64)
     layers: int = option(2, "Blocks of attention and perceptron", min=1, max=48)
     ratio: int = option(4, "Width of a block's perceptron, as a multiple of width", min=1, max=16, advanced=True)
     dropout: float = option(0.0, "Share of the units left out at each training step", min=0.0, max=0.9, advanced=True)
+
+    @staticmethod
+    def usual(rows: int) -> dict[str, Any]:
+        """Return the recipe for so many rows where nothing else is chosen."""
+        return usual(rows, lr=1e-3, warmup=0.1)
+
+    @staticmethod
+    def sized(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+        """Return the settings that weights of these shapes tell; heads leave no trace in them."""
+        flat = [shape for shape in shapes.values() if len(shape) == 2]
+        vocabulary, width = flat[0] if flat else (0, 0)
+        back = [shape[1] // width for shape in flat[2:] if shape[0] == width < shape[1]]  # a perceptron's way back
+        layers = sum(shape == (3 * width, width) for shape in flat)
+        return {"vocabulary": vocabulary, "width": width, "layers": layers, "ratio": next(iter(back), 1)}
 
     def __call__(self) -> nn.Module:
         """Build it, (B, length) -> (B, outputs).

@@ -19,7 +19,7 @@ from influence.errors import BadInput
 from influence.registry import build, described, models
 from influence.store.formats import array_parts, canonical, read_array, read_state, read_table, state_bytes, table_bytes
 from influence.store.objects import Objects, Suffix
-from influence.types import Checkpoint, Examples, Recipe, Scores, Selection, Trained, Trajectory, tree_map
+from influence.types import Checkpoint, Course, Examples, Recipe, Scores, Selection, Trained, Trajectory, tree_map
 
 if TYPE_CHECKING:
     from influence.types import State
@@ -130,13 +130,26 @@ class Values:
         shape = {"inputs": list(trained.model.inputs), "outputs": trained.model.outputs}
         body = {
             "model": {**described(trained.model), **shape},
-            "recipe": dataclasses.asdict(trained.recipe) if trained.recipe else None,
+            "recipe": trained.recipe and {**trained.recipe.given, "course": self._put_course(trained.recipe.course)},
             "claim": trained.claim,
             "removed": list(trained.removed),
             "checkpoints": [{"digest": self.put_state(c.load()), "step": c.step, "lr": c.lr} for c in trained.checkpoints],
             "trajectory": self._put_trajectory(trained.trajectory),
         }
         return dict(json.loads(canonical(body)))
+
+    def _put_course(self, course: Course | None) -> dict[str, Any] | None:
+        return {"of": course.of, "objects": {name: self.put_array(a) for name, a in course.load().items()}} if course else None
+
+    def _recipe(self, body: Mapping[str, Any]) -> Recipe:
+        given = dict(body)
+        kept = given.pop("course", None)
+        recipe: Recipe = build(Recipe, given)
+        if kept is None:
+            return recipe
+        parts = kept["objects"]
+        course = Course(identity(parts), kept["of"], lambda: {name: self.array(part) for name, part in parts.items()})
+        return dataclasses.replace(recipe, course=course)
 
     def _put_trajectory(self, trajectory: Trajectory | None) -> dict[str, str] | None:
         return {name: self.put_array(array) for name, array in trajectory.load().items()} if trajectory else None
@@ -151,7 +164,7 @@ class Values:
         return Trained(
             model=dataclasses.replace(made, inputs=tuple(body["model"]["inputs"]), outputs=body["model"]["outputs"]),
             checkpoints=tuple(self._checkpoint(**kept) for kept in body["checkpoints"]),
-            recipe=build(Recipe, body["recipe"]) if body["recipe"] else None,
+            recipe=self._recipe(body["recipe"]) if body["recipe"] else None,
             claim=body.get("weights_claim", body["claim"]),
             trajectory=self._trajectory(body["trajectory"]),
             removed=tuple(body["removed"]),

@@ -25,6 +25,7 @@ class Place(NamedTuple):
 MAP = (
     Place("start", "Start", ":material/home:", ""),
     Place("load", "Load", ":material/upload_file:", "Find"),
+    Place("bring", "Bring a model", ":material/deployed_code:", "Find"),
     Place("audit", "Audit", ":material/balance:", "Find"),
     Place("influence", "Influence", ":material/hub:", "Find"),
     Place("plan", "Plan", ":material/checklist:", "Decide"),

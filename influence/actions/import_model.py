@@ -1,0 +1,182 @@
+"""Bring a model that was trained elsewhere, with its checkpoints and, where it was recorded, the course of its training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from influence import grads, training
+from influence.actions import _checks, _exported, _huggingface
+from influence.actions._checks import Check, checked
+from influence.actions._measures import group_columns
+from influence.actions._new_run import new_run
+from influence.actions.train import dataset_of
+from influence.data.dataset import Dataset
+from influence.data.stated import refuse_unused
+from influence.errors import BadInput
+from influence.evaluation._tables import wilson
+from influence.exchange import snippets
+from influence.exchange.hub import fetched
+from influence.exchange.matching import AUTO, Match
+from influence.exchange.record import Record, read_record
+from influence.loop import Loop, cat, threads
+from influence.store import Project
+from influence.types import Event, Report, Trained, ignore
+
+CLOSE = 0.005
+"""By how much a stated accuracy may lie outside the 95 % interval of the one found: it was rounded."""
+ENDS = 1e-3
+"""How far from the model's weights a training that is run again may end, in units of their size: other sums on another machine."""
+
+
+def import_model(
+    project: Project,
+    path: str,
+    data: str,
+    target: str = "",
+    protected: Sequence[str] = (),
+    audit: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    id: str = "",
+    eval: str = "",
+    split: str = "",
+    test_share: float = 0.2,
+    model: str = AUTO,
+    set: Mapping[str, Any] | None = None,
+    rates: Sequence[float] = (),
+    accuracy: float | None = None,
+    preprocessing: str = "",
+    data_set: Mapping[str, Any] | None = None,
+    kinds: Mapping[str, str] | None = None,
+    seed: int = 0,
+    name: str = "",
+    report: Report = ignore,
+) -> dict[str, Any]:
+    """Read weights and data, see that they belong together, measure, and keep it all as a run.
+
+    `path`: a folder that `influence.Recorder` or `export_model` wrote, one of Hugging Face (from its hub: "hub:OWNER/NAME"), one file of
+    weights, or a folder of checkpoints in order of name, with their step sizes `rates`. `data` and the arguments after it: as for `train`,
+    or a folder that `influence.save_data` wrote; an exported model says what is left open. `model`, `set`: the architecture and its
+    settings, found from the shapes if left open. `accuracy`: what the model is known to reach on its test rows.
+
+    Returns `run`, `metrics`, and `checks`: rows of {check, verdict, found, mend, code} (`actions/_checks.py`).
+
+    Raises:
+        BadInput: anything given cannot be used, or the model is seen to be another than was trained; nothing is written then.
+    """
+    began = time.perf_counter()
+    report(Event("read", 0, 3, note="Reading the model"))
+    given_as, path = Path(path).name, fetched(path)
+    its = _huggingface.opened(path)
+    record = its.begun() if its else read_record(path, rates)
+    report(Event("read", 1, 3, note="Reading the data"))
+    columns = {"protected": list(protected), "audit": list(audit), "drop": list(drop), "id": id, "split": split, "test_share": test_share}
+    columns["kinds"] = dict(kinds or {})
+    asked: dict[str, Any] = {"target": target, "eval": eval, "seed": seed, "data_set": dict(data_set or {})}
+    asked = _exported.completed(record.exported, data, asked | columns)
+    columns = {name: asked.pop(name) for name in columns}
+    encoding = its.read(data, asked) if its else _exported.encoding_of(record.exported, preprocessing)
+    dataset = dataset_of(data, **asked, name=name, columns=columns, folder=project.path / "work", report=report, encoding=encoding)
+    refuse_unused(preprocessing, dataset.encoding)
+    if its:
+        record = its.answering(record, dataset)
+        model, set = its.architecture(model, set or {})
+    _refuse_classes(record, dataset)
+    trained, match = record.trained(dataset.train.shape, dataset.train.outputs, model, set)
+    report(Event("check", 2, 3, note="Checking"))
+    trained, followed = _followed(trained, record, dataset, report)
+    own = [_answers(match), followed, *_accuracy(trained, dataset, accuracy), _checks.deterministic(trained, dataset)]
+    own += its.checks(dataset) if its else _exported.checks(record.exported, dataset)
+    checks = [*_checks.sizes(dataset), *_checks.suspected(dataset), _checks.runs(trained.model, dataset), *own, *_checks.methods(trained)]
+    given = {"data": data, "model": model, "set": dict(set or {}), "rates": list(rates), "preprocessing": preprocessing, **asked, **columns}
+    source = {"data": data, "target": dataset.target, "model": given_as}
+    run, body = new_run(
+        project, "import", dataset, trained, settings={**given, "path": given_as, "accuracy": accuracy},
+        extra={"source": source, "groups": list(group_columns(dataset)), "checks": checks},
+        seconds=time.perf_counter() - began, name=name,
+    )  # fmt: skip
+    return {
+        "run": run,
+        "model": body["model"],
+        "checks": checks,
+        "metrics": body["metrics"],
+        "evaluation_metrics": body["evaluation_metrics"],
+        "predictions": str(project.table_path(body["predictions"])),
+        "seconds": body["seconds"],
+    }
+
+
+def _refuse_classes(record: Record, dataset: Dataset) -> None:
+    own = dataset.train.classes
+    if record.classes and own and tuple(record.classes) != tuple(own):
+        raise BadInput(
+            f"The model's outputs are {', '.join(record.classes[:8])}, in this order; the data's classes are {', '.join(own[:8])}. Both "
+            "must be the same in the same order: rename the target's values, or bring the data by influence.save_data(classes=...)."
+        )
+
+
+def _answers(match: Match) -> Check:
+    what = "Answers as where it was trained"
+    if match.off is not None:
+        said = "to the bit" if not match.off else f"to {match.off:.1g} of the answers' size"
+        return checked(what, "good", f"{said}, on the inputs that came with it.")
+    guessed = f" Taken at their defaults, since weights do not tell them: {', '.join(match.guessed)}." if match.guessed else ""
+    mend = "Bring a few inputs with the answers that it gave there: recorder.save(folder, probe=x)."
+    return checked(what, "none", f"no probe came with it: only the shapes are known to fit.{guessed}", mend)
+
+
+def _followed(trained: Trained, record: Record, dataset: Dataset, report: Report) -> tuple[Trained, Check]:
+    """Run the recorded training again; return the model with its recipe if that ends where the model is, else without."""
+    what = "Its training can be followed"
+    if trained.recipe is None:
+        return trained, checked(
+            what, "none", record.no_recipe, "Record it, for the metagradient, previews and retraining.", snippets.RECORDER
+        )
+    without = replace(trained, recipe=None)
+    try:
+        with threads(trained.recipe.threads):
+            loop = Loop.of(trained.model, dataset.train, trained.recipe, None, trained.removed)
+            loop.bound.module.train()
+            loop.run(0, len(loop.batches), lambda t: report(Event("train", t, len(loop.batches))) if t % 64 == 0 else None)
+    except BadInput as error:
+        return without, checked(what, "doubtful", str(error), "Bring the rows and ids of the record.", snippets.DATA)
+    end = trained.final.load()
+    wanted = cat([end[name] for name in loop.bound.names]).to(loop.bound.flat)
+    off = float((loop.bound.flat - wanted).norm() / wanted.norm().clamp(min=1e-12))
+    if off <= ENDS:
+        return trained, checked(what, "good", f"run again, it ends at the model's weights, to {off:.1g} of their size.")
+    mend = "The loop does something that was not recorded: another loss, clipping (max_norm=...), inputs that change, or other rows."
+    return without, checked(
+        what, "doubtful", f"run again, it ends {off:.1%} of the weights' size away from the model.", mend, snippets.RECORDER
+    )
+
+
+def _accuracy(trained: Trained, dataset: Dataset, stated: float | None) -> list[Check]:
+    """Compare with what is known of the model; classes in another order are the usual reason where they differ."""
+    if not dataset.train.classes:
+        return []
+    bound = training.load(trained)
+    parts = [dataset.evaluation, dataset.holdout]
+    said = np.concatenate([grads.outputs(bound, part).argmax(1).numpy() for part in parts])
+    y = np.concatenate([part.y for part in parts])
+    found, most = float((said == y).mean()), float(np.bincount(y).max() / len(y))
+    counts = np.zeros((dataset.train.outputs,) * 2, dtype=int)
+    np.add.at(counts, (y, said), 1)
+    best = counts.max(0).sum() / len(y)  # every answer read as the class that it most often stands for
+    low, high = wilson(round(found * len(y)), len(y))
+    told = f"{found:.1%} ({low:.1%} to {high:.1%}) of {len(y):,} test rows; always saying the most frequent class: {most:.1%}"
+    if best > found + 0.1:
+        mend = "Name the classes in the order of the model's outputs: recorder.save(classes=...), or save_data(classes=...)."
+        return [checked("Classes in the model's order", "doubtful", f"{told}; in another order its answers would reach {best:.1%}.", mend)]
+    what = "Right as often as known"
+    if stated is None:
+        mend = "" if found > most else "It knows no more than the most frequent class: look whether the inputs are those it was trained on."
+        return [checked(what, "none" if found > most else "doubtful", f"{told}.", mend or "Say what it reached where it was trained.")]
+    near = low - CLOSE <= stated <= high + CLOSE
+    mend = "" if near else "Look whether the inputs are prepared as there, and whether the test rows are the same."
+    return [checked(what, "good" if near else "doubtful", f"{told}; stated was {stated:.1%}.", mend)]

@@ -1,0 +1,81 @@
+"""Unpack a record or data folder that came as one zip file, without letting the file say where anything is written."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+
+from influence.errors import BadInput
+
+KNOWN = re.compile(
+    r"(record|data|model|config|(tokenizer|preprocessor|generation)_config|tokenizer|special_tokens_map|added_tokens|vocab)\.json"
+    r"|(vocab|merges)\.txt|(course|probe|data)\.npz|columns\.parquet|README\.md|[\w.\- ]{1,120}\.(safetensors|pt|pth|ckpt|pt2)"
+)
+"""Names that a record, a data folder, a folder of checkpoints or one of Hugging Face has."""
+MOST_BYTES, MOST_FILES = 16_000_000_000, 2000
+NEEDED = "A zip of the folder that recorder.save or influence.save_data wrote, or of checkpoints, is needed."
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is a zip archive of known names: PyTorch's own weight files are zip archives too."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [Path(m.filename).name for m in archive.infolist() if not m.is_dir()]
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return any(KNOWN.fullmatch(name) for name in names)
+
+
+def unpacked(path: Path, into: Path) -> Path:
+    """Write the files of an archive, which lie in one folder of it, into the new folder `into`, and return it; whole or not at all.
+
+    Raises:
+        BadInput: it is damaged or too large, holds links or other files, or files from several folders.
+    """
+    half = into.with_name(f".{into.name}.half")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in _members(archive, path.name):
+                _write(archive, member, half / Path(member.filename).name)
+        half.rename(into)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise BadInput(f"{path.name!r} is damaged or locked: {' '.join(str(error).split())[:100]}. {NEEDED}") from None
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+    return into
+
+
+def _members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
+    files = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
+    odd = [m.filename for m in files if not KNOWN.fullmatch(Path(m.filename).name) or stat.S_ISLNK(m.external_attr >> 16)]
+    folders = {str(Path(m.filename).parent) for m in files}
+    if odd:
+        raise BadInput(f"{name!r} holds {odd[0][:80]!r}, which is no part of a model or its data. {NEEDED}")
+    if len(folders) != 1:
+        raise BadInput(f"{name!r} holds files of {len(folders)} folders; those of one are needed. {NEEDED}")
+    size = sum(m.file_size for m in files)
+    if size > MOST_BYTES or len(files) > MOST_FILES:
+        raise BadInput(f"{name!r} unpacks to {len(files):,} files and {size / 1e9:,.1f} GB; at most {MOST_FILES:,} and 16 GB are unpacked.")
+    if len({Path(m.filename).name for m in files}) < len(files):
+        raise BadInput(f"{name!r} names a file twice. {NEEDED}")
+    return files
+
+
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, to: Path) -> None:
+    """Write one file, and no more of it than the archive's directory said.
+
+    Raises:
+        BadInput: there is more of it.
+    """
+    left = member.file_size
+    with archive.open(member) as source, to.open("xb") as sink:
+        while part := source.read(2**20):
+            left -= len(part)
+            if left < 0:
+                raise BadInput(f"{member.filename[:80]!r} is larger than the archive says. {NEEDED}")
+            sink.write(part)

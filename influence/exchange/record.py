@@ -1,0 +1,208 @@
+"""Read what a `Recorder` wrote, or a list of checkpoints, as a training that Lethe can follow. Nothing that a file says is executed."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from influence.digest import digest
+from influence.errors import BadInput
+from influence.exchange.exported import Exported, is_exported, read_exported
+from influence.exchange.matching import AUTO, Match, Probe, matched
+from influence.exchange.weights import MOST_BYTES, Weights, read_weights
+from influence.loop import Bound
+from influence.registry import build, described
+from influence.training import checkpoint
+from influence.types import Checkpoint, Course, Recipe, Trained
+
+MOST_JSON = 50_000_000
+COURSE = {"ids": "iuU", "places": "iu", "sizes": "iu", "lr": "f"}
+"""Arrays of a course, and the kinds of number that each may be."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A training from elsewhere. `checkpoints`: weights with the step they were taken at and the mean step size up to there.
+
+    `recipe`: its settings, None if it cannot be followed; `no_recipe`: why. `start`, `course`: only with a recipe; without them the
+    training is laid out by the recipe's seed. `removed`: ids whose places in it are empty. `exported`: what came with the model, if Lethe
+    wrote it.
+    """
+
+    checkpoints: tuple[tuple[Weights, int, float], ...]
+    recipe: Recipe | None = None
+    no_recipe: str = "Only weights were brought. Record the training with influence.Recorder, or train here."
+    start: Weights | None = None
+    course: Mapping[str, np.ndarray] | None = None
+    probe: Probe | None = None
+    classes: tuple[str, ...] = ()
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    removed: tuple[Any, ...] = ()
+    exported: Exported | None = None
+
+    def trained(
+        self, inputs: tuple[int, ...], outputs: int, name: str = AUTO, given: Mapping[str, Any] | None = None
+    ) -> tuple[Trained, Match]:
+        """Return the model with its checkpoints, and its recipe if there is one, in the architecture that fits.
+
+        Raises:
+            BadInput: no architecture fits, or the parts are of different models.
+        """
+        if self.exported and name == AUTO and not given:
+            kind = described(self.exported.model)
+            name, given = kind["name"], kind["given"]
+        match = matched(self.checkpoints[-1][0].state, inputs, outputs, name, given, self.probe, self.hints)
+        kept: tuple[Checkpoint, ...] = tuple(checkpoint(match.renamed(w.state), step, lr) for w, step, lr in self.checkpoints)
+        return Trained(match.model, kept, self._followed(match), removed=self.removed), match
+
+    def _followed(self, match: Match) -> Recipe | None:
+        if self.recipe is None or self.start is None or self.course is None:
+            return self.recipe
+        bound = Bound(match.model, dtype=self.recipe.dtype).load(match.renamed(self.start.state))
+        went = {"start": bound.vector().cpu().numpy(), **self.course}
+        return replace(self.recipe, course=Course(digest(went), digest(self.recipe), lambda: went))
+
+
+def read_record(path: str | Path, rates: Sequence[float] = ()) -> Record:
+    """Return the training in a folder that a `Recorder` wrote, in one file of weights, or in a folder of checkpoints in order of name.
+
+    `rates`: step sizes of checkpoints, one for all or one each; else what the files say, else 1, with which TracIn still ranks.
+
+    Raises:
+        BadInput: something is missing, damaged, or of another kind.
+    """
+    path = Path(path)
+    if is_exported(path):
+        return _exported(path, rates)
+    if path.is_dir() and (path / "record.json").is_file():
+        return _recorded(path)
+    files = [path] if not path.is_dir() else sorted(p for p in path.iterdir() if p.suffix in (".safetensors", ".pt", ".pth", ".ckpt"))
+    if not files:
+        raise BadInput(f"{path.name!r} holds no weights: no record.json, and no .safetensors, .pt, .pth or .ckpt file.")
+    found = [read_weights(file) for file in files]
+    lr = [w.lr if w.lr is not None else 1.0 for w in found]
+    if rates:
+        if len(rates) not in (1, len(found)):
+            raise BadInput(f"{len(rates)} step sizes were given for {len(found)} checkpoints. Give one for all, or one each.")
+        lr = list(rates) if len(rates) > 1 else [rates[0]] * len(found)
+    return Record(tuple((w, k + 1, eta) for k, (w, eta) in enumerate(zip(found, lr, strict=True))))
+
+
+def _exported(folder: Path, rates: Sequence[float]) -> Record:
+    """Return a model that Lethe wrote, with its training if that was written too."""
+    exported = read_exported(folder)
+    weights, probe = exported.weights(), _probe(folder)
+    if (folder / "record.json").is_file():
+        return replace(_recorded(folder), classes=exported.classes, exported=exported)
+    said = "The model was exported without its training. Export it with --format record, or train here."
+    return Record(((weights, 1, rates[0] if rates else 1.0),), None, said, probe=probe, classes=exported.classes, exported=exported)
+
+
+def _recorded(folder: Path) -> Record:
+    told = _json(folder / "record.json")
+    try:
+        listed = [(_inside(folder, str(kept["file"])), int(kept["step"]), float(kept["lr"])) for kept in told["checkpoints"]]
+        classes = tuple(map(str, told.get("classes") or ()))
+        recipe = build(Recipe, told["recipe"]) if told.get("recipe") else None
+        reason, hints = str(told.get("no_recipe") or ""), dict(told.get("hints") or {})
+        removed = tuple(id if isinstance(id, int) else str(id) for id in told.get("removed") or ())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(f"record.json lacks or garbles {error}. Write it with influence.Recorder.save.") from None
+    if not listed:
+        raise BadInput("record.json names no checkpoint. Write it with influence.Recorder.save.")
+    names = [str(name) for name in told.get("names") or ()]
+    states = tuple((_ordered(read_weights(file), names), step, lr) for file, step, lr in listed)
+    shared: dict[str, Any] = {"probe": _probe(folder), "classes": classes, "hints": hints, "removed": removed}
+    if recipe is None or told.get("by_seed") is True:
+        return Record(states, recipe, reason, **shared)
+    course = _course(folder / "course.npz", recipe)
+    return Record(states, recipe, "", _ordered(read_weights(_inside(folder, "start.safetensors")), names), course, **shared)
+
+
+def _ordered(weights: Weights, names: Sequence[str]) -> Weights:
+    """Return weights in the order that their module has them, which safetensors files forget."""
+    if set(names) != set(weights.state):
+        return weights
+    return Weights({name: weights.state[name] for name in names}, weights.lr)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MOST_JSON:
+            raise ValueError("too large")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise BadInput(f"{path.name!r} is too large or no JSON. Write it with influence.Recorder.save.") from None
+    if not isinstance(found, dict) or found.get("format") != 1:
+        raise BadInput(f"{path.name!r} is no record of format 1. Write it with influence.Recorder.save.")
+    return found
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a file of the folder; what a record names lies beside it, and links do not lead out.
+
+    Raises:
+        BadInput: there is no such file.
+    """
+    path = folder / name
+    if Path(name).name != name or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+        raise BadInput(f"The record names {name!r}, which is no file beside it. Bring the whole folder that influence.Recorder.save wrote.")
+    return path
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file; pickled ones are refused.
+
+    Raises:
+        BadInput: it cannot be read so.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise BadInput(f"{path.name!r} unpacks to {size / 1e9:,.0f} GB; at most {MOST_BYTES / 1e9:.0f} GB are read.")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except BadInput:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+        raise BadInput(
+            f"{path.name!r} cannot be read: {' '.join(str(error).split())[:120]}. Write it again; arrays of objects never are read."
+        ) from None
+
+
+def _probe(folder: Path) -> Probe | None:
+    if not (folder / "probe.npz").is_file():
+        return None
+    found = read_arrays(_inside(folder, "probe.npz"))
+    y = found.pop("y", np.empty(0))
+    named = {name.removeprefix("x."): value for name, value in found.items() if name.startswith("x.")}
+    alone = set(found) == {"x"}
+    if not (alone or (named and len(named) == len(found))) or not len(y) or {len(x) for x in found.values()} != {len(y)}:
+        raise BadInput("probe.npz must hold x and y of one length. Write it with influence.Recorder.save(probe=...).")
+    return Probe(found["x"] if alone else named, y)
+
+
+def _course(path: Path, recipe: Recipe) -> dict[str, np.ndarray]:
+    found = read_arrays(_inside(path.parent, path.name))
+    named = {**COURSE, **({"widths": "iu"} if "widths" in found else {})}
+    for name, kinds in named.items():
+        if name not in found or found[name].ndim != 1 or found[name].dtype.kind not in kinds:
+            raise BadInput(f"{path.name!r} lacks {name!r}, or it is no list of the right kind. Write it with influence.Recorder.save.")
+    places, sizes, lr = found["places"].astype(np.int64), found["sizes"].astype(np.int64), found["lr"].astype(np.float64)
+    fits = len(sizes) == len(lr) > 0 and sizes.min() > 0 and sizes.sum() == len(places) and np.isfinite(lr).all()
+    if not fits or places.min() < 0 or places.max() >= len(found["ids"]) or len(np.unique(found["ids"])) != len(found["ids"]):
+        raise BadInput(f"{path.name!r} does not fit together: steps, rows and step sizes differ in number. Record the training again.")
+    course = {"ids": found["ids"], "places": places, "sizes": sizes, "lr": lr}
+    if "widths" not in found:
+        return course
+    widths = found["widths"].astype(np.int64)
+    if len(widths) != len(lr) or widths.min() < 1:
+        raise BadInput(f"{path.name!r} does not fit together: `widths` must say how many tokens each step saw. Record the training again.")
+    return {**course, "widths": widths}

@@ -1,0 +1,157 @@
+"""The table of checks before training: what it says is true of the data, and its prices are those of the machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import influence
+from influence.actions import _checks, perform
+from influence.errors import BadInput
+from influence.exchange import snippets
+from influence.store import Project
+
+N = 2000
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, 3))
+    group = np.where(np.arange(N) % 200 == 0, "rare", rng.choice(["a", "b"], N))
+    frame = pd.DataFrame({"x": x[:, 0], "z": x[:, 1], "group": group, "label": np.where(x[:, 0] > 0, "yes", "no")})
+    path = tmp_path_factory.mktemp("check") / "t.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def found(checks, name):
+    return next(check for check in checks if check["check"] == name)
+
+
+def test_nothing_is_kept_and_small_groups_are_named(table, tmp_path):
+    project = Project(tmp_path / "p")
+    result = perform("check", project, {"data": str(table), "target": "label", "protected": ["group"]})
+    assert not project.runs()
+    assert not project.records()
+    rows = found(result["checks"], "Groups of group")
+    assert rows["verdict"] == "doubtful"
+    assert "'rare'" in rows["mend"]
+    assert found(result["checks"], "Classes")["verdict"] == "good"
+    assert sum(result["n"].values()) == N
+    assert {tuple(sorted(check)) for check in result["checks"]} == {("check", "code", "found", "mend", "verdict")}
+
+
+def test_the_price_is_what_training_takes(table, tmp_path):
+    project = Project(tmp_path / "p")
+    given = {"data": str(table), "target": "label", "set": {"hidden": "256,256", "epochs": 20}}
+    told = perform("check", project, given)["costs"]
+    began = time.perf_counter()
+    run = perform("train", project, given)["run"]
+    took = time.perf_counter() - began
+    assert 0.1 * took < told["train"] < 3 * took, "a guess from three batches on a shared machine"
+    trained = project.trained(run)
+    assert told["parameters"] == sum(v.numel() for v in trained.final.load().values())
+    steps = trained.final.step
+    assert told["mib"] == pytest.approx(steps * told["parameters"] * 4 / 2**20)
+
+
+def test_what_cannot_be_trained_is_refused_as_training_refuses_it(table, tmp_path):
+    project = Project(tmp_path / "p")
+    for given, said in (({"target": "nothing"}, "nothing"), ({"target": "label", "model": "cnn"}, "images"), ({}, "target")):
+        with pytest.raises(BadInput, match=said):
+            perform("check", project, {"data": str(table), **given})
+
+
+def test_a_model_that_draws_when_asked_is_seen(tmp_path):
+    class Drawing:
+        inputs, outputs = (2,), 2
+
+        def __call__(self):
+            class Noise(nn.Linear):
+                def forward(self, x):
+                    return super().forward(x) + torch.rand(1)
+
+            return Noise(2, 2)
+
+    from influence.training import checkpoint
+    from influence.types import Trained
+    from tests import tiny
+
+    rows = tiny.examples(30, (2,), 2)
+    state = checkpoint({"weight": torch.eye(2), "bias": torch.zeros(2)}, 1, 0.1)
+
+    class Data:
+        evaluation = rows
+
+    check = _checks.deterministic(Trained(Drawing(), (state,), None), Data())  # type: ignore[arg-type]
+    assert check["verdict"] == "doubtful"
+    assert "differ by up to" in check["found"]
+
+
+def test_the_code_that_is_shown_runs(tmp_path, monkeypatch):
+    """Every snippet in one program, as somebody would put it together."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(60, 4)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(np.int64)
+    test, ids = np.arange(60) >= 40, np.arange(60)
+    columns, classes = pd.DataFrame({"group": ["a", "b"] * 30}), ["no", "yes"]
+    scope = {"torch": torch, "ids": ids, "x": inputs, "y": labels, "test": test, "columns": columns, "classes": classes}
+    exec(snippets.DATA, scope)
+    exec(snippets.PLACES, scope)
+    own = torch.utils.data.TensorDataset(torch.from_numpy(inputs[:40]), torch.from_numpy(labels[:40]))
+    model = nn.Linear(4, 2)
+    scope |= {
+        "model": model, "optimizer": torch.optim.SGD(model.parameters(), 0.1), "ids": ids[:40], "epochs": 2, "probe": own.tensors[0][:3],
+        "loader": torch.utils.data.DataLoader(scope["Placed"](own), 8, shuffle=True), "F": F,
+    }  # fmt: skip
+    exec(snippets.RECORDER, scope)
+    exec(snippets.CHECKPOINTS, scope)
+    result = perform("import_model", Project(tmp_path / "p"), {"path": "my-model", "data": "my-data"})
+    assert found(result["checks"], "Its training can be followed")["verdict"] == "good"
+    assert perform("import_model", Project(tmp_path / "p"), {"path": "checkpoints", "data": "my-data", "rates": [0.1]})["run"]
+    assert influence.Recorder
+
+
+def test_the_callback_for_lightning_records_what_lightning_does(tmp_path, monkeypatch):
+    """Lightning itself is not needed: its hooks are called here, in the order in which it calls them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "lightning", SimpleNamespace(Callback=object))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(0, 2, 60)
+    influence.save_data("my-data", x, y, np.arange(60) >= 40, classes=("no", "yes"))
+    rows, target = torch.from_numpy(x[:40]), torch.from_numpy(y[:40])
+    scope = {"influence": influence, "ids": np.arange(40), "probe": rows[:3], "classes": ("no", "yes")}
+    exec(snippets.LIGHTNING, scope)
+    module, callback = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Dropout(0.3), nn.Linear(6, 2)), scope["Recording"]()
+    rule = torch.optim.AdamW(module.parameters(), 0.01)
+    trainer = SimpleNamespace(optimizers=[rule], gradient_clip_val=None)
+    callback.on_train_start(trainer, module)
+    for k, places in enumerate(torch.randperm(40).split(8)):
+        batch = (rows[places], target[places], places)
+        callback.on_train_batch_start(trainer, module, batch, k)
+        rule.zero_grad()
+        F.cross_entropy(module(batch[0]), batch[1]).backward()
+        rule.step()
+        callback.on_train_batch_end(trainer, module, None, batch, k)
+    callback.on_train_end(trainer, module)
+    result = perform("import_model", Project(tmp_path / "p"), {"path": "my-model", "data": "my-data"})
+    assert found(result["checks"], "Its training can be followed")["verdict"] == "good"
+
+
+def test_the_page_on_bringing_a_model_shows_this_very_code():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[1] / "docs" / "bring-your-model.md").read_text()
+    for name in ("RECORDER", "DATA", "CHECKPOINTS", "PLACES", "TRAINER", "LIGHTNING"):
+        assert getattr(snippets, name) in text, name
