@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import comparing, jobs, reporting, state
+from influence.ui import comparing, jobs, leaving, reporting, state
 
 state.page("Report", "The investigation as one page that stands alone, and the chain of records behind every figure in it.")
 current = state.need_run()
@@ -15,5 +15,6 @@ if run is not None:
     if job and job.state == "done" and job.result:
         reporting.offer(job.result)
     comparing.trusted(run.parent or run.id, state.group(), "report.trust")
+    leaving.offer(run)
 st.subheader("Records", anchor=False)
 reporting.records()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -55,7 +54,7 @@ def _template() -> Template:
         count=words.count,
         duration=words.duration,
         short=short,
-        said=said,
+        said=words.settings,
         estimate=estimate,
     )
     return pages.get_template("template.html")
@@ -64,17 +63,6 @@ def _template() -> Template:
 def short(digest: str) -> str:
     """Return the beginning of a digest: enough to compare by eye."""
     return digest[:12] + "…" if len(digest) > 13 else digest
-
-
-def said(settings: Mapping[str, Any]) -> str:
-    """Return settings in one line."""
-    return ", ".join(f"{key} {_setting(value)}" for key, value in settings.items())
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return " by ".join(map(_setting, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def rows(by_role: Mapping[str, int]) -> str:
