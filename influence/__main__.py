@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from influence.commands import Commands, act, numbers, pairs, ranked_ids, read_ids, writable, write_scores, write_table
+from influence.commands import Commands, act, known, numbers, pairs, ranked_ids, read_ids, strict
 from influence.errors import BadInput
+from influence.files import writable, write_scores, write_table
 
 app = typer.Typer(
     cls=Commands, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__
@@ -17,20 +18,39 @@ app = typer.Typer(
 ProjectDir = Annotated[Path, typer.Option("--project", help="Project folder; the app opens the same.", envvar="INFLUENCE_PROJECT")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 RunId = Annotated[str, typer.Option("--run", help="Run to use; default: the newest made by train or import.")]
-Set = Annotated[list[str], typer.Option("--set", help="KEY=VALUE setting of the method (or of model and recipe); repeatable.")]
-QueryName = Annotated[str, typer.Option("--query", help="Question, for example equal_opportunity_gap.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", help="KEY=VALUE setting of the method (or of model and recipe); repeatable. `methods NAME` lists them."),
+]
+QueryName = Annotated[str, typer.Option("--query", help=f"Question: {known('queries')}.")]
 QuerySet = Annotated[list[str], typer.Option("--query-set", help="KEY=VALUE setting of the question, for example group=sex; repeatable.")]
-Method = Annotated[str, typer.Option("--method", help="Method, for example metagradient.")]
+Method = Annotated[str, typer.Option("--method", help=f"Method: {known('attribution')}.")]
 Memory = Annotated[
     int | None, typer.Option("--memory", help="MiB a computation may take at a time; default: INFLUENCE_MEMORY, or 2048.", min=1)
 ]
 Ids = Annotated[Path | None, typer.Option("--ids", help="CSV with the ids of training rows (column id, or the first column).")]
 
+DataSet = Annotated[
+    list[str],
+    typer.Option(
+        "--data-set",
+        help="KEY=VALUE setting of a bundled set, of images (size, channels) or texts (vocabulary, length, tokenizer); repeatable.",
+    ),
+]
+Text = Annotated[str, typer.Option(help="Column of a table with the texts that the model reads.")]
+Preprocessing = Annotated[
+    str, typer.Option(help="JSON file by which a table's columns become inputs, instead of being fitted (docs/python.md).")
+]
+
 HOME = Path(__file__).resolve().parents[1] / "projects" / "demo"
 
 
 @app.command()
-def demo(project: ProjectDir = HOME, name: str = "loans", as_json: Json = False) -> None:
+def demo(
+    project: ProjectDir = HOME,
+    name: Annotated[str, typer.Option(help=f"Bundled data set: {known('data/bundled')}.")] = "loans",
+    as_json: Json = False,
+) -> None:
     """Make the bundled demo: train a model on simulated loans with a planted bias (or on another bundled set)."""
     act("demo", project, {"name": name}, as_json)
 
@@ -38,26 +58,81 @@ def demo(project: ProjectDir = HOME, name: str = "loans", as_json: Json = False)
 # Typer copies the empty lists below for every call, so that sharing them (B006) is safe.
 @app.command()
 def train(
-    data: Annotated[str, typer.Argument(help="CSV or Parquet file, or bundled:NAME.")],
-    target: Annotated[str, typer.Option(help="Column to predict.")] = "",
+    data: Annotated[
+        str,
+        typer.Argument(help=f"A table; a folder, .zip or .npz of images; or bundled:NAME, one of {known('data/bundled')}."),
+    ],
+    target: Annotated[str, typer.Option(help="Column to predict; of images by default the class folder.")] = "",
     protected: Annotated[list[str], typer.Option(help="Protected column (a feature unless dropped); repeatable.")] = [],  # noqa: B006
     audit: Annotated[list[str], typer.Option(help="Column for people and finders, never seen by the model; repeatable.")] = [],  # noqa: B006
     drop: Annotated[list[str], typer.Option(help="Column to leave out; repeatable.")] = [],  # noqa: B006
     id: Annotated[str, typer.Option(help="Column of ids; default: the row number from 0.")] = "",
-    model: Annotated[str, typer.Option(help="Kind of model: logistic, mlp, cnn.")] = "mlp",
+    model: Annotated[
+        str, typer.Option(help=f"Kind of model: {known('models')}; default: bag for texts, cnn for images, mlp for all else.")
+    ] = "",
     set: Set = [],  # noqa: B006
-    data_set: Annotated[list[str], typer.Option("--data-set", help="KEY=VALUE setting of a bundled set; repeatable.")] = [],  # noqa: B006
+    data_set: DataSet = [],  # noqa: B006
+    text: Text = "",
+    image: Annotated[str, typer.Option(help="Column of a table with paths of images (inside its folder) or their bytes.")] = "",
     eval: Annotated[str, typer.Option(help="Second file with the test rows.")] = "",
     split: Annotated[str, typer.Option(help="Column that says train or test.")] = "",
     exclude: Annotated[Path | None, typer.Option(help="CSV of ids to train without (truth same).")] = None,
+    preprocessing: Preprocessing = "",
+    kind: Annotated[
+        list[str],
+        typer.Option(help="COL=KIND, what a column is: numeric, category, flag, ordered, date, text, id, weight, group, leak; repeatable."),
+    ] = [],  # noqa: B006
+    sheet: Annotated[str, typer.Option(help="Sheet of an Excel file; default: the first.")] = "",
+    sql: Annotated[str, typer.Option(help="Query, where DATA is a database's address (SQLAlchemy's URL).")] = "",
     seed: int = 0,
     project: ProjectDir = HOME,
     as_json: Json = False,
 ) -> None:
     """Train a model with a recipe that can be replayed."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split}
-    chosen = {"model": model, "set": pairs(set), "data_set": pairs(data_set), "exclude": read_ids(exclude) or [], "seed": seed}
-    act("train", project, {"data": data, "eval": eval, **columns, **chosen}, as_json)
+    chosen = {
+        "model": model,
+        "set": pairs(set),
+        "data_set": {**pairs(data_set), **({"image": image} if image else {}), **({"text": text} if text else {})},
+        "exclude": read_ids(exclude) or [],
+        "seed": seed,
+    }
+    read = {"preprocessing": preprocessing, "kinds": pairs(kind), "sheet": sheet, "sql": sql}
+    act("train", project, {"data": data, "eval": eval, **read, **columns, **chosen}, as_json)
+
+
+@app.command("import-model")
+def import_model(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="Folder that influence.Recorder or export-model wrote, or of Hugging Face (hub:OWNER/NAME); weights, or checkpoints."
+        ),
+    ],
+    data: Annotated[str, typer.Argument(help="What it was trained on: a folder that influence.save_data wrote, or a table as for train.")],
+    target: Annotated[str, typer.Option(help="Column to predict; needed for a table, unless an exported model says it.")] = "",
+    protected: Annotated[list[str], typer.Option(help="Protected column; repeatable.")] = [],  # noqa: B006
+    audit: Annotated[list[str], typer.Option(help="Column for people and finders; repeatable.")] = [],  # noqa: B006
+    drop: Annotated[list[str], typer.Option(help="Column to leave out; repeatable.")] = [],  # noqa: B006
+    id: Annotated[str, typer.Option(help="Column of ids; default: the row number from 0.")] = "",
+    split: Annotated[str, typer.Option(help="Column that says train or test.")] = "",
+    eval: Annotated[str, typer.Option(help="Second file with the test rows.")] = "",
+    model: Annotated[str, typer.Option(help=f"Kind of model: auto (found from the weights), {known('models')}.")] = "auto",
+    set: Set = [],  # noqa: B006
+    rates: Annotated[str, typer.Option(help="Step sizes of the checkpoints, with commas between them, or one for all.")] = "",
+    accuracy: Annotated[float | None, typer.Option(help="What the model is known to reach on its test rows, from 0 to 1.")] = None,
+    preprocessing: Preprocessing = "",
+    data_set: DataSet = [],  # noqa: B006
+    text: Text = "",
+    name: Annotated[str, typer.Option(help="What to call it.")] = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Bring a model that was trained elsewhere, with its checkpoints and the course of its training; checked before anything is kept."""
+    columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split, "eval": eval}
+    chosen = {"model": model, "set": pairs(set), "rates": numbers(rates, "--rates"), "accuracy": accuracy, "name": name}
+    chosen |= {"preprocessing": preprocessing, "data_set": {**pairs(data_set), **({"text": text} if text else {})}}
+    act("import_model", project, {"path": path, "data": data, **columns, **chosen}, as_json)
 
 
 @app.command()
@@ -92,7 +167,7 @@ def mislabelled(
     out: Annotated[Path | None, typer.Option(help="Parquet file of scores to write, for --scores: higher is likelier wrong.")] = None,
     csv: Annotated[Path | None, typer.Option(help="CSV file to write: id, given, suggested, score, for --ids.")] = None,
     top: Annotated[int, typer.Option(help="With --csv: this many of the likeliest wrong; 0: all rows.", min=0)] = 0,
-    method: Annotated[str, typer.Option("--method", help="Score of labels, for example out_of_sample or loss.")] = "out_of_sample",
+    method: Annotated[str, typer.Option("--method", help=f"Score of labels: {known('mislabelled')}.")] = "out_of_sample",
     set: Set = [],  # noqa: B006
     memory: Memory = None,
     run: RunId = "",
@@ -112,7 +187,7 @@ def mislabelled(
             table = home.table(result["table"])
             if top > len(table):
                 raise BadInput(f"--top must be between 1 and {len(table)}, or 0 for all rows; got {top}.")
-            write_table(table.head(top or len(table)), csv)
+            result["csv"] = str(write_table(table.head(top or len(table)), csv))
         if out is not None:
             result["scores"] = str(write_scores(home.scores(result["scores"]), out, result["better"]))
 
@@ -194,7 +269,7 @@ def agreement(
 @app.command()
 def unlearn(
     ids: Ids = None,
-    method: Annotated[str, typer.Option("--method", help="Unlearning method: retrain, finetune, neggrad_plus.")] = "retrain",
+    method: Annotated[str, typer.Option("--method", help=f"Unlearning method: {known('unlearning')}.")] = "retrain",
     group: Annotated[str | None, typer.Option(help="Group column of the gap to watch; default: the run's first.")] = None,
     set: Set = [],  # noqa: B006
     run: RunId = "",
@@ -204,6 +279,73 @@ def unlearn(
     """Make the model forget rows (default: the project's current selection); a new run, beside the retrained model."""
     chosen = {"ids": read_ids(ids), "method": method, "set": pairs(set)}
     act("unlearn", project, {**chosen, "run": run or None, "group": group}, as_json)
+
+
+@app.command("export-model")
+def export_model(
+    out: Annotated[Path, typer.Argument(help="New folder to write.")],
+    format: Annotated[
+        str, typer.Option(help="safetensors; pt2: with a graph that PyTorch runs alone; record: with its training, to be followed.")
+    ] = "safetensors",
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Write a model, an unlearned one too, with a model card into a folder that anybody can use and import-model takes."""
+    act("export_model", project, {"out": str(out), "format": format, "run": run or None}, as_json)
+
+
+@app.command("export-scores")
+def export_scores(
+    out: Annotated[Path, typer.Argument(help="File to write: .csv (no cell is a formula) or .parquet.")],
+    query: Annotated[str, typer.Option("--query", help=f"Question; without one, all that the run was asked: {known('queries')}.")] = "",
+    method: Method = "metagradient",
+    query_set: QuerySet = [],  # noqa: B006
+    set: Set = [],  # noqa: B006
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Write scores that the project keeps: id and a column for each question.
+
+    Raises:
+        BadInput: the file is called otherwise than .csv or .parquet.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise BadInput(f"Scores are written as .csv or .parquet; got {out.name!r}. Give another file.")
+    asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set)}
+    act("export_scores", project, {**asked, "out": str(out), "run": run or None}, as_json)
+
+
+@app.command("export-data")
+def export_data(
+    out: Annotated[Path, typer.Argument(help="New folder to write.")],
+    ids: Ids = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Write the training rows that are left (Parquet and CSV), and the list of the removed ones with the reasons.
+
+    Removed are the rows that the run does without; of a run that does without none, --ids or the current selection.
+    """
+    act("export_data", project, {"out": str(out), "ids": read_ids(ids), "run": run or None}, as_json)
+
+
+@app.command()
+def methods(
+    name: Annotated[str, typer.Argument(help="Say all about what has this name: explanation, needs, cost, settings.")] = "",
+    run: Annotated[str, typer.Option("--run", help="Say what is not open to this run, and why.")] = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """List everything that can be chosen: data sets, models, queries, methods; with a name, its settings."""
+    from influence.actions._opened import opened
+    from influence.methods import listed, readable
+    from influence.store import Project
+
+    found = listed(name, opened(Project(project), run) if run else None)
+    typer.echo(strict(found) if as_json else readable(found, run))
 
 
 if __name__ == "__main__":

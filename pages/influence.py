@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from influence.registry import attribution
-from influence.ui import asking, choosing, costs, jobs, labels, scored, state
+from influence.ui import asking, choosing, costs, jobs, labels, leaving, scored, state
 
 state.page(
     "Influence", "Which training rows does a number come from? Ask about a metric, and every training row is scored for its part in it."
@@ -32,6 +32,7 @@ job = jobs.run_button(label, "attribute", args, key, cost=price, icon=icon, prim
 jobs.follow(job, key="influence.follow")
 if found:
     scored.results(run, found)
+    leaving.scores(run, found)
 labels.told(run)
 st.subheader("Current selection", anchor=False)
 choosing.told()

@@ -5,26 +5,38 @@ from __future__ import annotations
 import streamlit as st
 
 from influence.errors import BadInput
-from influence.ui import jobs, loading, sources, state, words
+from influence.ui import imaging, jobs, loading, sources, state, texts, words
 
 state.page("Load", "Bring data and train a model on it, so that every step of its training can be replayed and questioned.", badge=False)
 st.subheader("1 Data", anchor=False)
-source = sources.choose()
+source = sources.choose(images=True)
 if source is None:
     st.stop()
+seen = None
 try:
-    seen = source.dataset() if source.bundled else None
-    rows = seen.train.columns if seen else source.table()
+    source = imaging.column(source)
+    if source.images:
+        imaging.preview(source)
+    else:
+        seen = source.dataset() if source.bundled else None
+        loading.preview(seen.train.columns if seen else source.first(loading.PREVIEWED), source.name, seen)
+        _ = seen or source.table()  # all of it, so that what is wrong further down is told here
 except BadInput as error:
     st.error(words.escaped(error), icon=":material/error:")
     st.stop()
-loading.preview(rows, source.name, seen)
+
 parts = loading.Parts()
-if not seen:
+if source.images:
+    st.subheader("2 Images", anchor=False)
+    source, parts, seen = imaging.parts(source)
+    if seen is None:
+        st.stop()
+elif not seen:
     st.subheader("2 Columns", anchor=False)
+    source = texts.column(source)
     parts = loading.parts(source)
 
-st.subheader("2 Model" if seen else "3 Model", anchor=False)
+st.subheader("2 Model" if source.bundled else "3 Model", anchor=False)
 model, settings = loading.model(source, seen)
 plan = loading.Plan(source, parts, model, settings)
 

@@ -8,22 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from influence import registry
-from influence.registry import Registry, Setting, settings
+from influence.methods import KINDS, allowed
+from influence.registry import Setting, settings
 from influence.types import Recipe
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
-
-SECTIONS: tuple[tuple[str, str, Registry], ...] = (
-    ("Bundled data sets", "`train bundled:ID --data-set KEY=VALUE`", registry.datasets),
-    ("Models", "`train --model ID --set KEY=VALUE`", registry.models),
-    ("Queries", "`attribute --query ID --query-set KEY=VALUE`", registry.queries),
-    ("Attribution methods", "`attribute --method ID --set KEY=VALUE`", registry.attribution),
-    ("Scores of labels", "`mislabelled --method ID --set KEY=VALUE`", registry.mislabelled),
-    ("Finders", "from scores to a selection of rows", registry.finders),
-    ("Unlearning methods", "`unlearn --method ID --set KEY=VALUE`", registry.unlearning),
-    ("Evaluations", "what is measured of a model's outputs", registry.evaluation),
-)
 
 HEAD = """# Methods
 
@@ -35,7 +24,7 @@ A form, a command line and a record take their settings from the same declaratio
 def render() -> str:
     """Return the page."""
     parts = [HEAD, "## Training\n\nHow a model is trained: `train --set KEY=VALUE`.\n", *_table(Recipe)]
-    for title, use, kind in SECTIONS:
+    for title, use, kind in KINDS:
         parts.append(f"## {title}\n\n{use[0].upper()}{use[1:]}.\n")
         for name, cls in kind.classes.items():
             parts += [f"### {name}\n", _explained(cls), *_facts(cls), *_table(cls)]
@@ -65,16 +54,7 @@ def _table(cls: type) -> Iterator[str]:
 
 def _row(setting: Setting) -> str:
     note = " *(a column of the data)*" if setting.column else ""
-    return f"| `{setting.name}` | {_code(setting.default)} | {_allowed(setting)} | {setting.help}{note} |"
-
-
-def _allowed(setting: Setting) -> str:
-    if setting.choices:
-        return ", ".join(map(_code, setting.choices))
-    low, high = setting.min, setting.max
-    limits = {(False, False): f" {low} to {high}", (False, True): f" ≥ {low}", (True, False): f" ≤ {high}", (True, True): ""}
-    name = "whole numbers" if setting.type is tuple else setting.type.__name__
-    return name + limits[low is None, high is None]
+    return f"| `{setting.name}` | {_code(setting.default)} | {allowed(setting, _code)} | {setting.help}{note} |"
 
 
 def _code(value: Any) -> str:

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes .venv and installs what is pinned. Nothing happens when both requirement files are what was installed last.
+# Makes .venv and installs what is pinned. Nothing happens when the requirement files are what was installed last.
 # PYTHON: the interpreter to use. TORCH_INDEX: where torch comes from (empty: like everything else). PIP_ARGS: more for pip.
 set -eu
 cd "$(dirname "$0")/.."
 stamp=.venv/.installed
-wanted=$(cat requirements.txt requirements-dev.txt | cksum)
+wanted=$(cat requirements.txt requirements-text.txt requirements-dev.txt | cksum)
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from influence.methods import KINDS
 from influence.registry import option, settings
 from influence.types import Recipe
 from scripts import make_docs
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-REGISTERED = {f"{kind.what} {name}": cls for *_, kind in make_docs.SECTIONS for name, cls in kind.classes.items()}
+REGISTERED = {f"{kind.what} {name}": cls for *_, kind in KINDS for name, cls in kind.classes.items()}
 
 
 def read(name: str) -> str:
@@ -105,10 +106,10 @@ def run(root: Path, *command: str) -> str:
 
 
 def test_examples_are_found_by_their_files(enlarged):
-    kinds = ("attribution", "queries", "unlearning", "evaluation", "bundled")
+    kinds = ("attribution", "queries", "unlearning", "evaluation", "bundled", "readers")
     assert [Path(path).parent.name for path in examples()] == list(kinds)
     page = run(enlarged, "-c", "from scripts.make_docs import render; print(render())")
-    assert all(f"### {Path(path).stem}\n" in page for path in examples())
+    assert all(f"### {Path(path).stem}\n" in page for path in examples() if "readers" not in path)
 
 
 def test_examples_are_in_form(enlarged):
@@ -117,7 +118,7 @@ def test_examples_are_in_form(enlarged):
 
 
 def test_examples_keep_the_contracts(enlarged):
-    names = {Path(path).stem for path in examples() if "bundled" not in path}
+    names = {Path(path).stem for path in examples() if "/data/" not in path}
     shown = run(enlarged, "-m", "pytest", "tests/contract", "-vv", "-m", "not slow", "-k", " or ".join(names))
     tested = {name for name in names if re.search(rf"\[[^]]*\b{name}\b[^]]*\] PASSED", shown)}
     assert tested == names
@@ -128,3 +129,21 @@ def test_example_data_set_loads(enlarged):
         enlarged, "-c", "from influence.registry import datasets; d = datasets.make('wine')(); print(len(d.train), d.train.classes)"
     )
     assert shown.endswith("('class_0', 'class_1', 'class_2')\n")
+
+
+def test_the_example_reader_reads(enlarged, tmp_path):
+    path = tmp_path / "wines.arff"
+    path.write_text("% a comment\n@RELATION wines\n@attribute 'fixed acid' numeric\n@attribute kind {a,b}\n@data\n7.4,a\n?,b\n")
+    code = "import sys; from influence.data.read import read_table; print(read_table(sys.argv[1]).to_dict('list'))"
+    assert run(enlarged, "-c", code, str(path)) == "{'fixed acid': [7.4, nan], 'kind': ['a', 'b']}\n"
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_for_python_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", read("docs/python.md"), re.DOTALL)
+    assert len(blocks) >= 5
+    known: dict[str, object] = {}
+    for block in blocks:
+        exec(block, known)
+    assert {"README.md", "model.json", "model.safetensors", "probe.npz"} == {path.name for path in (tmp_path / "without-them").iterdir()}

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from influence import jobs
 from influence.store import Project
+from influence.ui import texts
 from tests import drawing
 from tests.drawing import Draw, address, drawn, links, press, text, to, work
 
@@ -72,6 +73,24 @@ def test_an_upload_is_read_checked_and_trained(empty, shown):
     assert empty.dataset(run.dataset).target == "y"
 
 
+def test_a_column_is_what_a_person_says_it_is(empty, shown):
+    at = uploaded(shown, empty)
+    fill(fill(at, "Target", "y"), "Change the kind of", ["age", "sex"])
+    fill(fill(at, "Kind of age", "category"), "Kind of sex", "group")
+    table = at.dataframe[1].value.set_index("Column")
+    assert table.loc["age", ["Part", "Kind", "Note"]].tolist() == ["input", "category", "found: numeric"]
+    assert table.loc["sex", ["Part", "Kind"]].tolist() == ["audit", "group"]
+    press(at, "Train")
+    job = work(empty)
+    assert job.args["kinds"] == {"age": "category", "sex": "group"}
+    dataset = empty.dataset(empty.run(job.result["run"]).dataset)
+    assert dataset.audit == ("sex",)
+    assert [entry["kind"] for entry in dataset.encoding["columns"]] == ["category"]
+    fill(at, "Kind of age", "date")
+    press(at, "Check")
+    assert "'age' holds no dates" in text(at)
+
+
 BAD = {
     "empty.csv": b"",
     "header.csv": b"a,b\n",
@@ -125,7 +144,7 @@ def column(**changed) -> bytes:
 UNFIT = {
     "one class": (column(y=1), {"Target": "y"}),
     "empty target": (column(y=None), {"Target": "y"}),
-    "text as target": (column(y=[f"a long remark, number {i}" for i in range(len(CSV))]), {"Target": "y"}),
+    "text as target": (column(y=[f"a long remark, number {i}" for i in range(len(CSV))]), {"Text column": texts.NONE, "Target": "y"}),
     "date as target": (column(y=pd.date_range("2020-01-01", periods=len(CSV)).astype(str)), {"Target": "y"}),
     "repeated ids": (column(key=1), {"Target": "y", "ID column": "key"}),
     "one group": (column(sex="A"), {"Target": "y", "Protected columns": ["sex"]}),
@@ -172,11 +191,11 @@ def test_a_path_is_read_only_inside_open_folders(empty, shown, tmp_path, monkeyp
     (inside / "link.csv").symlink_to(outside)
     monkeypatch.setenv("INFLUENCE_DATA_ROOTS", str(inside))
     at = shown(empty, "load", source="Path")
-    path = next(s for s in at.selectbox if s.label == "CSV or Parquet file")
+    path = next(s for s in at.selectbox if s.label.startswith("A table, or a folder"))
     assert path.options == ["link.csv", "people.csv"]
     path.set_value("people.csv")
     assert any(s.label == "Target" for s in drawn(at).selectbox)
-    next(s for s in at.selectbox if s.label == "CSV or Parquet file").set_value("link.csv")
+    next(s for s in at.selectbox if s.label.startswith("A table, or a folder")).set_value("link.csv")
     drawn(at)
     assert "is no file inside an allowed folder" in text(at)
     assert not any(s.label == "Target" for s in at.selectbox)

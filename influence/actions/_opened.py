@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from influence import grads, training
@@ -141,17 +140,6 @@ def _whole(value: Any) -> int:
     if isinstance(value, float | np.floating) and number != value:
         raise ValueError(f"{value} is no whole number")
     return number
-
-
-def weights_without(n: int, masks: np.ndarray) -> np.ndarray:
-    """Return example weights (R, N): 0 where a row is left out, 1 elsewhere."""
-    return 1.0 - np.asarray(masks, dtype=np.float32).reshape(-1, n)
-
-
-def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table as JSON rows; what is not finite becomes null."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(k): v.item() if isinstance(v, np.generic) else v for k, v in row.items()} for row in plain.to_dict("records")]
 
 
 def ranking(scores: Scores, label: str | int, better: str) -> np.ndarray:

@@ -63,8 +63,8 @@ def _investigation(
         title=f"{first.dataset.name}: {it.run.name}",
         project=project.path.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        data=_data(first),
-        model=_model(first),
+        data=data_of(first),
+        model=model_of(first),
         question=asked[0],
         method=asked[1],
         selection=_chosen(first, selection, group) if selection else None,
@@ -88,17 +88,21 @@ def _own(it: Opened, selection: Selection | None) -> Selection | None:
         return None
 
 
-def _data(it: Opened) -> told.Data:
+def data_of(it: Opened) -> told.Data:
+    """Return what is told of a run's data."""
     d = it.dataset
-    source = str(d.source.get("bundled") or d.source.get("path") or d.source)
+    bundled = d.source.get("bundled")
+    source = f"{bundled['name']}, bundled" if isinstance(bundled, Mapping) else bundled or d.source.get("path") or d.source.get("arrays")
     rows = {role: len(d.split(role)) for role in ("train", "evaluation", "holdout")}
-    return told.Data(d.name, rows, d.target, source, tuple(d.protected), tuple(d.audit), d.simulated, d.notes, d.digest)
+    return told.Data(d.name, rows, d.target, str(source or d.name), tuple(d.protected), tuple(d.audit), d.simulated, d.notes, d.digest)
 
 
-def _model(it: Opened) -> told.Model:
+def model_of(it: Opened) -> told.Model:
+    """Return what is told of a run's model."""
     body = it.run.body
     described = body["model"]
-    return told.Model(described["name"], it.run.id, described["given"], body.get("recipe") or {}, body["checkpoints"][-1]["digest"])
+    recipe = {name: value for name, value in (body.get("recipe") or {}).items() if name != "course"}
+    return told.Model(described["name"], it.run.id, described["given"], recipe, body["checkpoints"][-1]["digest"])
 
 
 def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[told.Asked | None, told.Method | None]:

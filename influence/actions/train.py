@@ -1,19 +1,28 @@
-"""Train a model on a table or a bundled set, with a recipe that can be replayed."""
+"""Train a model on a table, on texts, on images or on a bundled set, with a recipe that can be replayed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from influence.actions._measures import group_columns
 from influence.actions._new_run import new_run
 from influence.actions._opened import as_ids
-from influence.data.dataset import Dataset
-from influence.data.read import read_table
+from influence.data.arrays import is_arrays, prepare_arrays
+from influence.data.dataset import ROLES, Dataset
+from influence.data.images.prepare import prepare_images, wished
+from influence.data.images.settings import Reading
+from influence.data.images.sources import find, holds_images
+from influence.data.read import is_address, read_table, told
+from influence.data.stated import read_encoding, refuse_unused
 from influence.data.tabular import prepare
+from influence.data.text.prepare import prepare_texts
+from influence.data.text.settings import Reading as TextReading
 from influence.errors import BadInput
 from influence.registry import build, datasets, models, settings
 from influence.store import Project
@@ -33,18 +42,27 @@ def train(
     id: str = "",
     eval: str = "",
     split: str = "",
-    model: str = "mlp",
+    model: str = "",
     set: Mapping[str, Any] | None = None,
     data_set: Mapping[str, Any] | None = None,
     exclude: Sequence[Any] = (),
     seed: int = 0,
     test_share: float = 0.2,
+    preprocessing: str = "",
     name: str = "",
+    kinds: Mapping[str, str] | None = None,
+    sheet: str = "",
+    sql: str = "",
     report: Report = ignore,
 ) -> dict[str, Any]:
     """Read the data, train, measure on evaluation and holdout rows, and keep it all as a run.
 
-    `data`: a CSV or Parquet path, or "bundled:NAME" with `data_set` its settings. `set`: settings of the model and of the recipe by name.
+    `data`: the path of a table or of images (a folder, a zip or NPZ archive, or a table with `image` in `data_set`, which has the settings
+    of their reading), or "bundled:NAME" with `data_set` its settings. `model`: by default cnn for images that are brought, mlp for all
+    else. `set`: settings of the model and of the recipe by name. `preprocessing`: path of a JSON file by which a table's columns become
+    inputs, instead of what is fitted (`influence.data.stated`). `kinds`: what columns are, by name, where that is not what their cells
+    suggest (`influence.data.kinds`). `sheet`: of a workbook, by name. `sql`: a query, where `data` is the address of a database; its
+    credentials are kept nowhere.
     `exclude`: ids of training rows to leave out, truth *same* (their places in the order stay empty, fitted encoders are kept).
 
     Raises:
@@ -53,9 +71,15 @@ def train(
     began = time.perf_counter()
     report(Event("read", 0, 1, note="Reading the data"))
     names = {"protected": list(protected), "audit": list(audit), "drop": list(drop)}
-    columns: dict[str, Any] = {**names, "id": id, "split": split, "test_share": test_share}
-    dataset = _dataset(data, data_set, target, eval, seed, name, columns)
-    built, recipe = configured(dataset.train, model, {"seed": seed, **(set or {})})
+    columns: dict[str, Any] = {**names, "id": id, "split": split, "test_share": test_share, "kinds": dict(kinds or {})}
+    encoding = read_encoding(preprocessing) if preprocessing else None
+    dataset = dataset_of(
+        data, data_set, target, eval, seed, name, columns, project.path / "work", report, encoding, {"sheet": sheet, "query": sql}
+    )
+    data = told(data)
+    refuse_unused(preprocessing, dataset.encoding)
+    model = model or default_model(data, data_set)
+    built, recipe = configured(dataset.train, model, {"seed": seed, **(set or {})}, vocabulary_of(dataset))
     ids = as_ids(dataset.train.ids, exclude)
     kept = dataset.train.take(~dataset.train.mask(ids)) if ids else dataset.train
     report(Event("read", 1, 1, note=f"{len(kept):,} training rows"))
@@ -74,7 +98,10 @@ def train(
             "set": dict(set or {}),
             "seed": seed,
             "excluded": list(ids),
-            "recipe": asdict(recipe),
+            "preprocessing": preprocessing,
+            "sheet": sheet,
+            "sql": sql,
+            "recipe": recipe.given,
             **columns,
         },
         extra={"source": {"data": data, "target": target, "data_set": dict(data_set or {})}, "groups": list(group_columns(dataset))},
@@ -92,27 +119,82 @@ def train(
     }
 
 
-def _dataset(
-    data: str, data_set: Mapping[str, Any] | None, target: str, eval: str, seed: int, name: str, columns: dict[str, Any]
+def dataset_of(
+    data: str,
+    data_set: Mapping[str, Any] | None,
+    target: str,
+    eval: str,
+    seed: int,
+    name: str,
+    columns: dict[str, Any],
+    folder: Path | None = None,
+    report: Report = ignore,
+    encoding: Mapping[str, Any] | None = None,
+    part: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    if data.startswith("bundled:"):
-        return datasets.make(data.removeprefix("bundled:"), data_set)()
-    if not target:
-        raise BadInput("No target column was given; name the column to predict (--target COL).")
-    source = {"path": Path(data).name}
-    second = read_table(eval) if eval else None
-    return prepare(
-        read_table(data), target=target, evaluation_frame=second, seed=seed, name=name or Path(data).stem, source=source, **columns
-    )
+    """Return the data set that `data` names: a bundled one, a folder that `save_data` wrote, images, or a table with its columns' parts.
 
-
-def configured(train: Examples, model: str, given: Mapping[str, Any]) -> tuple[Architecture, Recipe]:
-    """Return the architecture bound to the data and the recipe, from settings of either by name.
-
-    Without other settings: batches of 256, 64 or 32 by the number of rows, and at least 600 steps; the loss fits the target.
+    A table with `text` among the settings `data_set` is read as texts. `folder`: where pixels lie as long as they are used. `encoding`: how
+    a table's columns become inputs, instead of what is fitted; other data bring their own. `part`: the sheet of a workbook, or the query to
+    a database (`influence.data.read.read_table`).
 
     Raises:
-        BadInput: a setting belongs to neither, or is not allowed.
+        BadInput: it cannot be read, or not be used so.
+    """
+    if is_arrays(data):
+        return prepare_arrays(data, columns["protected"], columns["audit"], seed, name)
+    if data.startswith("bundled:"):
+        return datasets.make(data.removeprefix("bundled:"), data_set)()
+    if brings_images(data, data_set):
+        if eval:
+            raise BadInput("A second file of test rows is for tables. Put test images into a folder 'test' beside the folder 'train'.")
+        reading = build(Reading, data_set or {})
+        images = find(data, reading.image)
+        wish = wished(images, target=target, seed=seed, name=name, reading=reading, **columns)
+        return prepare_images(images, wish, source={"path": Path(data).name, "kind": images.kind}, folder=folder, report=report)
+    if not target:
+        raise BadInput("No target column was given; name the column to predict (--target COL).")
+    own = Path(told(data))
+    second = read_table(eval) if eval else None
+    named: dict[str, Any] = {"name": name or own.stem, "source": {"path": own.name}, "encoding": encoding}
+    table = read_table(data, **(part or {}))
+    if brings_texts(data_set):
+        named["reading"] = build(TextReading, data_set or {})
+        return prepare_texts(table, target=target, evaluation_frame=second, seed=seed, **named, **columns)
+    return prepare(table, target=target, evaluation_frame=second, seed=seed, **named, **columns)
+
+
+def brings_images(data: str, data_set: Mapping[str, Any] | None) -> bool:
+    """Whether `data` is a path that is read as images, which a table is if its column of images is among the settings."""
+    return not data.startswith("bundled:") and not is_address(data) and holds_images(data, str((data_set or {}).get("image", "")))
+
+
+def brings_texts(data_set: Mapping[str, Any] | None) -> bool:
+    """Whether a table is read as texts: its column of texts is among the settings."""
+    return bool((data_set or {}).get("text"))
+
+
+def default_model(data: str, data_set: Mapping[str, Any] | None) -> str:
+    """Return the kind of model where none is chosen: bag for texts, cnn for images that are brought, else mlp."""
+    return "bag" if brings_texts(data_set) else "cnn" if brings_images(data, data_set) else "mlp"
+
+
+def vocabulary_of(dataset: Dataset) -> int:
+    """Return how many token ids there are in a data set of texts, 0 among them; 0 if it is none."""
+    if dataset.encoding.get("kind") == "text":
+        return int(dataset.encoding["vocabulary"])
+    parts = [x for x in (dataset.split(role).x for role in ROLES) if isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype.kind in "iu"]
+    return 1 + max(int(np.max(x, initial=0)) for x in parts) if len(parts) == len(ROLES) else 0
+
+
+def configured(train: Examples, model: str, given: Mapping[str, Any], vocabulary: int = 0) -> tuple[Architecture, Recipe]:
+    """Return the architecture bound to the data and the recipe, from settings of either by name.
+
+    Without other settings the recipe is the model's usual one, or: batches of 256, 64 or 32 by the number of rows, and at least 600 steps;
+    the loss fits the target. `vocabulary`: how many token ids there are, of texts.
+
+    Raises:
+        BadInput: a setting belongs to neither, or is not allowed; or the model takes no texts, and these are.
     """
     if model not in models.classes:
         models.make(model)  # says which there are
@@ -124,15 +206,35 @@ def configured(train: Examples, model: str, given: Mapping[str, Any]) -> tuple[A
             f"There is no setting {unknown[0]!r}; {model} has {', '.join(sorted(own)) or 'none'}; "
             f"training has {', '.join(sorted(recipe_names))}."
         )
-    built = models.make(model, {k: v for k, v in given.items() if k in own})
+    built = models.make(model, _fitting(model, own, vocabulary) | {k: v for k, v in given.items() if k in own})
+    if getattr(built, "vocabulary", vocabulary) < vocabulary:
+        raise BadInput(f"The texts have {vocabulary:,} token ids; a vocabulary of {built.vocabulary:,} is too small. Leave it open.")
     built = replace(built, inputs=train.shape, outputs=train.outputs)
-    recipe = build(Recipe, {**defaults(train), **{k: v for k, v in given.items() if k in recipe_names}})
+    recipe = build(Recipe, {**usual(train, model), **{k: v for k, v in given.items() if k in recipe_names}})
     if (recipe.loss == "cross_entropy") != bool(train.classes):
         raise BadInput(
             f"Loss {recipe.loss} does not fit this target; "
             f"use {'cross_entropy for classes' if train.classes else 'squared or huber for a number'}."
         )
     return built, recipe
+
+
+def _fitting(model: str, own: Iterable[str], vocabulary: int) -> dict[str, Any]:
+    """Return the settings of a model that texts decide.
+
+    Raises:
+        BadInput: these are texts, and it takes none.
+    """
+    if vocabulary and "vocabulary" not in own and not getattr(models.classes[model], "text", False):
+        readers = ", ".join(name for name, cls in models.classes.items() if getattr(cls, "text", False))
+        raise BadInput(f"These rows are texts as token ids, and {model} takes measurements. Choose one of: {readers}.")
+    return {"vocabulary": vocabulary} if vocabulary and "vocabulary" in own else {}
+
+
+def usual(train: Examples, model: str) -> dict[str, Any]:
+    """Return the recipe where nothing else is chosen: the model's own for so many rows if it has one, else that of all."""
+    cls = models.classes[model]
+    return {**defaults(train), **(cls.usual(len(train)) if hasattr(cls, "usual") else {})}
 
 
 def defaults(train: Examples) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from influence.registry import described, unlearning
 from influence.store import Project
 from influence.types import Event, Report, Selection, Trained, ignore
 
+BROUGHT = "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1 although the weights never saw them."
 KEPT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1 although the weights never saw them."
 
 
@@ -119,7 +120,8 @@ def _keep(
     yardstick: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """Keep the new model; `yardstick`: it is found again when other methods forget the same rows."""
-    fitted = made.claim == "L2" and it.dataset.encoding["kind"] == "table"
+    encoding = it.dataset.encoding
+    fitted = made.claim == "L2" and (encoding["kind"] == "table" or bool(encoding.get("fitted")))
     stored = project.put_selection(selection)
     name = type(unlearner).id
     return new_run(
@@ -134,7 +136,7 @@ def _keep(
             "n_removed": len(selection),
             "claim": "L1" if fitted else made.claim,
             "weights_claim": made.claim,
-            "claim_note": KEPT if fitted else "",
+            "claim_note": "" if not fitted else BROUGHT if "brought" in encoding else KEPT,
             "groups": it.run.body.get("groups", []),
             "source": it.run.body.get("source", {}),
             **extra,

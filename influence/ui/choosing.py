@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from influence.errors import BadInput
+from influence.files import csv_text
 from influence.finders import _sets
 from influence.groups import Groups
 from influence.registry import finders
@@ -93,8 +94,10 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
     with st.container(horizontal=True):
         st.button("Undo", icon=":material/undo:", on_click=_undo, key="choosing.undo")
         st.button("Clear", icon=":material/close:", on_click=state.project().choose, args=(Selection(()),), key="choosing.clear")
-        csv = pd.DataFrame({"id": selection.ids}).to_csv(index=False)
-        st.download_button("Download ids", csv, "selection.csv", "text/csv", icon=":material/download:", key="choosing.csv")
+        st.download_button(
+            "Download ids", lambda: csv_text(pd.DataFrame({"id": selection.ids})), "selection.csv", "text/csv", icon=":material/download:",
+            key="choosing.csv",
+        )  # fmt: skip
     return selection
 
 

@@ -122,10 +122,12 @@ def choose(
     columns: Sequence[str] | None = None,
     automatic: Collection[str] = (),
     first: str = "",
+    hidden: Collection[str] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Draw the choice of one of a kind with its explanation and settings; return its id and the settings, or ("", {}) if none is open.
 
     `unavailable(instance)` says in a sentence why one is not open; those are listed below with their reasons. `first` is chosen at first.
+    `hidden`: settings that are not drawn and not returned.
     """
     reasons = {name: unavailable(cls()) for name, cls in registry.classes.items()}
     open_ones = [name for name, reason in reasons.items() if not reason]
@@ -140,11 +142,16 @@ def choose(
             st.caption(f":material/block: **{words.title(other)}** is not open here. {words.escaped(reason)}")
     if not name:
         return "", {}
-    return name, details(registry, name, key, columns, automatic)
+    return name, details(registry, name, key, columns, automatic, hidden)
 
 
 def details(
-    registry: Registry, name: str, key: str, columns: Sequence[str] | None = None, automatic: Collection[str] = ()
+    registry: Registry,
+    name: str,
+    key: str,
+    columns: Sequence[str] | None = None,
+    automatic: Collection[str] = (),
+    hidden: Collection[str] = (),
 ) -> dict[str, Any]:
     """Draw what is to be known of one of a kind, folded, and its settings; return the settings."""
     cls = registry.classes[name]
@@ -157,7 +164,7 @@ def details(
     if rest or facts:
         with st.expander(f"About {words.title(name)}", icon=":material/menu_book:"):
             st.markdown("\n\n".join([*facts, rest]).replace("$", r"\$"))
-    return settings_form(cls, f"{key}.{name}", columns, automatic=automatic)
+    return settings_form(cls, f"{key}.{name}", columns, automatic=automatic, hidden=hidden)
 
 
 def summary(registry: Registry, name: str) -> str:

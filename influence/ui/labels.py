@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from influence.actions import mislabelled as looked
 from influence.errors import BadInput
+from influence.files import csv_text
 from influence.registry import described, mislabelled, settings
 from influence.store import Run
 from influence.types import as_places
@@ -84,11 +84,7 @@ def _rows(run: Run, found: dict[str, Any]) -> None:
             f"Select {f'these {k:,} rows' if k > 1 else 'this row'}", icon=":material/checklist:", key="labels.choose", on_click=_choose,
             args=(found, k),
         )  # fmt: skip
-        st.download_button("Download all", _csv(table), "labels.csv", "text/csv", icon=":material/download:", key="labels.csv")
-
-
-def _csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False)
+        st.download_button("Download all", lambda: csv_text(table), "labels.csv", "text/csv", icon=":material/download:", key="labels.csv")
 
 
 def _choose(found: dict[str, Any], k: int) -> None:

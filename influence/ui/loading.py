@@ -13,16 +13,17 @@ import streamlit as st
 
 from influence.data.choices import Choices
 from influence.data.dataset import ROLES, Dataset
-from influence.data.schema import USABLE, Column
 from influence.data.tabular import prepare
+from influence.data.text.prepare import prepare_texts
+from influence.data.text.settings import Reading
 from influence.errors import BadInput
 from influence.groups import edges_of, groups_of
 from influence.jobs import Job
-from influence.registry import models
+from influence.registry import build, models
 from influence.store.formats import canonical
 from influence.types import Recipe
-from influence.ui import forms, jobs, sources, standing, state, words
-from influence.ui.sources import Source
+from influence.ui import columns, forms, jobs, pictures, sources, standing, state, texts, words
+from influence.ui.source import Source
 
 SENSITIVE = re.compile(r"\b(sex|gender|race|ethnic\w*|nationalit\w*|religion|disab\w*|marital\w*|age|age cat)\b")
 TESTS = {"share": "A share of the rows", "split": "A column", "eval": "A second file"}
@@ -45,6 +46,11 @@ class Parts:
     split: str = ""
     eval: str = ""
     test_share: float = 0.2
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+    def given(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as arguments of an action."""
+        return {name: value for name, value in vars(self).items() if value != getattr(Parts(), name)}
 
     def choices(self) -> Choices:
         """Return the parts of columns alone."""
@@ -62,16 +68,18 @@ class Plan:
 
     def args(self) -> dict[str, Any]:
         """Return the arguments; what is left at its default is left out."""
-        chosen = {f.name: getattr(self.parts, f.name) for f in fields(Parts) if getattr(self.parts, f.name) != f.default}
+        chosen = self.parts.given()
         rest = {name: value for name, value in self.settings.items() if name != "seed"}
         args = {"data": self.source.data, "name": self.source.name, "model": self.model, "set": rest, "seed": self.settings.get("seed", 0)}
-        return args | ({"data_set": dict(self.source.data_set)} if self.source.bundled else chosen)
+        read = self.source.bundled or self.source.images or self.source.texts
+        settings = {"data_set": dict(self.source.data_set)} if read else {}
+        return args | settings | ({} if self.source.bundled else chosen)
 
 
 def parts(source: Source) -> Parts:
     """Draw the columns of a table and the choice of their parts."""
-    found = source.columns()
-    names, key = [c.name for c in found], f"load.{source.stamp[0]}"
+    found, text = source.columns(), str(source.data_set.get("text", ""))
+    names, key = [c.name for c in found if c.name != text], f"load.{source.stamp[0]}"
     left, right = st.columns([2, 3], gap="medium")
     with left:
         target = st.selectbox(
@@ -90,10 +98,11 @@ def parts(source: Source) -> Parts:
         about = "Ids name rows in every list and must be distinct. Without a column the rows are numbered from 0."
         id = st.selectbox("ID column", rest, index=None, placeholder="Row number", key=f"{key}.id", help=about, persist_state="session")
         tests = _tests(source, rest, key)
-    chosen = Parts(target or "", tuple(protected), tuple(audit), tuple(drop), id or "", **tests)
     with right:
+        kinds = columns.kinds([c for c in found if c.name not in (id, tests.get("split"), text)], key)
+        chosen = Parts(target or "", tuple(protected), tuple(audit), tuple(drop), id or "", **tests, kinds=kinds)
         st.dataframe(
-            _shown(found, chosen.choices()),
+            columns.shown(found, chosen.choices(), text),
             hide_index=True,
             height=560,
             alt="Columns of the table: part, kind, missing cells, distinct values, example and note",
@@ -134,27 +143,34 @@ def _tests(source: Source, names: list[str], key: str) -> dict[str, Any]:
     return {"test_share": st.slider("Share of test rows", 0.05, 0.5, 0.2, 0.05, key=f"{key}.share", persist_state="session")}
 
 
-def _shown(found: list[Column], choices: Choices) -> pd.DataFrame:
-    rows = [(c.name, _part(c, choices), c.kind, c.missing, c.distinct, c.example, c.note) for c in found]
-    return pd.DataFrame(rows, columns=["Column", "Part", "Kind", "Missing", "Distinct", "Example", "Note"])
-
-
-def _part(column: Column, choices: Choices) -> str:
-    part = choices.part(column.name)
-    return "not used" if part == "input" and column.kind not in USABLE else part
-
-
 def model(source: Source, seen: Dataset | None) -> tuple[str, dict[str, Any]]:
     """Draw the choice of model and recipe; return the model's name and the settings of both that differ from their defaults."""
     left, right = st.columns(2, gap="medium")
     shape, outputs = (seen.train.shape, seen.train.outputs) if seen else ((2,), 2)
     with left:
-        name, given = forms.choose(models, "load.model", "Model", lambda made: _misfit(made, shape, outputs), first="mlp")
+        key, first = (
+            ("load.model.texts", "bag") if source.texts else ("load.model.images", "cnn") if source.images else ("load.model", "mlp")
+        )
+        misfit = _textless if source.texts else lambda made: _misfit(made, shape, outputs)
+        name, given = forms.choose(models, key, "Model", misfit, first=first, hidden=("vocabulary",) if source.texts else ())
     with right:
         st.markdown("**Training**", help="Batch size, epochs and loss fit themselves to the data when they are left open.")
-        recipe = forms.settings_form(Recipe, "load.recipe", automatic=AUTOMATIC)
-    usual = Recipe()
-    return name, given | {key: value for key, value in recipe.items() if key in AUTOMATIC or value != getattr(usual, key)}
+        usual = _usual(name)
+        recipe = forms.settings_form(Recipe, f"load.recipe.{name}" if usual else "load.recipe", automatic=AUTOMATIC, given=usual)
+    usual = vars(Recipe()) | usual
+    return name, given | {key: value for key, value in recipe.items() if key in AUTOMATIC or value != usual[key]}
+
+
+def _usual(model: str) -> dict[str, Any]:
+    """Return what the model's own recipe has instead of the defaults, but for what fits itself to the data."""
+    cls = models.classes.get(model)
+    return {key: value for key, value in cls.usual(1).items() if key not in AUTOMATIC} if hasattr(cls, "usual") else {}  # type: ignore[union-attr]
+
+
+def _textless(made: Any) -> str:
+    if getattr(made, "brought", False):
+        return "It comes with its own weights: bring its folder (Bring a model)."
+    return "" if getattr(made, "text", False) else "It does not read texts."
 
 
 def _misfit(made: Any, shape: tuple[int, ...], outputs: int) -> str:
@@ -174,10 +190,15 @@ def check(plan: Plan) -> Dataset:
     Raises:
         BadInput: something chosen cannot be used.
     """
-    from influence.actions.train import configured
+    from influence.actions.train import configured, vocabulary_of
 
-    made = plan.source.dataset() if plan.source.bundled else _prepared(canonical(plan.source.stamp), canonical(vars(plan.parts)), plan)
-    configured(made.train, plan.model, plan.settings)
+    if plan.source.bundled:
+        made = plan.source.dataset()
+    elif plan.source.images:
+        made = plan.source.outline(int(plan.settings.get("seed", 0)), plan.parts.given())
+    else:
+        made = _prepared(canonical(plan.source.stamp), canonical([vars(plan.parts), dict(plan.source.data_set)]), plan)
+    configured(made.train, plan.model, plan.settings, vocabulary_of(made))
     return made
 
 
@@ -187,16 +208,22 @@ def _prepared(stamp: str, parts: str, _plan: Plan) -> Dataset:
     if not chosen.target:
         raise BadInput("No target is chosen; one column must be what the model predicts. Choose it.")
     given = {f.name: getattr(chosen, f.name) for f in fields(Parts) if f.name != "eval"}
-    other = sources.Source(chosen.eval, "").table() if chosen.eval else None
-    return prepare(source.table(), evaluation_frame=other, seed=int(_plan.settings.get("seed", 0)), name=source.name, **given)
+    other = Source(chosen.eval, "").table() if chosen.eval else None
+    given |= {"evaluation_frame": other, "seed": int(_plan.settings.get("seed", 0)), "name": source.name}
+    if source.texts:
+        return prepare_texts(source.table(), reading=build(Reading, source.data_set), **given)
+    return prepare(source.table(), **given)
 
 
 def preview(rows: pd.DataFrame, name: str, seen: Dataset | None = None) -> None:
     """Draw the first rows of a table, or of a bundled set's training rows."""
     if seen:
         state.simulated(seen)
-    with st.expander(f"First {min(PREVIEWED, len(rows))} of {words.count(len(rows), 'row')}", icon=":material/table_rows:"):
-        st.dataframe(rows.head(PREVIEWED), hide_index=True, alt=f"The first rows of {name}")
+    count = f"{min(PREVIEWED, len(rows))} of {words.count(len(rows), 'row')}" if seen else words.count(min(PREVIEWED, len(rows)), "row")
+    with st.expander(f"First {count}", icon=":material/table_rows:"):
+        pictures.table(
+            texts.readable(rows.head(PREVIEWED)), pictures.of_dataset(seen, PREVIEWED) if seen else None, f"The first rows of {name}"
+        )
 
 
 def contents(made: Dataset) -> None:

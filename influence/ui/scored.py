@@ -14,7 +14,7 @@ from influence.errors import BadInput
 from influence.registry import attribution, described, finders, queries
 from influence.store import Run
 from influence.types import SIGN, Examples, Scores, as_places
-from influence.ui import agreements, choosing, forms, kept, state, trust, words
+from influence.ui import agreements, choosing, forms, kept, pictures, state, texts, trust, words
 
 SHOWN = 1000
 
@@ -149,11 +149,14 @@ def _rows(run: Run, train: Examples, scores: Scores, order: np.ndarray, result: 
 
 def ticked(run: Run, first: pd.DataFrame, columns: pd.DataFrame, key: str, digest: str, alt: str, shape: dict[str, Any]) -> None:
     """Draw rows with ids in `first` beside their data, and a button that adds those which are ticked to the selection."""
-    leading = [c for c in (state.dataset(run).target, state.group()) if c in columns]  # what one looks for stands where one sees it
-    table = beside(first, columns[[*leading, *(c for c in columns if c not in leading)]].reset_index(drop=True))
+    made = state.dataset(run)
+    leading = [c for c in dict.fromkeys((made.target, texts.column_of(made), state.group())) if c in columns]  # where one sees it
+    drawn = pictures.of_run(run, first["id"].to_numpy())
+    table = beside(first, texts.readable(columns[[*leading, *(c for c in columns if c not in leading)]].reset_index(drop=True)))
     event = st.dataframe(
-        table, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"{key}.{digest[:12]}", height=320, alt=alt,
-        column_config=shape,
+        pictures.beside(table, drawn), hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"{key}.{digest[:12]}",
+        height=320 if drawn is None else 520, alt=alt, **pictures.look(drawn),
+        column_config={**texts.shape(made), **shape, pictures.COLUMN: pictures.shape()},
     )  # fmt: skip
     picked = [i for i in event["selection"]["rows"] if i < len(table)]
     if picked:

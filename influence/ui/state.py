@@ -56,12 +56,6 @@ def show(**params: str) -> None:
             st.query_params.pop(name, None)
 
 
-def run_id() -> str | None:
-    """Return the id of the run in the address, or of the newest trained run, or None if nothing was trained."""
-    run = current_run()
-    return run.id if run else None
-
-
 def current_run() -> Run | None:
     """Return the run in the address, else the newest made by training or import, else None."""
     for wanted in (st.query_params.get("run"), None):
