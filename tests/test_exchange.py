@@ -264,6 +264,45 @@ def test_a_model_that_fits_nothing_says_what_it_holds():
         matched(state, (5,), 2, "mlp")
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_texts_padded_batch_by_batch_draw_the_same_dropout_if_their_width_is_told(tmp_path, told):
+    from dataclasses import replace
+
+    from influence.registry import models
+
+    rng = np.random.default_rng(0)
+    ends = rng.integers(2, 9, 80)
+    x = np.where(np.arange(8) < ends[:, None], rng.integers(1, 30, (80, 8)), 0)
+    y = (x == 3).any(1).astype(np.int64)
+    influence.save_data(tmp_path / "data", x, y, np.arange(80) >= 60, classes=("without", "with"))
+    torch.manual_seed(0)
+    model = replace(models.make("transformer", {"vocabulary": 30, "width": 8, "heads": 2, "dropout": 0.3}), inputs=(8,), outputs=2)()
+    rule = SGD(model.parameters())
+    recorder = influence.Recorder(model, rule, np.arange(60))
+    rows, target = torch.from_numpy(x), torch.from_numpy(y)
+    for places in torch.randperm(60).split(6):
+        width = int(ends[places].max())
+        with recorder.step(places, width=width if told else 0):
+            rule.zero_grad()
+            F.cross_entropy(model(rows[places, :width]), target[places]).backward()
+            rule.step()
+    recorder.save(tmp_path / "model", probe=rows[:5], classes=("without", "with"))
+    project = Project(tmp_path / "p")
+    given = {"path": str(tmp_path / "model"), "data": str(tmp_path / "data"), "set": {"heads": 2, "dropout": 0.3}}
+    result = perform("import_model", project, given)
+    assert verdicts(result)["Its training can be followed"] == ("good" if told else "doubtful")
+    if not told:
+        return
+    trained, train_rows = project.trained(result["run"]), project.dataset(project.run().dataset).train
+    longest = int(np.argmax((train_rows.x > 0).sum(1)))
+    gone = (train_rows.ids[longest],)
+    weights = np.ones(60)
+    weights[longest] = 0
+    left = train_rows.take(~train_rows.mask(gone))
+    by_weight, in_fact = train(trained.model, train_rows, trained.recipe, weights), train(trained.model, left, trained.recipe, removed=gone)
+    assert by_weight.final.digest == in_fact.final.digest, "a batch stays as wide as it was without its longest text"
+
+
 # ---- What the recorder refuses, and when it says that a training cannot be followed
 
 

@@ -216,6 +216,18 @@ def test_a_classifier_of_images_is_brought_to_its_own_logits(tmp_path):
     np.testing.assert_allclose(outputs(Bound(trained.model).load(trained.final.load()), data.train), truth, atol=1e-5)
 
 
+def test_an_exported_model_comes_back_with_its_tokenizer(made, tmp_path):
+    import influence
+
+    bring(made, tmp_path / "p")
+    perform("export_model", Project(tmp_path / "p"), {"out": str(tmp_path / "out")})
+    said = influence.load_model(tmp_path / "out").predict(pd.read_parquet(made / "rows.parquet").drop(columns="label"))
+    first = pd.read_parquet(bring(made, tmp_path / "q")["predictions"]).set_index("id").sort_index()
+    np.testing.assert_allclose(said["p_kind"], first["p_kind"], atol=1e-6)
+    again = perform("import_model", Project(tmp_path / "q"), {"path": str(tmp_path / "out"), "data": str(made / "rows.parquet")})
+    assert verdicts(again)["Answers as where it was trained"] == verdicts(again)["Inputs as where it was trained"] == "good"
+
+
 # ---- Nothing is believed
 
 
@@ -339,6 +351,18 @@ def test_a_tokenizer_that_is_brought_reads_for_a_model_trained_here(made, tmp_pa
     ids = tokenizer(text, truncation=True, max_length=data.train.shape[0])["input_ids"]
     np.testing.assert_array_equal(data.train.x[0][: len(ids)], np.array(ids) + 1)
     assert not data.train.x[0][len(ids) :].any()
+
+
+def test_a_config_alone_is_trained_from_new_weights(made, tmp_path):
+    told = json.loads((made / "bert" / "config.json").read_text())
+    project = Project(tmp_path)
+    read = {"text": "text", "tokenizer": str(made / "bert")}
+    given = {"data": str(made / "rows.parquet"), "target": "label", "data_set": read, "model": "huggingface"}
+    perform("train", project, {**given, "set": {"config": json.dumps(told), "epochs": 2}})
+    assert project.run().body["recipe"]["optimizer"] == "adamw"
+    assert perform("attribute", project, {"query": "loss", "method": "metagradient"})["n"] > 40
+    with pytest.raises(BadInput, match="token ids, and the model 9"):
+        perform("train", project, {**given, "set": {"config": json.dumps({**told, "vocab_size": 8})}})
 
 
 # ---- From the hub

@@ -176,7 +176,7 @@ def test_a_text_model_is_trained_without_being_told_anything_else(tmp_path):
     assert (recipe["optimizer"], recipe["lr"], recipe["epochs"], recipe["warmup"]) == ("adam", 0.01, 1, 0.1)
     for model, settings, said in (
         ("mlp", {}, "bag, huggingface, transformer"),
-        ("bag", {"vocabulary": 3}, "a vocabulary of 3 is too small"),
+        ("bag", {"vocabulary": 3}, "token ids, and the model 3"),
     ):
         with pytest.raises(BadInput, match=said):
             perform("train", project, {**given, "model": model, "set": settings})
@@ -204,6 +204,11 @@ def test_an_exported_text_model_reads_raw_texts_and_comes_back(tmp_path):
     again = perform("import_model", project, {"path": str(tmp_path / "out"), "data": str(tmp_path / "t.csv")})
     verdicts = {check["check"]: check["verdict"] for check in again["checks"]}
     assert verdicts["Inputs as where it was trained"] == verdicts["Answers as where it was trained"] == "good"
+    told = json.loads((tmp_path / "out" / "model.json").read_text())
+    for wrong in ({"length": -1}, {"length": "many"}, {"length": 10**9}, {"column": 5}, {"tokenizer": {"kind": "words", "words": [1]}}):
+        (tmp_path / "out" / "model.json").write_text(json.dumps({**told, "encoding": {**told["encoding"], **wrong}}))
+        with pytest.raises(BadInput, match="how texts are read is damaged"):
+            influence.load_model(tmp_path / "out")
 
 
 @pytest.fixture(scope="module")

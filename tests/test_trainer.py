@@ -149,6 +149,11 @@ def test_what_cannot_be_recorded_is_refused_before_training(tmp_path):
         recording(trainer, tmp_path / "there")
     with pytest.raises(BadInput, match="3 ids were given for 43 training rows"):
         recording(trainer, tmp_path / "model", ids=[1, 2, 3])
+    twice = trainer_on(tmp_path, table(), args={"max_steps": 1})
+    record(twice, tmp_path)
+    with pytest.raises(BadInput, match="record of each training"):
+        twice.train()
+    (tmp_path / "model").rename(tmp_path / "first")
     trainer.args.train_sampling_strategy = "group_by_length"
     with pytest.raises(BadInput, match="train_sampling_strategy"):
         recording(trainer, tmp_path / "model")

@@ -208,7 +208,7 @@ def configured(train: Examples, model: str, given: Mapping[str, Any], vocabulary
         )
     built = models.make(model, _fitting(model, own, vocabulary) | {k: v for k, v in given.items() if k in own})
     if getattr(built, "vocabulary", vocabulary) < vocabulary:
-        raise BadInput(f"The texts have {vocabulary:,} token ids; a vocabulary of {built.vocabulary:,} is too small. Leave it open.")
+        raise BadInput(f"The texts have {vocabulary:,} token ids, and the model {built.vocabulary:,}. Choose a larger model vocabulary.")
     built = replace(built, inputs=train.shape, outputs=train.outputs)
     recipe = build(Recipe, {**usual(train, model), **{k: v for k, v in given.items() if k in recipe_names}})
     if (recipe.loss == "cross_entropy") != bool(train.classes):

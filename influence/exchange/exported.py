@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from influence.data.encoding import encode
 from influence.data.schema import plain
 from influence.data.stated import stated
-from influence.data.text.tokens import encode_texts
+from influence.data.text import tokens as texts
 from influence.errors import BadInput
 from influence.exchange.weights import Weights, read_weights
 from influence.loop import Bound
@@ -99,7 +99,7 @@ class Exported:
         Raises:
             BadInput: a column is missing, or the model is not one of tables or texts.
         """
-        read = encode_texts if self.encoding.get("kind") == "text" else encode
+        read = texts.encode_texts if self.encoding.get("kind") == "text" else encode
         x = as_input(read(plain(rows), self.encoding), self.bound.flat.dtype)
         with torch.no_grad():
             said = self.bound.module(x)
@@ -158,7 +158,8 @@ def read_exported(folder: str | Path) -> Exported:
         raise BadInput(f"`given` of the model in {TOLD} must be its settings by name. {WRITTEN}")
     made = replace(models.make(str(kind.get("name")), given), inputs=tuple(inputs), outputs=outputs)
     encoding = told["encoding"]
-    encoding = stated(encoding) if encoding.get("kind") == "table" else encoding
+    reader = {"table": stated, "text": texts.stated}.get(str(encoding.get("kind")))
+    encoding = reader(encoding) if reader else encoding
     found = Exported(made, encoding, kind["dtype"], _data(told["data"]), _claim(told["claim"]), folder)
     _refuse_misfit(found)
     return found

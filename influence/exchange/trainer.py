@@ -38,7 +38,7 @@ def recording(
     """Record the next `trainer.train()` into a new folder; return the callback that does it.
 
     `ids`: of the rows of `trainer.train_dataset`, in order; numbered from 0 if there are none. `seed`: of what the model draws in each step
-    (dropout). `checkpoints`: how many are kept for TracIn.
+    (dropout). `checkpoints`: how many are kept for TracIn; up to twice as many are held in memory while it trains.
 
     Raises:
         BadInput: the folder exists, or the training rows cannot be told apart.
@@ -156,7 +156,13 @@ class _Watch:
         self.probe: dict[str, torch.Tensor] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **more: Any) -> None:
-        """Look where training begins."""
+        """Look where training begins.
+
+        Raises:
+            BadInput: the folder is there by now; better said before the training than after it.
+        """
+        if self.folder.exists():
+            raise BadInput(f"{str(self.folder)!r} exists already. Choose a new folder for the record of each training.")
         rule = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
         self.recorder = _Recorder(self.trainer.model, rule, max_norm=float(args.max_grad_norm or 0.0), **self.given)
         self.recorder.tokenizer = getattr(self.trainer, "processing_class", None)

@@ -37,6 +37,12 @@ class HuggingFace:
     config: str = option("", "What config.json says")
     normalised: str = option("", "Images: mean and sd of each channel, subtracted and divided by: 0.5,0.5,0.5/0.5,0.5,0.5")
 
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids it reads, 0 (no token) among them."""
+        known = _transformers.told(self.config).get("vocab_size") if self.config else None
+        return known + 1 if isinstance(known, int) else 0
+
     @staticmethod
     def usual(rows: int) -> dict[str, Any]:
         """Return the recipe for so many rows where nothing else is chosen."""

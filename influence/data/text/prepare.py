@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +20,7 @@ from influence.data.stated import target_of
 from influence.data.target import Target, fit_target
 from influence.data.text import notes
 from influence.data.text.settings import Reading
-from influence.data.text.tokens import Tokenizer, chosen_length, fitted, texts_of, tokenizer_of
+from influence.data.text.tokens import chosen_length, fitted, stated, texts_of, tokenizer_of
 from influence.errors import BadInput
 from influence.types import Examples
 
@@ -70,32 +70,24 @@ def prepare_texts(
     """
     choices = Choices(target, tuple(protected), tuple(audit), tuple(drop), id, split, dict(kinds or {}))
     table = plain(frame)
-    if encoding and encoding.get("kind") != "text":
-        raise BadInput("The preprocessing that was brought is not of texts. Leave it out, or leave the text column out.")
     choices.check(table)
     _refuse_column(reading.text, table, choices)
-    given = choices.kinds.get(target, "")
     columns = corrected({column.name: column for column in infer(table)}, choices.kinds, table)
     every = gather(table, evaluation_frame, choices, columns)
     rows = every.take(every.table[target].notna().to_numpy())
     roles = rows.roles(split, test_share, seed)
-    goal = target_of(encoding or {}, target, rows.table[target])
-    goal = goal or fit_target(rows.table[target], roles == TRAIN, columns[target], FOR_TARGETS[given] if given else "auto")
+    goal = target_of(encoding or {}, target, rows.table[target]) or _target(rows.table[target], roles == TRAIN, columns[target], choices)
     refuse_empty(roles)
     refuse_groupless(rows.table, roles, choices, columns)
     texts = texts_of(rows.table[reading.text])
-    mine = [text for text, role in zip(texts, roles, strict=True) if role == TRAIN]
-    tokenizer = tokenizer_of(encoding.get("tokenizer")) if encoding else fitted(reading, mine)
-    lengths = tokenizer.lengths(texts)
-    made = _encoding(reading, tokenizer, (encoding or {}).get("length") or chosen_length(reading, lengths, roles == TRAIN), encoding)
-    _refuse_large(len(texts), made["length"])
-    told = [
+    x, made, told = _read(reading, texts, roles == TRAIN, encoding)
+    out = len(every.ids) - len(rows.ids)
+    remarks = [
         str(frame.attrs.get("note", "")),
-        notes.read(made, texts, lengths),
+        told,
         notes.copies(texts, rows.table[target].to_numpy(), roles == TRAIN),
-        f"{len(every.ids) - len(rows.ids):,} rows without a value of {target} were left out." if len(every.ids) > len(rows.ids) else "",
+        f"{out:,} rows without a value of {target} were left out." if out else "",
     ]
-    x = tokenizer.ids(texts, made["length"])
     train, evaluation, holdout = (_examples(rows, x, roles == role, choices, goal) for role in range(len(ROLES)))
     return Dataset(
         name,
@@ -108,8 +100,13 @@ def prepare_texts(
         encoding=made | {"target": goal.described()},
         columns=[asdict(column) | _part(column, choices, reading.text) for column in columns.values()],
         source=dict(source or {"name": name}),
-        notes=" ".join(filter(None, told)),
+        notes=" ".join(filter(None, remarks)),
     )
+
+
+def _target(values: pd.Series, train: np.ndarray, column: Column, choices: Choices) -> Target:
+    given = choices.kinds.get(choices.target, "")
+    return fit_target(values, train, column, FOR_TARGETS[given] if given else "auto")
 
 
 def _refuse_column(text: str, table: pd.DataFrame, choices: Choices) -> None:
@@ -122,10 +119,22 @@ def _refuse_column(text: str, table: pd.DataFrame, choices: Choices) -> None:
         raise BadInput(f"The text column {text!r} is empty in every row. Choose another.")
 
 
-def _encoding(reading: Reading, tokenizer: Tokenizer, length: int, brought: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return how texts become inputs, as JSON; `fitted`: on rows, of which it keeps words; `brought`: on which ones is not known here."""
-    told = {"kind": "text", "column": reading.text, "length": length, "vocabulary": tokenizer.size, "fitted": True}
-    return told | ({"brought": True} if brought or reading.tokenizer else {}) | {"tokenizer": tokenizer.described()}
+def _read(
+    reading: Reading, texts: Sequence[str], train: np.ndarray, brought: Mapping[str, Any] | None
+) -> tuple[np.ndarray, dict[str, Any], str]:
+    """Return the texts (N,) as ids (N, T), how they became that as JSON, and a sentence on it.
+
+    `fitted`: it holds words of training rows; `brought`: of which rows is not known here.
+    """
+    told = stated(brought) if brought else {}
+    tokenizer = tokenizer_of(told["tokenizer"]) if told else fitted(reading, [t for t, mine in zip(texts, train, strict=True) if mine])
+    lengths = tokenizer.lengths(texts)
+    length = told.get("length") or chosen_length(reading, lengths, train)
+    _refuse_large(len(texts), length)
+    made = {"kind": "text", "column": reading.text, "length": length, "vocabulary": tokenizer.size, "fitted": True}
+    made |= {"brought": True} if told or reading.tokenizer else {}
+    made |= {"tokenizer": tokenizer.described()}
+    return tokenizer.ids(texts, length), made, notes.read(made, texts, lengths)
 
 
 def _refuse_large(rows: int, length: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from influence.data.schema import nearest
-from influence.data.text.settings import Reading
+from influence.data.text.settings import MOST_TOKENS, Reading
 from influence.data.text.subwords import Subwords, read_tokenizer
 from influence.data.text.words import Words, fit_words
 from influence.errors import BadInput
@@ -65,6 +65,23 @@ def tokenizer_of(told: Any) -> Tokenizer:
     if told.get("kind") == "huggingface" and isinstance(told.get("tokenizer"), str) and told.get("side") in ("left", "right"):
         return Subwords(told["tokenizer"], told["side"])
     raise BadInput("What is said of how texts are read is damaged: there is no tokenizer in it. Bring the model again as it was.")
+
+
+def stated(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how texts are read by what somebody else says, every part checked; `column` and `length` may be left open.
+
+    Raises:
+        BadInput: it is not of texts, or a part is not of its kind.
+    """
+    if told.get("kind") != "text":
+        raise BadInput("The preprocessing that was brought is not of texts. Leave it out, or leave the text column out.")
+    length, column, tokenizer = told.get("length"), told.get("column", ""), tokenizer_of(told.get("tokenizer"))
+    fits = length is None or (isinstance(length, int) and not isinstance(length, bool) and 1 <= length <= MOST_TOKENS)
+    if not fits or not isinstance(column, str):
+        raise BadInput(
+            f"What is said of how texts are read is damaged: {str(length)[:20]!r} tokens of {str(column)[:40]!r}. Bring it again."
+        )
+    return {**told, "vocabulary": tokenizer.size}
 
 
 def chosen_length(reading: Reading, lengths: np.ndarray, train: np.ndarray) -> int:
