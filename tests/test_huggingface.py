@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from influence.actions import perform
+from influence.attribution.tracin import TracIn
 from influence.errors import BadInput
 from influence.exchange.hub import FILES, fetched
 from influence.exchange.huggingface import card_of
@@ -24,7 +25,7 @@ from influence.losses import per_example
 from influence.models.huggingface import HuggingFace
 from influence.replay import walk
 from influence.store import Project
-from influence.training import bound_at, train, train_many
+from influence.training import bound_at, load, train, train_many
 from influence.types import Examples, Recipe
 from tests import hugging
 from tests.tiny import Mean, question
@@ -116,6 +117,23 @@ def test_the_metagradient_of_a_bert_with_dropout_is_the_difference_of_retraining
     up, down = (float(asked.value(outputs(bound_at(model, how, end), asked.examples))) for end in ends)
     assert (up - down) / (2 * h) == pytest.approx(slope @ direction, rel=1e-3, abs=1e-8)
     assert train(model, rows, how).digest == train(model, rows, how).digest, "dropout is drawn again"
+
+
+def test_scores_of_a_bert_are_products_of_gradients_one_row_at_a_time():
+    """TracIn, of a model with dropout: the model is asked, not trained, when gradients are taken."""
+    rows, asked = rows_for("bert", 24), question(rows_for("bert", 8, 1), Mean())
+    how = Recipe(batch_size=6, epochs=2, dtype="float64", optimizer="adamw", lr=0.01, checkpoints=2)
+    trained = train(HuggingFace((T,), 3, config("bert", **BERT)), rows, how)
+    found = TracIn()(trained, rows, asked).values[:, 0]
+    truth = np.zeros(24)
+    for checkpoint in trained.checkpoints:
+        bound = load(trained, checkpoint)
+        x, y = tensors_of(rows)
+        other = torch.autograd.grad(asked.value(bound.module(torch.from_numpy(np.array(asked.examples.x))))[0], bound.params)
+        for i in range(24):
+            loss = per_example("cross_entropy", bound.module(x[i : i + 1]), y[i : i + 1])[0]
+            truth[i] += checkpoint.lr * float(cat(torch.autograd.grad(loss, bound.params)) @ cat(other))
+    np.testing.assert_allclose(found, truth, rtol=1e-8)
 
 
 def test_images_are_normalised_as_the_folder_says():

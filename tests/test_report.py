@@ -198,6 +198,12 @@ def test_no_interval_is_too_few_to_say(nothing):
     assert "None" not in text
 
 
+def test_settings_are_one_line_however_long_they_are():
+    said = words.settings({"hidden": (64, 32), "rate": 0.5, "none": "", "config": "{" + "x" * 5_000})
+    assert said.startswith("hidden 64 by 32, rate 0.5, config {xxx")
+    assert len(said) < 120
+
+
 def test_values_that_are_not_there_are_said():
     hole = Measure(
         "gap",
