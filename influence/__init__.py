@@ -10,9 +10,8 @@ _PLACES = {
     "save_data": "influence.data.arrays",
     "save_sklearn": "influence.exchange.sklearn_models",
     "load_model": "influence.exchange.exported",
-    **dict.fromkeys(
-        ("open", "train", "import_model", "attribute", "preview", "unlearn", "verify", "export_model", "export_data"), "influence.api"
-    ),
+    **dict.fromkeys(("open", "train", "import_model", "attribute", "fidelity", "find_mislabelled"), "influence.api"),
+    **dict.fromkeys(("preview", "unlearn", "verify", "export_model", "export_data"), "influence.api"),
 }
 """Names at the top and where they are made; looked up when asked, so that `import influence` alone costs nothing."""
 __all__ = list(_PLACES)

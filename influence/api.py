@@ -1,4 +1,4 @@
-"""The main job from Python, on the projects that commands and pages open: open, train or bring, ask, preview, unlearn, verify, export.
+"""The main job from Python, on the projects that commands and pages open: train or bring, ask, measure, preview, unlearn, verify, export.
 
     import influence
 
@@ -16,10 +16,10 @@ Thin functions over `influence.actions`: plain dictionaries where little is told
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -105,6 +105,51 @@ def attribute(
     scores = project.scores(found["scores"])
     table = pd.DataFrame({"id": scores.ids, **{label: scores.values[:, k] for k, label in enumerate(scores.labels)}})
     table = table.sort_values(scores.labels[0], ascending=found["better"] != "higher", kind="stable", ignore_index=True)
+    table.attrs = found
+    return table
+
+
+def fidelity(
+    project: Project,
+    query: str,
+    *,
+    run: str | None = None,
+    method: str = "metagradient",
+    settings: Mapping[str, Any] | None = None,
+    fractions: Sequence[float] = (0.01,),
+    subsets: int = 32,
+    truth: Literal["same", "fresh"] = "same",
+    report: Report = ignore,
+    **query_settings: Any,
+) -> pd.DataFrame:
+    """Measure how true a method's scores are: retrain without random sets of rows, and compare. The retrained models are kept and reused.
+
+    Returns a row per fraction of rows left out, with `lds` (rank correlation of predicted and real changes of the question's smooth form;
+    `lds_measured`: as people read it), `slope` (real by predicted size, where scores have one; `slope_after`: calibrated), `noise_ceiling`
+    (truth fresh: what chance leaves to reach), each with its 95 % interval in `_low` and `_high`, and `n`, the number of retrainings.
+
+    `truth`: "same": the seed stays, so that nothing but the rows differs; "fresh": other seeds.
+
+    Raises:
+        BadInput: a number is out of range, or the method or retraining is not open to this model.
+    """
+    asked = {"query": query, "query_set": query_settings, "method": method, "set": dict(settings or {}), "run": run}
+    found = perform("fidelity", project, {**asked, "fractions": list(fractions), "subsets": subsets, "truth": truth}, report)
+    return pd.DataFrame(found["by_fraction"])
+
+
+def find_mislabelled(
+    project: Project, *, run: str | None = None, method: str = "out_of_sample", report: Report = ignore, **settings: Any
+) -> pd.DataFrame:
+    """Score the labels of all training rows, the likeliest wrong ones first: `id`, `given`, `suggested`, `score`; kept and found again.
+
+    `method`, `settings`: which scores of labels. `.attrs` tells the rest of what `mislabelled --json` does.
+
+    Raises:
+        BadInput: the target is a number, or the method is not open to this model.
+    """
+    found = perform("mislabelled", project, {"run": run, "method": method, "set": settings}, report)
+    table = project.table(found["table"]).reset_index(drop=True)
     table.attrs = found
     return table
 

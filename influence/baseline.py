@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -13,8 +14,10 @@ from influence.losses import per_example
 from influence.types import Examples, Recipe, Trained
 
 
-def plain_training(trained: Trained, examples: Examples) -> float:
+def plain_training(trained: Trained, examples: Examples, at_most: float = math.inf) -> float:
     """Return the seconds that one plain loop takes: same model, batches, steps, threads and step sizes; nothing recorded.
+
+    A loop that is not over after `at_most` seconds stops, and what its other steps would take is told from those taken.
 
     Raises:
         ValueError: the model has no recipe.
@@ -35,6 +38,8 @@ def plain_training(trained: Trained, examples: Examples) -> float:
             if recipe.max_norm:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), recipe.max_norm)
             rule.step()
+            if (spent := time.perf_counter() - began) > at_most:
+                return spent * len(loop.batches) / (t + 1)
         return time.perf_counter() - began
 
 

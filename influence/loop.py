@@ -39,8 +39,17 @@ def threads(count: int) -> Iterator[None]:
 
 
 def device() -> torch.device:
-    """Return where models live: INFLUENCE_DEVICE ("cpu", "cuda", "cuda:1", ...), the CPU if it is not set."""
-    return torch.device(os.environ.get("INFLUENCE_DEVICE", "cpu"))
+    """Return where models live: INFLUENCE_DEVICE ("cpu", "cuda", "cuda:1", ...), the CPU if it is not set.
+
+    Raises:
+        BadInput: there is no such device here.
+    """
+    named, there = os.environ.get("INFLUENCE_DEVICE", "cpu"), ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+    if named not in (*there, "cuda" if len(there) > 1 else "", "meta"):
+        raise BadInput(
+            f"INFLUENCE_DEVICE is {named!r}; this machine has {', '.join(there)}. Set one of them, or leave it unset for the CPU."
+        )
+    return torch.device(named)
 
 
 def generator(device: torch.device) -> torch.Generator:
@@ -221,13 +230,16 @@ def _laid_out(cuts: list[torch.Tensor], lr: list[float], recipe: Recipe, removed
 def begun(model: Architecture, recipe: Recipe) -> Bound:
     """Return a module before its first step: drawn by the recipe's seed, or as a training outside Lethe began.
 
+    Other seeds of such a training begin there too: what it began with may have been learnt (fine-tuning), and how it would be drawn anew is
+    not known here.
+
     Raises:
         BadInput: that training was of a model of another size.
     """
     bound = Bound(model, recipe.seed, recipe.dtype)
-    if recipe.went is None:
+    if recipe.course is None:
         return bound
-    start = torch.from_numpy(np.array(recipe.went.load()["start"])).to(bound.flat)
+    start = torch.from_numpy(np.array(recipe.course.load()["start"])).to(bound.flat)
     if len(start) != len(bound.vector()):
         raise BadInput(f"The recorded training began with {len(start):,} numbers; this model has {len(bound.vector()):,}. Bring its own.")
     return bound.put(start)

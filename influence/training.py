@@ -116,7 +116,8 @@ def train_many(
 ) -> torch.Tensor:
     """Train R models and return what they hold at the end, (R, P); for models with floating-point buffers these follow, (R, P + buffers).
 
-    `weights`: (R, N). `seeds`: R seeds for initial weights, order and draws (truth *fresh*), or None: the recipe's for all (truth *same*).
+    `weights`: (R, N). `seeds`: R seeds for initial weights (those of a training outside Lethe stay), order and draws (truth *fresh*), or
+    None: the recipe's for all (truth *same*).
     Side by side, the same arithmetic as `train` up to the order of floating-point sums (batched matrix products); one after another where
     PyTorch cannot put a model side by side (batch statistics, LSTM), or would draw other masks for it than for a single training.
 

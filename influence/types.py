@@ -141,7 +141,8 @@ class Examples:
 class Course:
     """A handle to the course that a training outside Lethe took: where it began, and what each of its T steps saw.
 
-    `of`: digest of the one recipe that it belongs to; another seed or setting is another training, laid out anew.
+    `of`: digest of the one recipe that it belongs to; another seed or setting is another training from the same first weights, laid out
+    anew.
     `load()`: `start` (P + floating buffers,), the weights before the first step; `ids` of all rows that had a place, (N,); `places` in
     `ids` of one step after another, and the `sizes` of the steps (T,); `lr`, their step sizes (T,); of texts that were padded batch by
     batch also `widths`, how many tokens each step saw (T,).

@@ -4,7 +4,8 @@
 
 Per method: the linear datamodeling score (LDS; Park et al., arXiv:2303.14186, section 2), mean over the margins of test rows, with a
 95 % interval over sets of rows (bootstrap, on Fisher's scale), that of the test rows' mean loss, and the slope of realised on predicted
-changes of the mean loss, for methods in the metric's unit. Real retrainings are kept under benchmarks/.cache; a killed run goes on.
+changes of the mean loss, for methods in the metric's unit: as predicted, and after calibration, each half of the sets by the slope of the
+other half. Real retrainings are kept under benchmarks/.cache; a killed run goes on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from benchmarks.truth.banks import same
 from benchmarks.truth.lds import mean_lds
 from benchmarks.truth.settings import SAME, Setting
-from influence.evaluation.fidelity import lds
+from influence.evaluation.fidelity import lds, slope
 from influence.grads import outputs
 from influence.registry import attribution
 from influence.training import load, train
@@ -68,13 +69,17 @@ def measured(setting: Setting, fractions: list[float], methods: list[str]) -> It
 
 
 def _figures(predicted: np.ndarray, real: np.ndarray, unit: bool) -> dict[str, float | None]:
-    loss = lds(predicted[:, -1], real[:, -1])
+    x, y = predicted[:, -1], real[:, -1]
+    loss = lds(x, y)
+    halves = [(slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))]
+    scaled = np.mean([slope(x[own] * slope(x[other], y[other]).slope, y[own]).slope for own, other in halves]) if unit else None
     return {
         **mean_lds(predicted[:, :-1], real[:, :-1]),
         "lds_loss": loss.lds,
         "lds_loss_low": loss.low,
         "lds_loss_high": loss.high,
         "slope_loss": loss.slope if unit else None,
+        "slope_loss_calibrated": None if scaled is None else float(scaled),
     }
 
 

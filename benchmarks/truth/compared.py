@@ -3,9 +3,9 @@
     python -m benchmarks.truth.compared mnist_lr mnist_mlp same/digits same/mnist_mlp same/adult
 
 `mnist_lr`, `mnist_mlp`: the published setting (`published.py`), 100 halves of the rows, each model with a seed of its own; asked is the
-cross-entropy of each of 500 test rows. `same/...`: a setting of `settings.py` without 1 % of its rows; asked are the margins of 16 test
-rows. Per method the linear datamodeling score, mean over test rows, with a 95 % interval over sets of rows, and seconds. dattri's dampings
-are chosen as in dattri's benchmark, by the truth on which they are judged: that favours dattri, and ours never are.
+cross-entropy of each of 500 test rows. `same/...`: a setting of `settings.py` without 1 % of its rows; asked are the margins of its first
+test rows. Per method the linear datamodeling score, mean over test rows, with a 95 % interval over sets of rows, and seconds. dattri's
+dampings are chosen as in dattri's benchmark, by the truth on which they are judged: that favours dattri, and ours never are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.truth import peers
 from benchmarks.truth.banks import bank, full_models, other_models, same
 from benchmarks.truth.lds import mean_lds
 from benchmarks.truth.published import PUBLISHED, M, N, Published, module_of
-from benchmarks.truth.settings import ASKED, SAME, examples, mnist
+from benchmarks.truth.settings import SAME, examples, mnist
 from influence.evaluation.fidelity import rank_correlation
 from influence.registry import attribution, models
 from influence.training import load, train
@@ -205,16 +205,17 @@ def _problem(trained: Trained, rows: Examples, test: Examples) -> peers.Problem:
 def _same(name: str, fraction: float = 0.01) -> Case:
     """One fixed model: dattri is handed the very model that ours are asked of."""
     model, rows, test, recipe, question = SAME[name].parts()
+    asked = SAME[name].asked
     trained = train(model, rows, recipe, record=RECORDED)
     out, real = same(name, fraction)
 
     def margins() -> np.ndarray:
-        return -_ask("influence_function", {}, lambda: trained, rows, question)[:, :ASKED]
+        return -_ask("influence_function", {}, lambda: trained, rows, question)[:, :asked]
 
-    found = peers.methods(_problem(trained, rows, test.take(np.arange(ASKED))))
+    found = peers.methods(_problem(trained, rows, test.take(np.arange(asked))))
     theirs = {method: found[method] for method in ("dattri EK-FAC", "dattri TRAK-1", "dattri TracIn")}
     # a margin falls where the cross-entropy of its row rises, and only ranks count
-    return Case(out.astype(np.float64), -real[:, :ASKED], {"influence function": margins}, theirs)
+    return Case(out.astype(np.float64), -real[:, :asked], {"influence function": margins}, theirs)
 
 
 def _keep(found: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from influence.store import Project
 from influence.types import Report, ignore
 
 TOP = 100
+BLIND = "random"
+"""The method that knows nothing: it stands in the table, but how methods agree is not judged by it."""
 
 
 def agreement(
@@ -77,12 +79,15 @@ def name_of(method: Described) -> str:
 
 def sentence(it: Mapping[str, Any]) -> str:
     """Say what a comparison means."""
-    places = [(a, b) for a in range(len(it["names"])) for b in range(a)]
-    least, a, b = min((it["correlation"][a][b] or 0.0, a, b) for a, b in places)
+    knowing = [k for k, method in enumerate(it["methods"]) if method["name"] != BLIND]
+    places = [(a, b) for a in knowing for b in knowing if b < a and it["correlation"][a][b] is not None]
+    if not places:
+        return f"There is nothing to agree yet: score the question with two methods that vary and know the model ({BLIND} does not)."
+    least, a, b = min((it["correlation"][a][b], a, b) for a, b in places)
     shared = min(it["overlap"][a][b] for a, b in places)
     word = "closely" if least >= 0.8 else "partly" if least >= 0.4 else "hardly"
     return (
-        f"Over {it['n']:,} training rows these {len(it['names'])} methods order the rows {word} alike: the least rank correlation is "
+        f"Over {it['n']:,} training rows these {len(knowing)} methods order the rows {word} alike: the least rank correlation is "
         f"{least:.2f}, between {it['names'][a]} and {it['names'][b]}. Of the first {it['top']:,} rows, which one would remove, "
         f"{'the two have' if len(places) == 1 else 'some two have only'} {100 * shared:.0f} % in common. Agreement is not truth: methods "
         "can be wrong in the same way. Only retraining says which of them is right."

@@ -14,7 +14,7 @@ from influence.actions._scored import every, kept, scored
 from influence.errors import BadInput
 from influence.registry import attribution
 from influence.store import Project
-from influence.types import Report, ignore
+from influence.types import Event, Report, ignore
 
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
@@ -24,6 +24,8 @@ __all__ = ["attribute", "every", "kept"]
 
 SHOWN = 10
 """First rows that a result tells."""
+YARDSTICKS, AT_MOST = 3, 3.0
+"""Plain trainings whose median is the yardstick, and the seconds for which each may run."""
 
 
 def attribute(
@@ -41,7 +43,8 @@ def attribute(
 
     `first`: id and score of the first rows, those whose removal is predicted to move the question most in its better direction (down, if it
     has none). `computed`: when the scores were; `found`: whether they were kept. `again`: compute them in any case, from nothing kept.
-    `baseline`: that too, and time the method warm and a plain `torch.optim` loop (median of three) in this process, for their ratio.
+    `baseline`: that too, and time the method warm and a plain `torch.optim` loop (median of three, of which a few seconds are run and the
+    rest is told from its steps) in this process, for their ratio.
 
     Raises:
         BadInput: the question does not fit the data, or the method is not open to this model (the sentence says how to make it so).
@@ -56,7 +59,10 @@ def attribute(
         _warm(it, scorer, wanted)
     _, result = scored(it, wanted, scorer, report, again or baseline)
     seconds = time.perf_counter() - began
-    plain = [plain_training(it.trained, it.dataset.train) for _ in range(3)] if baseline and it.trained.recipe else []
+    plain = []
+    for k in range(YARDSTICKS if baseline and it.trained.recipe else 0):
+        report(Event("time", k, YARDSTICKS, note="Timing a plain training"))
+        plain.append(plain_training(it.trained, it.dataset.train, AT_MOST))
     scores = project.scores(result["scores"])
     order = ranking(scores, 0, result["better"])[:SHOWN]
     first = [{"id": id, "score": score} for id, score in zip(scores.ids[order].tolist(), scores.column()[order].tolist(), strict=True)]

@@ -135,21 +135,22 @@ def _plan(it: Opened, shares: Sequence[float], subsets: int, truth: str, seeds: 
     """
     n, own = int(it.seen.sum()), it.trained.recipe.seed if it.trained.recipe else 0
     sizes = [round(share * n) if 0 < share < 1 else 0 for share in shares]
-    known = truth in ("same", "fresh") and not (truth == "fresh" and seeds < 2)
-    if not all(0 < size < n for size in sizes) or subsets < FEWEST_SETS or not known:
-        raise BadInput(
-            f"fraction must leave out 1 to {n - 1} of {n} rows, subsets be at least {FEWEST_SETS}, truth same or fresh (with 2 seeds or "
-            f"more); got {', '.join(map(str, shares))}, {subsets}, {truth}, {seeds}."
-        )
+    for share, size in zip(shares, sizes, strict=True):
+        if not 0 < size < n:
+            raise BadInput(f"fraction must leave out 1 to {n - 1} of {n} rows; {share:g} leaves out {size}.")
+    if subsets < FEWEST_SETS:
+        raise BadInput(f"subsets must be at least {FEWEST_SETS}: fewer retrainings say nothing; got {subsets}.")
+    if truth not in ("same", "fresh"):
+        raise BadInput(f"truth must be same or fresh; got {truth!r}.")
+    if truth == "fresh" and seeds < 2:
+        raise BadInput(f"Truth fresh needs two seeds or more, to tell what is chance; got {seeds}.")
     return [(size, _shelves(size, subsets, truth, seeds, seed, own)) for size in sizes]
 
 
 def _shelves(size: int, subsets: int, truth: str, seeds: int, seed: int, own: int) -> list[tuple[Shelf, int]]:
-    """Return the shelves of one fraction, with how many models of each; a fresh seed also needs its model of all rows."""
-    if truth == "same":
-        return [(Shelf(size, seed), subsets)]
-    starts = [own + FRESH + s for s in range(seeds)]
-    return [(Shelf(size, seed, start), subsets) for start in starts] + [(Shelf(0, 0, start), 1) for start in starts]
+    """Return the shelves of one fraction, with how many models of each."""
+    starts = [own + FRESH + s for s in range(seeds)] if truth == "fresh" else [None]
+    return [(Shelf(size, seed, start), subsets) for start in starts]
 
 
 Changes = dict[str, list[np.ndarray]]
@@ -158,7 +159,8 @@ Changes = dict[str, list[np.ndarray]]
 def _truth(it: Opened, plan: Plan, subsets: int, question: Question, report: Report) -> tuple[dict[int, Changes], dict[str, Any]]:
     """Train what is missing; return the real changes of the question's value per size and kind, and what the bank holds.
 
-    Changes are one list (S,) for truth same, and for truth fresh two: the means over half of the seeds each.
+    Changes are one list (S,) for truth same, and for truth fresh two: the means over half of the seeds each. Fresh changes are counted from
+    the run's own value, not from that of each seed's model of all rows: a shift of all sets alike moves no rank and no slope.
     """
     from influence.actions._retrained import now
 
@@ -174,9 +176,7 @@ def _truth(it: Opened, plan: Plan, subsets: int, question: Question, report: Rep
     for size, shelves in plan:
         changes: dict[str, list[np.ndarray]] = {"value": [], "measured": []}
         for kind, banks in changes.items():
-            for shelf, _ in (s for s in shelves if s[0].size):
-                base = whole[kind][0] if shelf.start is None else said[Shelf(0, 0, shelf.start)][kind][0, 0]
-                banks.append(said[shelf][kind][:, 0] - base)
+            banks.extend(said[shelf][kind][:, 0] - whole[kind][0] for shelf, _ in shelves)
         truths[size] = {kind: _halves(banks) for kind, banks in changes.items()}
     parts = [digest for shelf in there.values() for digest, _ in shelf["parts"]]
     forms = sorted({shelf["kept"] for shelf in there.values()})
@@ -202,8 +202,8 @@ def _compared(it: Opened, found: Mapping[str, Any], size: int, subsets: int, see
         **_figures("lds", soft),
         **_figures("lds_measured", hard),
         **(_sizes(predicted, truth["value"]) if scores.calibrated else _NO_SIZES),
-        "noise_ceiling": _number(noise_ceiling(*truth["value"])) if len(soft) == 2 else None,
-        "noise_ceiling_measured": _number(noise_ceiling(*truth["measured"])) if len(soft) == 2 else None,
+        **_ceiling("noise_ceiling", truth["value"]),
+        **_ceiling("noise_ceiling_measured", truth["measured"]),
         "calibrated": scores.calibrated,
         "n": subsets,
         "note": soft[0].note,
@@ -219,6 +219,11 @@ def _figures(name: str, banks: list[Fidelity]) -> dict[str, float | None]:
         f"{name}_low": _mean([bank.low for bank in banks]),
         f"{name}_high": _mean([bank.high for bank in banks]),
     }
+
+
+def _ceiling(name: str, banks: list[np.ndarray]) -> dict[str, float | None]:
+    """Return what chance leaves to reach, of two banks; the truth same has no chance in it."""
+    return _figures(name, [noise_ceiling(*banks)]) if len(banks) == 2 else dict.fromkeys((name, f"{name}_low", f"{name}_high"))
 
 
 def _sizes(predicted: np.ndarray, banks: list[np.ndarray]) -> dict[str, float | None]:

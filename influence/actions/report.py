@@ -110,7 +110,8 @@ def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[t
     led = _led(project, it, selection)
     if led is None:
         return None, None
-    query, method = led
+    query, method, scores = led
+    calibrated = project.objects.find(scores) is not None and project.scores(scores).calibrated
     question = it.question([queries.make(**query)])
     oriented, logits = question.queries[0], it.outputs("evaluation")
     now = float(question.measured(logits)[0])
@@ -118,14 +119,12 @@ def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[t
     value = told.Estimate(float(question.value(logits)[0]), n=len(question.examples))
     return (
         told.Asked(question.labels[0], oriented.better, measured, value, oriented.measured_label, queries.explain(query["name"])),
-        told.Method(
-            method["name"], attribution.explain(method["name"]), method["given"], bool(attribution.make(method["name"]).calibrated)
-        ),
+        told.Method(method["name"], attribution.explain(method["name"]), method["given"], calibrated),
     )
 
 
-def _led(project: Project, it: Opened, selection: Selection | None) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the query and the method by whose scores the rows were ranked: asked on Influence, or prepared for Plan."""
+def _led(project: Project, it: Opened, selection: Selection | None) -> tuple[dict[str, Any], dict[str, Any], str] | None:
+    """Return the query and the method by whose scores the rows were ranked, and these: asked on Influence, or prepared for Plan."""
     mine = [r for r in reversed(project.records()) if r.body["inputs"].get("run") == it.run.id and "scores" in r.body["outputs"]]
     if selection is None:
         mine = [r for r in mine if r.kind == "attribute"][:1]
@@ -134,12 +133,12 @@ def _led(project: Project, it: Opened, selection: Selection | None) -> tuple[dic
         mine = [r for r in mine if r.body["outputs"]["scores"] in reason][:1]
     if not mine:
         return None
-    settings = mine[0].body["settings"]
+    settings, scores = mine[0].body["settings"], mine[0].body["outputs"]["scores"]
     if mine[0].kind == "attribute":
-        return settings["query"], settings["method"]
+        return settings["query"], settings["method"], scores
     label = str(selection.reason.get("label", "")) if selection else ""
     note = kept(project, it.run.id, settings["group"])
-    return (note["queries"][label], settings["method"]) if note and label in note["queries"] else None
+    return (note["queries"][label], settings["method"], scores) if note and label in note["queries"] else None
 
 
 def _chosen(it: Opened, selection: Selection, group: str) -> told.Chosen:

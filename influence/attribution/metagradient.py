@@ -5,8 +5,8 @@ arXiv:2504.16430. The score of row i is -dF/dw_i, where w_i multiplies the row's
 is removed (w_i goes from 1 to 0). The walk itself is in `influence.replay`.
 
 One walk follows one training: it says what *this* model would have become. For "a model like this one" the setting `seeds` averages over
-trainings with other initial weights, orders and draws, which estimates the change of the mean over seeds (truth *fresh*). The standard
-error that is told is the root mean square over rows of each score's.
+trainings with other initial weights (a brought training keeps its own), orders and draws, which estimates the change of the mean over
+seeds (truth *fresh*). The standard error that is told is the root mean square over rows of each score's.
 """
 
 from __future__ import annotations

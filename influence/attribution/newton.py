@@ -32,7 +32,7 @@ class Newton:
     damping: float = option(0.0, "Added to the curvature; 0: found from the recipe or the weights", min=0.0, max=1e6, advanced=True)
 
     calibrated: ClassVar[bool] = True
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[str] = "A last layer that is linear and small, and the training rows."
     cost: ClassVar[str] = "One pass over the rows, and a matrix as large as the last layer, once."
 
@@ -43,7 +43,7 @@ class Newton:
     def __call__(
         self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
     ) -> Scores:
-        """Return scores (N, Q), in the question's unit as far as the last layer decides it.
+        """Return scores (N, Q): in the question's unit where the last layer is the whole model, else for their order alone.
 
         Raises:
             BadInput: the last layer is not linear, too large or frozen, or the rows do not determine it.
@@ -62,4 +62,4 @@ class Newton:
         values = np.zeros((len(train), len(question.labels)))
         values[~np.isin(train.ids, trained.removed)] = found  # rows that training never saw moved nothing
         report(Event("newton", 3, 3, metrics={"ridge": ridge}))
-        return Scores(values, train.ids, question.labels, "newton", self.calibrated)
+        return Scores(values, train.ids, question.labels, "newton", len(of.places) == len(of.bound.params))

@@ -12,8 +12,10 @@ logistic regression; rescaled influence functions, arXiv:2506.06656; Newton step
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -25,7 +27,7 @@ from influence.grads.chosen import owners
 from influence.grads.parts import Factors
 from influence.grads.query import slices
 from influence.grads.rows import Rows, planned
-from influence.grads.uses import uses
+from influence.grads.uses import Plan, uses
 from influence.loop import Bound
 
 LARGEST = 8192
@@ -33,15 +35,38 @@ LARGEST = 8192
 ROWS = 512
 
 
-@dataclass(frozen=True)
-class Head:
-    """The last layer seen by all rows, in float64: inputs (N, I), residuals (N, C), second derivatives (N, C, C); I counts the bias."""
+class Seen(NamedTuple):
+    """What the last layer sees of a block of rows, in float64.
 
-    of: Objective
-    ridge: float
+    Inputs (B, I), a 1 for the bias among them; residuals (B, C); second derivatives by the outputs (B, C, C).
+    """
+
     a: torch.Tensor
     residual: torch.Tensor
     second: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer and the rows that trained it, read a block at a time; `ridge` stands for decay and damping together."""
+
+    of: Objective
+    ridge: float
+    how: Plan
+
+    def blocks(self) -> Iterator[Seen]:
+        """Read all rows, a block at a time.
+
+        Raises:
+            BadInput: the last layer's outputs are not the model's.
+        """
+        for cut in slices(self.of.rows.target, ROWS):
+            yield _seen(self.of, self.how, self.of.rows.cut(cut))
+
+    @property
+    def outputs(self) -> int:
+        """C, how many outputs the head has."""
+        return len(self.of.bound.params[self.of.places[0]])
 
     @cached_property
     def root(self) -> torch.Tensor:
@@ -50,57 +75,50 @@ class Head:
         Raises:
             BadInput: the Hessian is singular.
         """
-        c, i = self.residual.shape[1], self.a.shape[1]
-        whole = self.of.n * self.ridge * torch.eye(c * i, dtype=self.a.dtype, device=self.a.device)
-        return _root(whole + self._summed())
-
-    def _summed(self) -> torch.Tensor:
-        """Return the sum of all rows' second derivatives by the head, (C I, C I)."""
-        a, second = self.a, self.second
-        c, i = second.shape[1], a.shape[1]
-        total = a.new_zeros(c, i, c, i)
-        for k in range(c):
-            for j in range(k, c):
-                total[k, :, j] = total[j, :, k] = a.T @ (second[:, k, j, None] * a)
-        return total.view(c * i, c * i)
+        total = torch.zeros((), dtype=torch.float64)
+        for seen in self.blocks():
+            total = _curvature(seen) + total.to(seen.a.device)
+        return _root(total + self.of.n * self.ridge * torch.eye(len(total), dtype=total.dtype, device=total.device))
 
     def removals(self, v: torch.Tensor) -> torch.Tensor:
         """Return the predicted change of each value if a row is removed, (N, Q), for gradients (Q, P); exact but for higher order."""
-        c = self.residual.shape[1]
-        moved = torch.cholesky_solve(self.gathered(v).T, self.root).T.view(len(v), c, -1)
-        u = torch.einsum("ni,qci->nqc", self.a, moved)
-        eye = torch.eye(c, dtype=self.a.dtype, device=self.a.device)
-        lasting = torch.linalg.solve(eye - self.second @ self.leverages, self.residual[..., None])
+        moved = torch.cholesky_solve(self.gathered(v).T, self.root).T.view(len(v), self.outputs, -1)
+        return torch.cat([self._removals(seen, moved) for seen in self.blocks()])
+
+    def _removals(self, seen: Seen, moved: torch.Tensor) -> torch.Tensor:
+        u = torch.einsum("ni,qci->nqc", seen.a, moved)
+        eye = torch.eye(self.outputs, dtype=u.dtype, device=u.device)
+        lasting = torch.linalg.solve(eye - seen.second @ self._leverages(seen.a), seen.residual[..., None])
         return (u @ lasting)[..., 0]
 
-    @cached_property
-    def leverages(self) -> torch.Tensor:
-        """J_i (n H)^-1 J_i^T of every row, (N, C, C)."""
-        c, i = self.residual.shape[1], self.a.shape[1]
-        inverse = torch.cholesky_inverse(self.root).view(c, i, c, i)
-        found = self.a.new_zeros(len(self.a), c, c)
+    def _leverages(self, a: torch.Tensor) -> torch.Tensor:
+        """J_i (n H)^-1 J_i^T of the rows of a block, (B, C, C)."""
+        c, found = self.outputs, a.new_zeros(len(a), self.outputs, self.outputs)
         for k in range(c):
             for j in range(k, c):
-                found[:, k, j] = found[:, j, k] = ((self.a @ inverse[k, :, j]) * self.a).sum(1)
+                found[:, k, j] = found[:, j, k] = ((a @ self._inverse[k, :, j]) * a).sum(1)
         return found
+
+    @cached_property
+    def _inverse(self) -> torch.Tensor:
+        c = self.outputs
+        return torch.cholesky_inverse(self.root).view(c, len(self.root) // c, c, -1)
 
     def gathered(self, v: torch.Tensor) -> torch.Tensor:
         """Return the head's part of directions (Q, P), (Q, C I)."""
         views = self.of.bound.views(v)
-        parts = [views[k].reshape(len(v), self.residual.shape[1], -1) for k in self.of.places]
-        return torch.cat(parts, -1).flatten(1).to(self.a.dtype)
+        parts = [views[k].reshape(len(v), self.outputs, -1) for k in self.of.places]
+        return torch.cat(parts, -1).flatten(1).double()
 
-    def spread(self, w: torch.Tensor) -> torch.Tensor:
-        """Put head directions (Q, C I) at their places, zeros elsewhere, (Q, P)."""
-        flat = self.of.bound.flat
-        total = torch.zeros(len(w), len(flat), dtype=flat.dtype, device=flat.device)
-        views, m = self.of.bound.views(total), w.view(len(w), self.residual.shape[1], -1).to(flat.dtype)
-        start = 0
-        for k in self.of.places:
-            width = self.of.bound.params[k][0].numel()
-            views[k].copy_(m[..., start : start + width].reshape(views[k].shape))
-            start += width
-        return total
+
+def _curvature(seen: Seen) -> torch.Tensor:
+    """Return the sum of the rows' second derivatives by the head, (C I, C I)."""
+    c, i = seen.second.shape[1], seen.a.shape[1]
+    total = seen.a.new_zeros(c, i, c, i)
+    for k in range(c):
+        for j in range(k, c):
+            total[k, :, j] = total[j, :, k] = seen.a.T @ (seen.second[:, k, j, None] * seen.a)
+    return total.view(c * i, c * i)
 
 
 def _root(matrix: torch.Tensor) -> torch.Tensor:
@@ -124,17 +142,11 @@ def closed(bound: Bound, outputs: int) -> str:
 
 
 def head(of: Objective, ridge: float) -> Head:
-    """Read what the last layer sees of every row; `ridge` stands for decay and damping together.
-
-    Raises:
-        BadInput: the last layer's outputs are not the model's.
-    """
-    how = planned(of.bound, of.rows, of.places)
-    found = [_seen(of, how, of.rows.cut(cut)) for cut in slices(of.rows.target, ROWS)]
-    return Head(of, ridge, *(torch.cat(each) for each in zip(*found, strict=True)))
+    """Return the last layer of a model, as the rows see it; `ridge` stands for decay and damping together."""
+    return Head(of, ridge, planned(of.bound, of.rows, of.places))
 
 
-def _seen(of: Objective, how: object, rows: Rows) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _seen(of: Objective, how: Plan, rows: Rows) -> Seen:
     x, losses = rows.on(of.bound)
     with torch.no_grad():
         out = of.bound.module(x)
@@ -143,10 +155,10 @@ def _seen(of: Objective, how: object, rows: Rows) -> tuple[torch.Tensor, torch.T
         (residual,) = torch.autograd.grad(losses(leaf).sum(), leaf)
     eye = torch.eye(out.shape[1], dtype=out.dtype, device=out.device)[:, None].expand(-1, len(out), -1)
     second = curved(rows.loss, out, rows.target.to(out.device), eye).transpose(0, 1)
-    seen = uses(of.bound.module, of.bound.params, how, x, losses)  # type: ignore[arg-type]
+    seen = uses(of.bound.module, of.bound.params, how, x, losses)
     made = seen[-1].parts().get(of.places[0]) if seen else None
     if len(seen) != 1 or not isinstance(made, Factors) or made.a.shape[1:3] != (1, 1) or not torch.allclose(made.d[:, 0, 0], residual):
         raise BadInput("The last layer's outputs are not the model's. Choose influence_function.")
     a = made.a[:, 0, 0]
     a = torch.cat([a, torch.ones_like(a[:, :1])], 1) if len(of.places) > 1 else a
-    return a.double(), residual.double(), second.double()
+    return Seen(a.double(), residual.double(), second.double())

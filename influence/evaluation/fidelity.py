@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -122,10 +122,11 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.divide((a * b).sum(-1), scale, out=np.full(np.shape(scale), np.nan), where=scale > 0)
 
 
-def noise_ceiling(bank: np.ndarray, other: np.ndarray) -> float:
+def noise_ceiling(bank: np.ndarray, other: np.ndarray) -> Fidelity:
     """Return sqrt(r), r the rank correlation of two independent banks of realised changes, (S,): no prediction does better on average.
 
-    0 where r is negative; NaN where nothing can be said.
+    With the interval of r, carried over; 0 where r is negative; NaN where nothing can be said.
     """
-    x, y = np.asarray(bank, dtype=np.float64), np.asarray(other, dtype=np.float64)
-    return np.nan if _unsaid(x, y) else float(np.sqrt(max(0.0, float(rank_correlation(x, y)))))
+    between = lds(bank, other)
+    ceiling, low, high = np.sqrt(np.maximum(0.0, [between.lds, between.low, between.high])).tolist()
+    return replace(between, lds=ceiling, low=low, high=high, slope=np.nan)

@@ -35,5 +35,5 @@ def figures(r: Mapping[str, Any]) -> dict[str, str]:
         "LDS of the metric as read (95 %)": between("lds_measured"),
         "size (95 %)": between("slope") if r["calibrated"] else "rank only",
         "size when calibrated (95 %)": between("slope_after") if r["calibrated"] else "rank only",
-        "ceiling of the LDS": words.number(r["noise_ceiling"]) if words.known(r["noise_ceiling"]) else "none: no chance in it",
+        "ceiling of the LDS (95 %)": "none: no chance in it" if r["truth"] == "same" else between("noise_ceiling"),
     }

@@ -21,6 +21,8 @@ def write_course(folder: Path, trained: Trained, final: State, reason: str = "")
 
     `final`: the model's weights. `reason`: why the weights do not follow from the recipe, if they do not; the recipe is left out then.
     """
+    if not reason and trained.recipe and trained.recipe.course and not trained.recipe.went:
+        reason = "It is another training from the first weights of one that was brought here; its order is not written out."
     last = len(trained.checkpoints) - 1
     listed = [_kept(folder, c, WEIGHTS if k == last else f"checkpoint-{k:04d}.safetensors") for k, c in enumerate(trained.checkpoints)]
     recipe = None if reason else trained.recipe

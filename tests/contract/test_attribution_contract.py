@@ -163,7 +163,7 @@ def test_one_score_for_every_row_and_value(name, kind, classes):
     np.testing.assert_array_equal(scores.ids, rows.ids)
     assert scores.labels == asked.labels
     assert scores.method == name
-    assert scores.calibrated == attribution.classes[name].calibrated
+    assert scores.calibrated <= attribution.classes[name].calibrated  # newton: of linear models alone
     assert (scores.values.std(0) > 0).all()
 
 
