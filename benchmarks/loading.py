@@ -1,7 +1,7 @@
 """Loading a large table by path: seconds and peak memory, each figure from a process of its own. `python -m benchmarks.loading`.
 
 A Parquet file of a million rows and a hundred columns is made (70 numbers, 10 whole numbers, 18 categories of 2 to 10 levels, a date, the
-target); then its first page is read, and then all of it is read and made a data set.
+target); then its first page is read, all of it is read and made a data set, and it is checked as before a training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from benchmarks.memory import peak
 
 RESULTS = Path(__file__).parent / "results" / "loading.json"
-ASKED = {"first_page_seconds": 2, "seconds": 30, "peak_mib": 3 * 1024}
+ASKED = {"first_page_seconds": 2, "seconds": 30, "peak_mib": 3 * 1024, "check_seconds": 30, "check_peak_mib": 3 * 1024}
 PAGE = 100
 
 
@@ -72,6 +72,19 @@ def whole(path: Path) -> dict[str, float]:
     }
 
 
+def check(path: Path) -> dict[str, float]:
+    """Do all that *Check* does before a training: read, prepare, look for leaks and copies, and time a few batches."""
+    from influence.actions import perform
+    from influence.store import Project
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        found = perform("check", Project(Path(folder) / "project"), {"data": str(path), "target": "bought"})
+    assert found["n"]["train"] > 0
+    busy = resource.getrusage(resource.RUSAGE_SELF)
+    return {"check_seconds": time.perf_counter() - began, "check_cpu_seconds": busy.ru_utime + busy.ru_stime}
+
+
 def measured(task: str, path: Path) -> dict[str, float]:
     """Return what a process of its own says of a task."""
     done = subprocess.run(
@@ -80,23 +93,29 @@ def measured(task: str, path: Path) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
+def _run(path: Path) -> dict[str, float]:
+    checked = measured("check", path)
+    checked["check_peak_mib"] = checked.pop("peak_mib")
+    return measured("first_page", path) | measured("whole", path) | checked | {"load": os.getloadavg()[0]}
+
+
 def main() -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--task", choices=("first_page", "whole"))
+    parser.add_argument("--task", choices=("first_page", "whole", "check"))
     parser.add_argument("--path", type=Path)
     given = parser.parse_args()
     if given.task:
-        result = {"first_page": first_page, "whole": whole}[given.task](given.path)
+        result = {"first_page": first_page, "whole": whole, "check": check}[given.task](given.path)
         print(json.dumps(result | {"peak_mib": peak()}))
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.parquet"
         make(path, given.rows)
         size = path.stat().st_size / 1e6
-        runs = [measured("first_page", path) | measured("whole", path) | {"load": os.getloadavg()[0]} for _ in range(given.repeats)]
+        runs = [_run(path) for _ in range(given.repeats)]
     found = {name: [round(run[name], 2) for run in runs] for name in runs[0]}
     report = {
         "rows": given.rows,

@@ -163,7 +163,7 @@ def of_sweep(case: Case, batch: int) -> dict[str, Any]:
     }
     peer = found["captum"]["best"]
     found["times_faster"] = peer and peer["seconds"] / statistics.median(times["question"])
-    found["met"] = found["epochs"]["auto"] <= case.most and (not peer or found["times_faster"] >= case.faster)
+    found["met"] = found["epochs"]["question"] <= case.most and (not peer or found["times_faster"] >= case.faster)
     return found
 
 

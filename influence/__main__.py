@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from influence.commands import Commands, act, known, numbers, pairs, ranked_ids, read_ids, strict
+from influence.commands import Commands, act, known, numbers, pairs, ranked_ids, read_ids, reading, strict
 from influence.errors import BadInput
 from influence.files import writable, write_scores, write_table
 
@@ -42,6 +42,29 @@ Preprocessing = Annotated[
     str, typer.Option(help="JSON file by which a table's columns become inputs, instead of being fitted (docs/python.md).")
 ]
 
+Data = Annotated[
+    str,
+    typer.Argument(
+        help=f"A table; a folder, .zip or .npz of images; bundled:NAME, one of {known('data/bundled')}; or a table by name: sklearn:NAME, "
+        "openml:NAME, hub:datasets/OWNER/NAME."
+    ),
+]
+Target = Annotated[str, typer.Option(help="Column to predict; of images by default the class folder.")]
+Protected = Annotated[list[str], typer.Option(help="Protected column (a feature unless dropped); repeatable.")]
+Audit = Annotated[list[str], typer.Option(help="Column for people and finders, never seen by the model; repeatable.")]
+Drop = Annotated[list[str], typer.Option(help="Column to leave out; repeatable.")]
+IdColumn = Annotated[str, typer.Option(help="Column of ids; default: the row number from 0.")]
+Split = Annotated[str, typer.Option(help="Column that says train or test.")]
+Eval = Annotated[str, typer.Option(help="Second file with the test rows.")]
+Model = Annotated[str, typer.Option(help=f"Kind of model: {known('models')}; default: bag for texts, cnn for images, mlp for all else.")]
+Image = Annotated[str, typer.Option(help="Column of a table with paths of images (inside its folder) or their bytes.")]
+Kind = Annotated[
+    list[str],
+    typer.Option(help="COL=KIND, what a column is: numeric, category, flag, ordered, date, text, id, weight, group, leak; repeatable."),
+]
+Sheet = Annotated[str, typer.Option(help="Sheet of an Excel file; default: the first that holds a table.")]
+Sql = Annotated[str, typer.Option(help="Query, where DATA is a database's address (SQLAlchemy's URL).")]
+
 HOME = Path(__file__).resolve().parents[1] / "projects" / "demo"
 
 
@@ -58,47 +81,63 @@ def demo(
 # Typer copies the empty lists below for every call, so that sharing them (B006) is safe.
 @app.command()
 def train(
-    data: Annotated[
-        str,
-        typer.Argument(help=f"A table; a folder, .zip or .npz of images; or bundled:NAME, one of {known('data/bundled')}."),
-    ],
-    target: Annotated[str, typer.Option(help="Column to predict; of images by default the class folder.")] = "",
-    protected: Annotated[list[str], typer.Option(help="Protected column (a feature unless dropped); repeatable.")] = [],  # noqa: B006
-    audit: Annotated[list[str], typer.Option(help="Column for people and finders, never seen by the model; repeatable.")] = [],  # noqa: B006
-    drop: Annotated[list[str], typer.Option(help="Column to leave out; repeatable.")] = [],  # noqa: B006
-    id: Annotated[str, typer.Option(help="Column of ids; default: the row number from 0.")] = "",
-    model: Annotated[
-        str, typer.Option(help=f"Kind of model: {known('models')}; default: bag for texts, cnn for images, mlp for all else.")
-    ] = "",
+    data: Data,
+    target: Target = "",
+    protected: Protected = [],  # noqa: B006
+    audit: Audit = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
+    id: IdColumn = "",
+    model: Model = "",
     set: Set = [],  # noqa: B006
     data_set: DataSet = [],  # noqa: B006
     text: Text = "",
-    image: Annotated[str, typer.Option(help="Column of a table with paths of images (inside its folder) or their bytes.")] = "",
-    eval: Annotated[str, typer.Option(help="Second file with the test rows.")] = "",
-    split: Annotated[str, typer.Option(help="Column that says train or test.")] = "",
+    image: Image = "",
+    eval: Eval = "",
+    split: Split = "",
     exclude: Annotated[Path | None, typer.Option(help="CSV of ids to train without (truth same).")] = None,
     preprocessing: Preprocessing = "",
-    kind: Annotated[
-        list[str],
-        typer.Option(help="COL=KIND, what a column is: numeric, category, flag, ordered, date, text, id, weight, group, leak; repeatable."),
-    ] = [],  # noqa: B006
-    sheet: Annotated[str, typer.Option(help="Sheet of an Excel file; default: the first.")] = "",
-    sql: Annotated[str, typer.Option(help="Query, where DATA is a database's address (SQLAlchemy's URL).")] = "",
+    kind: Kind = [],  # noqa: B006
+    sheet: Sheet = "",
+    sql: Sql = "",
     seed: int = 0,
     project: ProjectDir = HOME,
     as_json: Json = False,
 ) -> None:
     """Train a model with a recipe that can be replayed."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split}
-    chosen = {
-        "model": model,
-        "set": pairs(set),
-        "data_set": {**pairs(data_set), **({"image": image} if image else {}), **({"text": text} if text else {})},
-        "exclude": read_ids(exclude) or [],
-        "seed": seed,
-    }
-    read = {"preprocessing": preprocessing, "kinds": pairs(kind), "sheet": sheet, "sql": sql}
-    act("train", project, {"data": data, "eval": eval, **read, **columns, **chosen}, as_json)
+    chosen = {"model": model, "set": pairs(set), "data_set": reading(data_set, image=image, text=text), "seed": seed}
+    read = {"eval": eval, "preprocessing": preprocessing, "kinds": pairs(kind), "sheet": sheet, "sql": sql}
+    act("train", project, {"data": data, **columns, **chosen, **read, "exclude": read_ids(exclude) or []}, as_json)
+
+
+@app.command()
+def check(
+    data: Data,
+    target: Target = "",
+    protected: Protected = [],  # noqa: B006
+    audit: Audit = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
+    id: IdColumn = "",
+    model: Model = "",
+    set: Set = [],  # noqa: B006
+    data_set: DataSet = [],  # noqa: B006
+    text: Text = "",
+    image: Image = "",
+    eval: Eval = "",
+    split: Split = "",
+    preprocessing: Preprocessing = "",
+    kind: Kind = [],  # noqa: B006
+    sheet: Sheet = "",
+    sql: Sql = "",
+    seed: int = 0,
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Look at data before they are trained on: classes and groups, leaks, copies, and what training will cost. Nothing is kept."""
+    columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split}
+    chosen = {"model": model, "set": pairs(set), "data_set": reading(data_set, image=image, text=text), "seed": seed}
+    read = {"eval": eval, "preprocessing": preprocessing, "kinds": pairs(kind), "sheet": sheet, "sql": sql}
+    act("check", project, {"data": data, **columns, **chosen, **read}, as_json)
 
 
 @app.command("import-model")
@@ -111,12 +150,12 @@ def import_model(
     ],
     data: Annotated[str, typer.Argument(help="What it was trained on: a folder that influence.save_data wrote, or a table as for train.")],
     target: Annotated[str, typer.Option(help="Column to predict; needed for a table, unless an exported model says it.")] = "",
-    protected: Annotated[list[str], typer.Option(help="Protected column; repeatable.")] = [],  # noqa: B006
-    audit: Annotated[list[str], typer.Option(help="Column for people and finders; repeatable.")] = [],  # noqa: B006
-    drop: Annotated[list[str], typer.Option(help="Column to leave out; repeatable.")] = [],  # noqa: B006
-    id: Annotated[str, typer.Option(help="Column of ids; default: the row number from 0.")] = "",
-    split: Annotated[str, typer.Option(help="Column that says train or test.")] = "",
-    eval: Annotated[str, typer.Option(help="Second file with the test rows.")] = "",
+    protected: Protected = [],  # noqa: B006
+    audit: Audit = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
+    id: IdColumn = "",
+    split: Split = "",
+    eval: Eval = "",
     model: Annotated[str, typer.Option(help=f"Kind of model: auto (found from the weights), {known('models')}.")] = "auto",
     set: Set = [],  # noqa: B006
     rates: Annotated[str, typer.Option(help="Step sizes of the checkpoints, with commas between them, or one for all.")] = "",
@@ -125,13 +164,14 @@ def import_model(
     data_set: DataSet = [],  # noqa: B006
     text: Text = "",
     name: Annotated[str, typer.Option(help="What to call it.")] = "",
+    check_only: Annotated[bool, typer.Option("--check-only", help="Check it, and keep nothing.")] = False,
     project: ProjectDir = HOME,
     as_json: Json = False,
 ) -> None:
     """Bring a model that was trained elsewhere, with its checkpoints and the course of its training; checked before anything is kept."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split, "eval": eval}
     chosen = {"model": model, "set": pairs(set), "rates": numbers(rates, "--rates"), "accuracy": accuracy, "name": name}
-    chosen |= {"preprocessing": preprocessing, "data_set": {**pairs(data_set), **({"text": text} if text else {})}}
+    chosen |= {"preprocessing": preprocessing, "data_set": reading(data_set, text=text), "check_only": check_only}
     act("import_model", project, {"path": path, "data": data, **columns, **chosen}, as_json)
 
 
@@ -285,7 +325,11 @@ def unlearn(
 def export_model(
     out: Annotated[Path, typer.Argument(help="New folder to write.")],
     format: Annotated[
-        str, typer.Option(help="safetensors; pt2: with a graph that PyTorch runs alone; record: with its training, to be followed.")
+        str,
+        typer.Option(
+            help="safetensors; pt2: with a graph that PyTorch runs alone; record: with its training, to be followed; huggingface: a "
+            "folder for the transformers library, of a model of Hugging Face."
+        ),
     ] = "safetensors",
     run: RunId = "",
     project: ProjectDir = HOME,
@@ -293,6 +337,23 @@ def export_model(
 ) -> None:
     """Write a model, an unlearned one too, with a model card into a folder that anybody can use and import-model takes."""
     act("export_model", project, {"out": str(out), "format": format, "run": run or None}, as_json)
+
+
+@app.command("export-run")
+def export_run(
+    store: Annotated[
+        str,
+        typer.Argument(
+            help="MLflow's tracking store: a folder, sqlite:///FILE or http(s)://SERVER.", envvar="MLFLOW_TRACKING_URI", show_envvar=True
+        ),
+    ],
+    experiment: Annotated[str, typer.Option(help="Experiment there; default: the name of the data.")] = "",
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Write a run to MLflow: settings, figures with intervals, claim, model card and weights."""
+    act("export_run", project, {"store": store, "experiment": experiment, "run": run or None}, as_json)
 
 
 @app.command("export-scores")

@@ -154,6 +154,15 @@ def pairs(given: list[str]) -> dict[str, str]:
     return found
 
 
+def reading(given: list[str], **columns: str) -> dict[str, str]:
+    """Return the settings of how data are read: KEY=VALUE texts, and of the `columns` of texts or images those that are named.
+
+    Raises:
+        BadInput: as `pairs`.
+    """
+    return pairs(given) | {setting: column for setting, column in columns.items() if column}
+
+
 def numbers(given: str, option: str) -> list[float]:
     """Return the numbers of a list with commas; none of an empty one.
 

@@ -10,7 +10,7 @@ from influence.actions import preview as previewed
 from influence.actions import smoothness as smooth
 from influence.actions._measures import evaluated, units
 from influence.evaluation.fidelity import verdict
-from influence.evidence import words
+from influence.evidence import checks, words
 from influence.evidence.fidelity import RANKS, SIZE, figures, where
 from influence.registry import mislabelled
 from influence.store import Project
@@ -19,7 +19,6 @@ from influence.types import SIGN
 
 FIRST = 10
 SAID = {"well": "well", "roughly": "roughly", "poorly": "poorly", "unclear": words.TOO_FEW}
-VERDICTS = {"good": "good", "doubtful": "LOOK", "none": "-"}
 LDS = "LDS: rank correlation of what was predicted for these sets with what happened; 1: the order is right, 0: no better than chance."
 Result = Mapping[str, Any]
 
@@ -56,14 +55,24 @@ def _train(project: Project, result: Result) -> list[str]:
     ]
 
 
+def _check(project: Project, result: Result) -> list[str]:
+    return [
+        *checks.lines(result["checks"]),
+        *(table("<<" + ">" * (len(result["sizes"]["columns"]) - 2), *checks.sizes(**result["sizes"])) if result["sizes"]["data"] else []),
+        *filter(None, [result["notes"]]),
+        f"Took {words.duration(result['seconds'])}; nothing is kept. train takes the same options.",
+    ]
+
+
 def _import_model(project: Project, result: Result) -> list[str]:
-    run, model = project.run(result["run"]), result["model"]
-    told = words.settings(model["given"])
-    checks = [(VERDICTS[check["verdict"]], f"{check['check']}: {check['found']} {check['mend']}".rstrip()) for check in result["checks"]]
+    model, told = result["model"], words.settings(result["model"]["given"])
+    if not result["run"]:
+        return [f"{model['name']} ({told}): checked, and not kept.", *checks.lines(result["checks"])]
+    run = project.run(result["run"])
     rows = [(name, words.number(f["value"]), words.interval(f["low"], f["high"]), f"{f['n']:,}") for name, f in _measured(run.body).items()]
     return [
         f"Run {run.id}: {model['name']} ({told}), brought with {words.count(len(run.body['checkpoints']), 'checkpoint')}.",
-        *table("<<", ("", "check"), checks),
+        *checks.lines(result["checks"]),
         "On the holdout rows, which no question is asked of:",
         *table("<>>>", ("metric", "value", "95 %", "n"), rows),
     ]
@@ -207,6 +216,11 @@ def _export_model(project: Project, result: Result) -> list[str]:
     ]
 
 
+def _export_run(project: Project, result: Result) -> list[str]:
+    what = f"{words.count(result['metrics'], 'figure')}, {words.count(result['params'], 'setting')} and the model with its card"
+    return [f"Run {result['run']} is in {result['store']}, experiment {result['experiment']}, as {result['mlflow_run']}: {what}."]
+
+
 def _export_scores(project: Project, result: Result) -> list[str]:
     return [f"{words.count(result['n'], 'row')} of run {result['run']}, scored for {', '.join(result['columns'])}: {result['path']}"]
 
@@ -219,6 +233,7 @@ def _export_data(project: Project, result: Result) -> list[str]:
 TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
     "demo": _demo,
     "train": _train,
+    "check": _check,
     "import_model": _import_model,
     "attribute": _attribute,
     "mislabelled": _mislabelled,
@@ -228,6 +243,7 @@ TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
     "agreement": _agreement,
     "unlearn": _unlearn,
     "export_model": _export_model,
+    "export_run": _export_run,
     "export_scores": _export_scores,
     "export_data": _export_data,
 }

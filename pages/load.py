@@ -5,15 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from influence.errors import BadInput
-from influence.ui import imaging, jobs, loading, sources, state, texts, words
+from influence.ui import checking, imaging, loading, sheets, sources, state, texts, words
 
 state.page("Load", "Bring data and train a model on it, so that every step of its training can be replayed and questioned.", badge=False)
 st.subheader("1 Data", anchor=False)
 source = sources.choose(images=True)
 if source is None:
+    checking.under_way()
     st.stop()
 seen = None
 try:
+    source = sheets.choose(source)
     source = imaging.column(source)
     if source.images:
         imaging.preview(source)
@@ -38,22 +40,6 @@ elif not seen:
 
 st.subheader("2 Model" if source.bundled else "3 Model", anchor=False)
 model, settings = loading.model(source, seen)
-plan = loading.Plan(source, parts, model, settings)
 
-with st.container(horizontal=True, vertical_alignment="center"):
-    wanted = st.button("Check", icon=":material/fact_check:", key="load.check", help="Look whether everything fits, without training")
-    train = st.button("Train", icon=":material/play_arrow:", type="primary", key="load.train")
-if wanted or train:
-    try:
-        made = loading.check(plan)
-    except BadInput as error:
-        st.error(words.escaped(error), icon=":material/error:")
-        st.stop()
-    if train:
-        loading.train(plan)
-    else:
-        st.success("Everything fits: this can be trained.", icon=":material/check_circle:")
-        loading.contents(made)
-
-if not wanted:
-    jobs.follow(jobs.shown("train"), loading.trained, key="load")
+st.subheader("3 Check and train" if source.bundled else "4 Check and train", anchor=False)
+checking.offer(loading.Plan(source, parts, model, settings))

@@ -29,4 +29,5 @@ choosing.told()
 selection = choosing.review(run, (state.group(), state.dataset(run).target))
 if selection:
     planning.preview_of(note, selection)
+    choosing.rows(run, selection)
     state.link("run", "Unlearn these rows", ":material/arrow_forward:")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -65,31 +66,39 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def _said(path: str, files: Mapping[str, bytes]) -> tuple[bytes, dict[str, str]] | None:
-    """What the hub says of `someone/tiny` at a path; None: nothing."""
-    commit, name = "c" * 40, path.split("?")[0].rpartition("/")[2]
-    if path.startswith("/api/models/someone/tiny/tree/"):
+CONVERTED = "refs%2Fconvert%2Fparquet"
+
+
+def _said(path: str, files: Mapping[str, bytes], repo: str, converted: bool) -> tuple[bytes, dict[str, str]] | None:
+    """What the hub says of a repository at a path; None: nothing."""
+    commit, (path, _, _) = "c" * 40, path.partition("?")
+    if path.startswith(f"/api/{repo}/revision/{CONVERTED}") and not converted:
+        return None
+    if path.startswith(f"/api/{repo}/tree/"):
         return json.dumps([{"type": "file", "path": f, "size": len(b), "oid": "0" * 40} for f, b in files.items()]).encode(), {}
-    if path.startswith("/api/models/someone/tiny"):
-        told = {"sha": commit, "id": "someone/tiny", "siblings": [{"rfilename": file} for file in files]}
+    if path.startswith(f"/api/{repo}"):
+        told = {"sha": commit, "id": repo.partition("/")[2], "siblings": [{"rfilename": f, "size": len(b)} for f, b in files.items()]}
         return json.dumps(told).encode(), {}
-    if "/someone/tiny/resolve/" in path and name in files:
+    name = unquote(path.rpartition(f"/{repo.removeprefix('models/')}/resolve/{commit}/")[2])
+    if name in files:
         return files[name], {"X-Repo-Commit": commit, "ETag": hashlib.sha1(files[name]).hexdigest()}
     return None
 
 
 @contextmanager
-def stand_in(folder: Path, more: Mapping[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """A server with one model, `someone/tiny`; yields its address and the paths that it is asked for."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir()} | dict(more)
+def stand_in(
+    folder: Path, more: Mapping[str, bytes], repo: str = "models/someone/tiny", converted: bool = False
+) -> Iterator[tuple[str, list[str]]]:
+    """A server with one repository, of which the hub made a branch of Parquet or not; yields its address and the paths it is asked for."""
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()} | dict(more)
     asked: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            said = _said(self.path, files)
+            said = _said(self.path, files, repo, converted)
             self.send_response(200 if said else 404)
-            body, headers = said or (b"", {})
+            body, headers = said or (b"", {"X-Error-Code": "RevisionNotFound"} if CONVERTED in self.path else {})
             for key, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **headers}.items():
                 self.send_header(key, value)
             self.end_headers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -133,6 +134,21 @@ def test_preview_of_a_list_equals_the_curve_at_its_end(made):
         assert entry["low"] <= entry["change"] <= entry["high"]
     with pytest.raises(BadInput, match="not among"):
         predict(note, scores, [10**9])
+
+
+def test_what_people_read_as_a_share_is_predicted_as_one(made):
+    """Bands that are far too wide end where a share or a gap of shares ends; a loss may grow."""
+    project, first = made
+    note = kept(project, first["run"], "group")
+    scores = project.scores(note["scores"])
+    wild = replace(scores, values=1000 * scores.values)
+    curve = curves(note, wild, np.argsort(scores.column(0), kind="stable"), [100], "measured").set_index("label")
+    shares = [label for label in note["labels"] if "loss" not in label.lower()]
+    for label in shares:
+        low, high = (note["before"][label]["measured"] + curve.loc[label, end] for end in ("low", "high"))
+        assert 0 <= low + 1e-12 <= high + 1e-12 <= 1 + 2e-12, label
+    assert any(note["before"][label]["measured"] + curve.loc[label, "high"] == pytest.approx(1) for label in shares)
+    assert note["before"]["Mean loss"]["measured"] + curve.loc["Mean loss", "high"] > 1
 
 
 def test_calibration_recovers_slope_and_width():

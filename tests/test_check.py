@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,12 +15,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from typer.testing import CliRunner
 
 import influence
+from influence.__main__ import app
 from influence.actions import _checks, perform
+from influence.data import suspects as suspicions
 from influence.errors import BadInput
 from influence.exchange import snippets
 from influence.store import Project
+from tests.test_exchange import outside
 
 N = 2000
 
@@ -47,7 +54,7 @@ def test_nothing_is_kept_and_small_groups_are_named(table, tmp_path):
     assert "'rare'" in rows["mend"]
     assert found(result["checks"], "Classes")["verdict"] == "good"
     assert sum(result["n"].values()) == N
-    assert {tuple(sorted(check)) for check in result["checks"]} == {("check", "code", "found", "mend", "verdict")}
+    assert {tuple(sorted(check)) for check in result["checks"]} == {("check", "code", "found", "leak", "mend", "verdict")}
 
 
 def test_the_price_is_what_training_takes(table, tmp_path):
@@ -69,6 +76,88 @@ def test_what_cannot_be_trained_is_refused_as_training_refuses_it(table, tmp_pat
     for given, said in (({"target": "nothing"}, "nothing"), ({"target": "label", "model": "cnn"}, "images"), ({}, "target")):
         with pytest.raises(BadInput, match=said):
             perform("check", project, {"data": str(table), **given})
+
+
+def test_a_leak_says_which_column_mends_it_and_is_none_once_it_is_said(table, tmp_path):
+    frame = pd.read_csv(table)
+    frame.assign(granted=frame["label"].map({"yes": 1, "no": 2})).to_csv(tmp_path / "t.csv", index=False)
+    given = {"data": str(tmp_path / "t.csv"), "target": "label"}
+    project = Project(tmp_path / "p")
+    rows = found(perform("check", project, given)["checks"], "Target renamed")
+    assert (rows["verdict"], rows["leak"]) == ("doubtful", "granted")
+    checks = perform("check", project, {**given, "kinds": {"granted": "leak"}})["checks"]
+    assert "granted" not in {check["leak"] for check in checks}
+    given["data_set"] = {"text": "group"}
+    rows = found(perform("check", project, given)["checks"], "Target renamed")
+    assert (rows["verdict"], rows["leak"]) == ("none", ""), "a model of texts does not see the column"
+    assert "The model does not see it" in rows["found"]
+
+
+def test_copies_and_repeated_ids_say_what_to_do(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=200), "z": rng.normal(size=200), "label": rng.choice(["a", "b"], 200)})
+    twice = pd.concat([frame, frame]).reset_index(drop=True).assign(part=["train"] * 200 + ["test"] * 200)
+    twice.to_csv(tmp_path / "t.csv", index=False)
+    checks = perform("check", Project(tmp_path / "p"), {"data": str(tmp_path / "t.csv"), "target": "label", "split": "part"})["checks"]
+    copies = [check for check in checks if check["check"] == "In training too"]
+    assert [check["verdict"] for check in copies] == ["doubtful", "doubtful"], "of the evaluation and of the holdout rows"
+    assert all("take them out of the file" in check["mend"] and not check["leak"] for check in copies)
+
+
+def test_every_kind_of_suspicion_has_a_way_to_mend_it():
+    source = Path(suspicions.__file__).read_text()
+    kinds = set(re.findall(r'Finding\(\s*"([a-z ]+)"', source))
+    assert kinds == set(_checks.MENDS)
+    assert set(_checks.LEAKS) < kinds
+
+
+def test_sizes_are_those_of_the_data_that_are_trained_on(table, tmp_path):
+    project, given = Project(tmp_path / "p"), {"data": str(table), "target": "label", "protected": ["group"], "set": {"epochs": 1}}
+    told = pd.DataFrame(**perform("check", project, given)["sizes"])
+    made = project.dataset(project.run(perform("train", project, given)["run"]).dataset)
+    assert told.columns.tolist() == ["Column", "Value", "Train", "Evaluation", "Holdout", "Share yes in training"]
+    for row in told.itertuples(index=False):
+        for role in ("train", "evaluation", "holdout"):
+            assert getattr(row, role.capitalize()) == (made.split(role).columns[row.Column] == row.Value).sum()
+
+
+def test_stated_preprocessing_is_what_is_checked(table, tmp_path):
+    stated = {"kind": "table", "columns": [{"name": "x", "kind": "numeric", "mean": 0, "sd": 1, "median": 0, "missing": False}]}
+    (tmp_path / "p.json").write_text(json.dumps(stated))
+    project, given = Project(tmp_path / "p"), {"data": str(table), "target": "label", "preprocessing": str(tmp_path / "p.json")}
+    result = perform("check", project, given)
+    assert "inputs (1,)" in found(result["checks"], "Shapes")["found"]
+    assert "not fitted" in result["notes"]
+    with pytest.raises(BadInput, match="bring their own"):
+        perform("check", project, {"data": "bundled:loans", "preprocessing": str(tmp_path / "p.json")})
+
+
+def test_the_command_says_what_was_found_and_what_it_costs(table, tmp_path):
+    project = str(tmp_path / "p")
+    call = [str(table), "--target", "label", "--protected", "group", "--kind", "z=category", "--project", project]
+    done = CliRunner().invoke(app, ["check", *call])
+    assert done.exit_code == 0, done.output
+    assert "LOOK  Groups of group: 3 groups" in done.output
+    assert re.search(r"\n  column +value +train +evaluation +holdout +Share yes in training\n  label +no +[0-9,]+ ", done.output)
+    assert re.search(r"about .* to train, about .* for a question to the metagradient", done.output)
+    told = json.loads(CliRunner().invoke(app, ["check", *call, "--json"]).stdout)
+    assert sum(told["n"].values()) == N
+    assert told["costs"]["parameters"] > 1000, "z is a category of as many levels as are kept"
+    refused = CliRunner().invoke(app, ["check", str(table), "--target", "nothing", "--project", project])
+    assert refused.exit_code == 2
+    assert not Project(tmp_path / "p").runs()
+
+
+def test_a_model_that_is_only_checked_is_not_kept(tmp_path):
+    outside(tmp_path)
+    where = [str(tmp_path / "model"), str(tmp_path / "data"), "--project", str(tmp_path / "p"), "--check-only"]
+    done = CliRunner().invoke(app, ["import-model", *where])
+    assert done.exit_code == 0, done.output
+    assert "checked, and not kept." in done.output
+    assert "good  Its training can be followed" in done.output
+    told = json.loads(CliRunner().invoke(app, ["import-model", *where, "--json"]).stdout)
+    assert told["run"] == ""
+    assert [Project(tmp_path / "p").runs(), Project(tmp_path / "p").records()] == [[], []]
 
 
 def test_a_model_that_draws_when_asked_is_seen(tmp_path):
@@ -150,8 +239,6 @@ def test_the_callback_for_lightning_records_what_lightning_does(tmp_path, monkey
 
 
 def test_the_page_on_bringing_a_model_shows_this_very_code():
-    from pathlib import Path
-
     text = (Path(__file__).parents[1] / "docs" / "bring-your-model.md").read_text()
     for name in ("RECORDER", "DATA", "CHECKPOINTS", "PLACES", "TRAINER", "LIGHTNING"):
         assert getattr(snippets, name) in text, name

@@ -117,6 +117,7 @@ def test_every_reader_says_what_it_reads():
         "gzipped",
         "jsonl",
         "parquet",
+        "sqlite",
     }
     for reader in readers.readers():
         assert reader.WHAT.startswith(("a ", "an "))

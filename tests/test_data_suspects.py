@@ -179,3 +179,13 @@ def test_adult_has_few_twins_and_no_leaks(lethe_data):
 @pytest.mark.parametrize("name", ["digits", "breast_cancer"])
 def test_bundled_sets_are_looked_at(name):
     assert all(finding.kind != "target renamed" for finding in suspects(datasets.make(name)()))
+
+
+def test_of_a_large_table_few_rows_are_looked_at_and_all_where_something_is_said_of_all(monkeypatch):
+    monkeypatch.setattr("influence.data.suspects.LOOKED_AT", 400)
+    frame = table(20_000, again=lambda frame, rng: frame["y"].map({"yes": 1, "no": 2}))
+    finding = found(frame)["target renamed", "again"]
+    assert finding.n == 20_000, "said of all rows, seen in all"
+    frame.loc[7777, "again"] = 3 - frame.loc[7777, "again"]
+    [finding] = found(frame).values()
+    assert (finding.kind, finding.n) == ("gives the target away", 400)

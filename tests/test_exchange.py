@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 import influence
 from influence.actions import perform
 from influence.errors import BadInput
+from influence.exchange.course import write_course
 from influence.exchange.matching import Probe, matched
 from influence.exchange.record import read_record
 from influence.grads import outputs
@@ -236,7 +238,8 @@ def test_an_activation_is_told_by_the_probe_and_a_wrong_model_refused(activation
         ("logistic", (4,), {}), ("mlp", (4,), {"hidden": (9, 5)}), ("cnn", (1, 12, 12), {"channels": (8, 12)}),
         ("cnn", (1, 12, 12), {"channels": (8, 12), "head": "mean"}), ("cnn", (1, 12, 12), {"channels": (8, 8), "head": "flatten"}),
         ("cnn", (1, 9, 9), {"head": "mean"}), ("resnet9", (3, 8, 8), {"width": 8}),
-        ("resnet9", (3, 8, 8), {"width": 8, "norm": "batch"}),
+        ("resnet9", (3, 8, 8), {"width": 8, "norm": "batch"}), ("resnet18", (3, 8, 8), {"width": 8, "stem": "small"}),
+        ("resnet18", (3, 32, 32), {"width": 8, "norm": "batch", "activation": "relu", "stem": "large", "pooling": "max"}),
         ("transformer", (6,), {"vocabulary": 30, "width": 8, "heads": 2, "layers": 3, "ratio": 2}),
     ],
 )  # fmt: skip
@@ -437,3 +440,26 @@ def test_the_command_says_what_was_checked(came, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         app([*where, "--model", "cnn"])
     assert "The CNN needs images" in capsys.readouterr().err
+
+
+def test_another_seed_of_a_fine_tuning_begins_with_what_had_been_learnt(came):
+    """Drawn at random instead, a few small steps would leave a model that knows nothing."""
+    _, project, result, _ = came
+    trained = project.trained(result["run"])
+    rows = project.dataset(project.run(result["run"]).dataset).train
+    start = torch.from_numpy(np.array(trained.recipe.course.load()["start"]))
+    ends = train_many(trained.model, rows, replace(trained.recipe, lr=1e-6), np.ones((2, len(rows))), seeds=[11, 12])
+    assert float((ends - start).abs().max()) < 1e-3
+    assert not torch.equal(ends[0], ends[1])
+
+
+def test_another_seed_of_a_brought_training_says_when_exported_that_it_cannot_be_followed(came, tmp_path):
+    _, project, result, _ = came
+    trained = project.trained(result["run"])
+    rows = project.dataset(project.run(result["run"]).dataset).train
+    again = train(trained.model, rows, replace(trained.recipe, seed=5))
+    write_course(tmp_path, again, again.final.load())
+    told = json.loads((tmp_path / "record.json").read_text())
+    assert told["recipe"] is None
+    assert not told["by_seed"]
+    assert "another training from the first weights" in told["no_recipe"]

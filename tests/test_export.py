@@ -25,8 +25,8 @@ from influence.store import Project
 N = 160
 SETTINGS = {
     "logistic": {}, "mlp": {"hidden": (6, 5), "activation": "tanh", "dropout": 0.1}, "cnn": {"channels": (4, 8)},
-    "resnet9": {"width": 8, "norm": "batch"}, "transformer": {"vocabulary": 20, "width": 8, "heads": 2, "layers": 1},
-    "bag": {"vocabulary": 20, "width": 8, "hidden": (6,)},
+    "resnet9": {"width": 8, "norm": "batch"}, "resnet18": {"width": 8}, "bag": {"vocabulary": 20, "width": 8, "hidden": (6,)},
+    "transformer": {"vocabulary": 20, "width": 8, "heads": 2, "layers": 1},
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def people(n: int = N) -> pd.DataFrame:
 
 def arrays(folder, kind: str) -> str:
     rng = np.random.default_rng(1)
-    shape = {"cnn": (1, 8, 8), "resnet9": (3, 8, 8)}.get(kind, (6,))
+    shape = {"cnn": (1, 8, 8), "resnet9": (3, 8, 8), "resnet18": (3, 8, 8)}.get(kind, (6,))
     x = rng.integers(0, 20, (N, *shape)) if len(shape) == 1 else rng.normal(size=(N, *shape)).astype(np.float32)
     y = (x.reshape(N, -1)[:, :3].sum(1) > np.median(x.reshape(N, -1)[:, :3].sum(1))).astype(np.int64)
     group = pd.DataFrame({"group": rng.choice(["a", "b"], N)})

@@ -246,6 +246,149 @@ def test_an_exported_model_comes_back_with_its_tokenizer(made, tmp_path):
     assert verdicts(again)["Answers as where it was trained"] == verdicts(again)["Inputs as where it was trained"] == "good"
 
 
+# ---- Out again
+
+
+def library_logits(folder: Path, texts: list[str], **given: Any) -> torch.Tensor:
+    """What a person who has the transformers library alone is answered."""
+    reader = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **given).eval()
+    with torch.no_grad():
+        found: torch.Tensor = model(**reader(texts, padding=True, truncation=True, return_tensors="pt")).logits
+    return found
+
+
+def trained_on(made: Path, project: Path, **given: Any) -> Project:
+    told = json.loads((made / "bert" / "config.json").read_text())
+    read = {"text": "text", "tokenizer": str(made / "bert")}
+    asked = {"data": str(made / "rows.parquet"), "target": "label", "data_set": read, "model": "huggingface"}
+    perform("train", Project(project), {**asked, "set": {"config": json.dumps(told), "epochs": 2}} | given)
+    return Project(project)
+
+
+def leave(project: Project, out: Path, run: str | None = None) -> Path:
+    perform("export_model", project, {"out": str(out), "format": "huggingface", "run": run})
+    return out
+
+
+def own_logits(project: Project, run: str) -> torch.Tensor:
+    trained = project.trained(run)
+    return outputs(Bound(trained.model).load(trained.final.load()), project.dataset(project.run(run).dataset).train)
+
+
+def texts_in(project: Project, run: str) -> list[str]:
+    return project.dataset(project.run(run).dataset).train.columns["text"].fillna("").tolist()
+
+
+@pytest.mark.parametrize("how", ["brought", "trained", "unlearned"])
+def test_a_model_of_the_library_goes_out_as_a_folder_that_it_opens(made, tmp_path, how):
+    if how == "brought":
+        bring(made, tmp_path / "p", data_set={"text": "text", "length": 7})  # shorter than its tokenizer was made for
+    else:
+        trained_on(made, tmp_path / "p")
+    project = Project(tmp_path / "p")
+    run = project.run().id
+    if how == "unlearned":
+        ids = project.dataset(project.run().dataset).train.ids[:4].tolist()
+        run = perform("unlearn", project, {"ids": ids, "method": "finetune"})["run"]
+    folder = leave(project, tmp_path / "out", run)
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md",
+    }  # fmt: skip
+    names = project.dataset(project.run().dataset).train.classes
+    config = transformers.AutoConfig.from_pretrained(folder)
+    assert tuple(config.id2label[place] for place in range(2)) == names == ("grim", "kind")
+    said = library_logits(folder, texts_in(project, run))
+    assert float(said.std()) > 0.01
+    np.testing.assert_allclose(own_logits(project, run), said, atol=2e-5)
+    card = (folder / "README.md").read_text()
+    assert "AutoModelForSequenceClassification.from_pretrained" in card
+    assert ("4 training rows" in card) == (how == "unlearned")
+    again = bring(made, tmp_path / "q", path=str(folder))
+    assert verdicts(again)["Answers as where it was trained"] == verdicts(again)["Order of the outputs"] == "good"
+
+
+def test_texts_are_cut_at_the_side_that_the_tokenizer_says(made, tmp_path):
+    shutil.copytree(made / "bert", tmp_path / "bert")
+    file = tmp_path / "bert" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"truncation_side": "left"}))
+    bring(made, tmp_path / "p", path=str(tmp_path / "bert"), data_set={"text": "text", "length": 6})
+    project = Project(tmp_path / "p")
+    said = library_logits(leave(project, tmp_path / "out"), texts_in(project, project.run().id))
+    np.testing.assert_allclose(own_logits(project, project.run().id), said, atol=2e-5)
+
+
+def test_a_number_goes_out_with_the_way_back_to_its_unit(made, tmp_path):
+    table = pd.read_parquet(made / "rows.parquet")
+    table["label"] = np.where(table["label"] == "kind", 1000.5, 200.25) + np.arange(len(table))
+    table.to_parquet(tmp_path / "rows.parquet")
+    told = json.loads((made / "bert" / "config.json").read_text())
+    project = trained_on(made, tmp_path / "p", data=str(tmp_path / "rows.parquet"), set={"config": json.dumps(told), "epochs": 2})
+    folder, run = leave(project, tmp_path / "out"), project.run()
+    card = (folder / "README.md").read_text()
+    scale, shift = (float(part) for part in card.split("its output times ")[1].split(".\n")[0].split(" plus "))
+    said = library_logits(folder, texts_in(project, run.id))[:, 0] * scale + shift
+    table = project.table(run.body["predictions"]).set_index("id")
+    ids = project.dataset(run.dataset).train.ids
+    np.testing.assert_allclose(table.loc[ids, "prediction"], said, rtol=1e-4)
+
+
+def test_a_classifier_of_images_goes_out_and_comes_back(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for k in range(40):
+        place = tmp_path / "images" / ("dark" if k % 2 else "light")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 120 if k % 2 else 255, (16, 16, 3), dtype=np.uint8)).save(place / f"{k}.png")
+    asked = {"data": str(tmp_path / "images"), "model": "huggingface"}
+    levels = "0.5,0.4,0.3/0.25,0.25,0.25"
+    project = Project(tmp_path / "p")
+    perform("train", project, {**asked, "set": {"config": config("vit", id2label={0: "x", 1: "y"}), "normalised": levels, "epochs": 1}})
+    folder = leave(project, tmp_path / "out")
+    model = transformers.AutoModelForImageClassification.from_pretrained(folder).eval()
+    assert model.config.id2label == {0: "dark", 1: "light"}
+    reader = transformers.AutoImageProcessor.from_pretrained(folder)
+    data = project.dataset(project.run().dataset).train
+    shown = [Image.fromarray((np.array(x).transpose(1, 2, 0) * 255).round().astype(np.uint8)) for x in data.x]
+    with torch.no_grad():
+        said = model(**reader(shown, return_tensors="pt")).logits
+    np.testing.assert_allclose(own_logits(project, project.run().id), said, atol=1e-4)
+    again = perform("import_model", Project(tmp_path / "q"), {"path": str(folder), "data": str(tmp_path / "images")})
+    assert verdicts(again)["Answers as where it was trained"] == "good"
+
+
+def test_what_the_library_could_not_open_is_refused_and_nothing_is_written(made, tmp_path):
+    project = Project(tmp_path / "p")
+    given = {"data": str(made / "rows.parquet"), "target": "label", "data_set": {"text": "text"}, "set": {"epochs": 1}}
+    perform("train", project, given)
+    with pytest.raises(BadInput, match=r"not one of Hugging Face's.* Export it as safetensors"):
+        leave(project, tmp_path / "out")
+    told = json.dumps({**json.loads((made / "bert" / "config.json").read_text()), "vocab_size": 500})
+    perform("train", project, {**given, "model": "huggingface", "set": {"config": told, "epochs": 1}})
+    with pytest.raises(BadInput, match=r"read as words, which no tokenizer\.json tells"):
+        leave(project, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_answers_otherwise_is_not_handed_out(made, tmp_path, monkeypatch):
+    from influence.exchange import pretrained
+
+    bring(made, tmp_path / "p")
+    project, read = Project(tmp_path / "p"), pretrained.read_model
+
+    def off(card: Any) -> Any:
+        found = read(card)
+        with torch.no_grad():
+            found.model.classifier.bias += 0.01
+        return found
+
+    monkeypatch.setattr(pretrained, "read_model", off)
+    with pytest.raises(BadInput, match="answers otherwise than the model, by"):
+        leave(project, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # ---- Nothing is believed
 
 

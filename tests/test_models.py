@@ -29,6 +29,19 @@ BERT = {
     "num_attention_heads": 2, "intermediate_size": 12, "max_position_embeddings": 9, "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
+GRAPH = {
+    "x": ["x", "float32", [5]], "y": "out",
+    "tensors": {
+        "w": ["first.weight", "parameter", [6, 5], "float32"], "b": ["first.bias", "parameter", [6], "float32"],
+        "s": ["scale.weight", "parameter", [6], "float32"], "v": ["last.weight", "parameter", [3, 6], "float32"],
+    },
+    "nodes": [
+        ["aten.linear.default", {"input": {"of": "x"}, "weight": {"of": "w"}, "bias": {"of": "b"}}, ["h"]],
+        ["aten.gelu.default", {"self": {"of": "h"}}, ["g"]],
+        ["aten.mul.Tensor", {"self": {"of": "g"}, "other": {"of": "s"}}, ["m"]],
+        ["aten.linear.default", {"input": {"of": "m"}, "weight": {"of": "v"}}, ["out"]],
+    ],
+}  # fmt: skip
 KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "logistic": ((5,), {}),
     "mlp": ((5,), {"hidden": "6,4"}),
@@ -38,9 +51,13 @@ KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "resnet9": ((3, 8, 8), {"width": 8}),
     "resnet9 relu": ((3, 9, 11), {"width": 8, "activation": "relu"}),
     "resnet9 batch": ((3, 8, 8), {"width": 8, "norm": "batch"}),
+    "resnet18": ((3, 8, 8), {"width": 8}),
+    "resnet18 batch": ((3, 9, 11), {"width": 8, "norm": "batch", "activation": "relu"}),
+    "resnet18 large": ((3, 32, 33), {"width": 8, "stem": "large"}),
     "transformer": ((6,), {"vocabulary": WORDS, "width": 8, "heads": 2, "layers": 2, "ratio": 2}),
     "bag": ((6,), {"vocabulary": WORDS, "width": 5, "hidden": "4,3"}),
     "huggingface": ((6,), {"config": json.dumps(BERT)}),
+    "graph": ((5,), {"graph": json.dumps(GRAPH)}),
 }
 """Shape of one input and settings: small, but every layer is there."""
 TEXTS = ("transformer", "bag", "huggingface")
@@ -207,17 +224,31 @@ def test_resnet9_has_the_size_of_its_line():
     assert sum(p.numel() for p in model().parameters()) == pytest.approx(6.57e6, rel=0.01)
 
 
+def test_resnet18_has_the_size_of_the_papers_at_both_kinds_of_image():
+    """He et al., table 1; 11,689,512 is what torchvision documents for resnet18 with 1000 classes."""
+    for side, classes, said in ((224, 1000, 11_689_512), (32, 10, 11_173_962)):
+        module = replace(models.make("resnet18", {"norm": "batch"}), inputs=(3, side, side), outputs=classes)()
+        assert sum(p.numel() for p in module.parameters()) == said
+        first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+        assert first.kernel_size == ((7, 7) if side == 224 else (3, 3))
+
+
 @pytest.mark.parametrize(
     ("kind", "shape", "given", "said"),
     [
         ("resnet9", (5,), {}, "needs images"),
         ("resnet9", (1, 6, 6), {}, "at least 8 x 8"),
         ("resnet9", (3, 8, 8), {"width": 12}, "multiple of 8; got 12"),
+        ("resnet18", (5,), {}, "needs images"),
+        ("resnet18", (3, 6, 6), {}, "at least 8 x 8"),
+        ("resnet18", (3, 31, 40), {"stem": "large"}, "at least 32 x 32"),
+        ("resnet18", (3, 8, 8), {"width": 12}, "multiple of 8; got 12"),
         ("transformer", (3, 8, 8), {}, "lists of token ids"),
         ("transformer", (5,), {"width": 10, "heads": 4}, "multiple of heads; got 10 and 4"),
         ("cnn", (5,), {}, "needs images"),
         ("bag", (3, 8, 8), {}, "lists of token ids"),
         ("huggingface", (5,), {}, "needs its config.json"),
+        ("graph", (5,), {}, "comes with its weights"),
     ],
 )
 def test_what_does_not_fit_is_refused(kind, shape, given, said):
@@ -243,3 +274,42 @@ def test_a_text_model_is_trained_and_explained(kind):
     right = outputs(load(trained), rows).argmax(1).numpy() == y
     assert right.mean() > 0.9
     assert np.isfinite(TracIn()(trained, rows, question(rows, Mean())).values).all()
+
+
+def test_the_weights_of_the_usual_resnet18_answer_as_they_did():
+    """Its names, layers and order as torchvision's, written out here: only a probe tells ReLU and the largest value from others."""
+    from influence.exchange.matching import Probe, matched
+
+    class Basic(nn.Module):
+        def __init__(self, before: int, after: int, stride: int) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after)
+            self.conv2, self.bn2 = nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after)
+            if stride != 1:
+                self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+        def forward(self, x):
+            beside = self.downsample(x) if hasattr(self, "downsample") else x
+            return (self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())) + beside).relu()
+
+    class Usual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(3, 8, 7, 2, 3, bias=False), nn.BatchNorm2d(8)
+            for k, (before, after) in enumerate(((8, 8), (8, 16), (16, 32), (32, 64)), 1):
+                setattr(self, f"layer{k}", nn.Sequential(Basic(before, after, 1 + (k > 1)), Basic(after, after, 1)))
+            self.fc = nn.Linear(64, 4)
+
+        def forward(self, x):
+            x = nn.functional.max_pool2d(self.bn1(self.conv1(x)).relu(), 3, 2, 1)
+            return self.fc(self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3)))
+
+    torch.manual_seed(0)
+    module, x = Usual(), torch.randn(6, 3, 64, 64)
+    module.train()(x)
+    module.eval()
+    with torch.no_grad():
+        said = module(x).numpy()
+    found = matched(module.state_dict(), (3, 64, 64), 4, probe=Probe(x.numpy(), said))
+    assert (found.model.id, found.model.norm, found.model.activation, found.model.pooling) == ("resnet18", "batch", "relu", "max")
+    assert found.off < 1e-6

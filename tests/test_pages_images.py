@@ -13,7 +13,7 @@ from influence.data.images import thumbnails
 from influence.data.images.folder import allowed_folder
 from influence.errors import BadInput
 from influence.store import Project
-from influence.ui import sources
+from influence.ui import pictures, sources
 from tests import drawing
 from tests.drawing import Draw, drawn, press, text, work
 from tests.imagery import as_folder, as_zip, packed, two_classes
@@ -57,8 +57,9 @@ def test_an_uploaded_archive_is_seen_checked_and_trained(empty, shown, tmp_path)
     pick(pick(pick(at, "Size", 5), "Share of test images", 0.4), "Epochs", 2)
     assert "The model sees 5 x 5 pixels, grey" in text(at)
     press(at, "Check")
-    assert "Everything fits" in text(at)
-    assert not jobs.listed(empty)
+    assert work(empty).state == "done"
+    assert "Everything fits" in text(drawn(at))
+    assert not list((empty.path / "work").glob("*")), "no pixels stay behind"
     press(at, "Train")
     job = work(empty)
     assert job.state == "done", job.error
@@ -179,6 +180,24 @@ def test_rows_have_pictures_on_influence_and_among_wrong_labels(tmp_path, shown)
         assert table.columns[0] == "image"
     row = tables[0].iloc[3]
     assert row["image"] == thumbnails.of_pixels(train.x[train.mask([row["id"]])][0])
+
+
+def test_rows_to_remove_and_flipped_predictions_have_pictures(tmp_path, shown):
+    project = Project(tmp_path / "p")
+    run = perform("train", project, {"data": "bundled:digits", "set": {"epochs": 2}})["run"]
+    made = project.dataset(project.run(run).dataset)
+    drawing.choose_rows(project, 200)
+    perform("prepare", project, {"run": run, "group": "ink_level"})
+    table = next(table.value for table in shown(project, "plan", run=run).dataframe if "image" in table.value)
+    assert table["id"].tolist() == made.train.ids[: pictures.PAGE].tolist()
+    assert table["image"].tolist() == [thumbnails.of_pixels(x) for x in made.train.x[: pictures.PAGE]]
+    new = perform("unlearn", project, {"run": run, "method": "retrain"})["run"]
+    perform("compare", project, {"run": new, "group": "ink_level"})
+    at = shown(project, "compare", run=new)
+    table = next(table.value for table in at.dataframe if "image" in table.value)
+    assert len(table)
+    row = table.iloc[0]
+    assert row["image"] == thumbnails.of_pixels(made.holdout.x[made.holdout.mask([row["id"]])][0])
 
 
 def test_tables_have_no_pictures(tmp_path, shown):

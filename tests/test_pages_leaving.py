@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import influence
+from influence.actions import perform
 from influence.exchange.packed import unpacked
+from influence.store import Project
 from influence.types import Selection
-from tests import investigation
+from tests import hugging, investigation
 from tests.investigation import asked, by_key, done, opened, ran, said
 
 made, here, no_worker = investigation.made, investigation.here, investigation.no_worker
@@ -87,3 +90,25 @@ def test_scores_leave_as_they_are_shown(made):
     assert "leaving.scores.file" in downloads(at)
     ran(at.segmented_control(key="leaving.kind").set_value("parquet").run())
     assert "leaving.scores.file" not in downloads(at)
+
+
+def test_a_model_of_hugging_face_may_go_out_for_its_library_and_no_other(made, tmp_path, monkeypatch):
+    pytest.importorskip("transformers", exc_type=ImportError)
+    hugging.write(tmp_path)
+    project = Project(tmp_path / "p")
+    given = {"path": str(tmp_path / "bert"), "data": str(tmp_path / "rows.parquet"), "target": "label", "data_set": {"text": "text"}}
+    run = perform("import_model", project, given)["run"]
+    perform(
+        "train", project, {"data": str(tmp_path / "rows.parquet"), "target": "label", "data_set": {"text": "text"}, "set": {"epochs": 1}}
+    )
+    other = project.run().id
+    monkeypatch.setenv("INFLUENCE_PROJECT", str(project.path))
+    at = opened("report", run=run)
+    assert "For the transformers library" in by_key(at.selectbox, "leaving.form").options
+    ran(by_key(at.selectbox, "leaving.form").set_value("huggingface").run())
+    ran(by_key(at.button, "leaving.model").click().run())
+    with zipfile.ZipFile(done(project)["path"]) as archive:
+        assert {Path(name).name for name in archive.namelist()} >= {"config.json", "model.safetensors", "tokenizer.json", "README.md"}
+    at = opened("report", run=other)
+    assert by_key(at.selectbox, "leaving.form").options == ["Weights and model card", "and a graph that PyTorch runs alone",
+                                                            "and the training, to be followed elsewhere"]  # fmt: skip

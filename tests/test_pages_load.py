@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import time
+from contextlib import closing
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from influence import jobs
 from influence.store import Project
-from influence.ui import texts
+from influence.ui import checking, texts, words
 from tests import drawing
 from tests.drawing import Draw, address, drawn, links, press, text, to, work
 
@@ -62,9 +67,14 @@ def test_an_upload_is_read_checked_and_trained(empty, shown):
     fill(fill(at, "Target", "y"), "Protected columns", ["sex"])
     parts = dict(zip(*(at.dataframe[1].value[name] for name in ("Column", "Part")), strict=True))
     assert parts == {"age": "input", "sex": "protected", "y": "target"}
+    assert checking.UNKNOWN in text(at)
     press(at, "Check")
+    job = work(empty)
+    assert (job.action, job.state) == ("check", "done")
+    assert not empty.runs()
+    drawn(at)
     assert "Everything fits" in text(at)
-    assert not jobs.listed(empty)
+    assert f"Training: {words.about(job.result['costs']['train'])}" in text(at), "the price stands beside the button"
     press(at, "Train")
     job = work(empty)
     assert job.state == "done"
@@ -88,7 +98,8 @@ def test_a_column_is_what_a_person_says_it_is(empty, shown):
     assert [entry["kind"] for entry in dataset.encoding["columns"]] == ["category"]
     fill(at, "Kind of age", "date")
     press(at, "Check")
-    assert "'age' holds no dates" in text(at)
+    assert "'age' holds no dates" in work(empty).error
+    assert "'age' holds no dates" in text(drawn(at))
 
 
 BAD = {
@@ -120,11 +131,10 @@ def test_a_bad_file_is_one_sentence_and_leaves_the_project_as_it_was(empty, show
     [
         ({}, "No target is chosen"),
         ({"Target": "y", "Protected columns": ["sex"], "ID column": "sex"}, "it can be only one"),
-        ({"Target": "y", "ID column": "sex"}, "ids"),
-        ({"Target": "y", "Leave out": ["age", "sex"]}, "No column is left as an input"),
+        ({"Target": "y", "Audit columns": ["sex"], "Protected columns": ["sex"]}, "it can be only one"),
     ],
 )
-def test_bad_choices_are_one_sentence_and_the_form_stays(empty, shown, fields, sentence):
+def test_bad_choices_are_one_sentence_at_once_and_the_form_stays(empty, shown, fields, sentence):
     at = uploaded(shown, empty)
     for label, value in fields.items():
         fill(at, label, value)
@@ -133,6 +143,28 @@ def test_bad_choices_are_one_sentence_and_the_form_stays(empty, shown, fields, s
         assert len(at.error) == 1
         assert sentence.lower() in at.error[0].value.replace("\\", "").lower()
     assert not jobs.listed(empty)
+    for label, value in fields.items():
+        assert next(w for kind in (at.selectbox, at.multiselect) for w in kind if w.label == label).value == value
+
+
+@pytest.mark.parametrize("button", ["Check", "Train"])
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"Target": "y", "ID column": "sex"}, "ids"),
+        ({"Target": "y", "Leave out": ["age", "sex"]}, "No column is left as an input"),
+    ],
+)
+def test_what_reading_shows_to_be_wrong_is_one_sentence_and_the_form_stays(empty, shown, button, fields, sentence):
+    at = uploaded(shown, empty)
+    for label, value in fields.items():
+        fill(at, label, value)
+    press(at, button)
+    assert work(empty).state == "failed"
+    drawn(at)
+    assert len(at.error) == 1
+    assert sentence.lower() in at.error[0].value.replace("\\", "").lower()
+    assert not empty.runs()
     for label, value in fields.items():
         assert next(w for kind in (at.selectbox, at.multiselect) for w in kind if w.label == label).value == value
 
@@ -160,9 +192,12 @@ def test_data_that_do_not_fit_are_one_sentence_and_the_form_stays(empty, shown, 
     for label, value in fields.items():
         fill(at, label, value)
     press(at, "Check")
+    if jobs.listed(empty):
+        assert work(empty).state == "failed"
+        drawn(at)
     assert len(at.error) == 1, [e.value for e in at.error]
     assert len(at.error[0].value) > 30
-    assert not jobs.listed(empty)
+    assert [empty.runs(), empty.records()] == [[], []]
     assert next(w for w in at.selectbox if w.label == "Target").value == "y"
 
 
@@ -199,3 +234,107 @@ def test_a_path_is_read_only_inside_open_folders(empty, shown, tmp_path, monkeyp
     drawn(at)
     assert "is no file inside an allowed folder" in text(at)
     assert not any(s.label == "Target" for s in at.selectbox)
+
+
+# --- check
+
+
+def leaky(**columns: Any) -> bytes:
+    """Two hundred rows of which one column is the target in other words."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=400), rng.integers(0, 2, 400)
+    return (
+        pd.DataFrame({"x": x, "sex": ["a", "b"] * 200, "decided": np.where(y, "granted", "refused"), "y": y, **columns}).to_csv().encode()
+    )
+
+
+def checked(at: AppTest, project: Project) -> jobs.Job:
+    press(at, "Check")
+    job = work(project)
+    assert job.state == "done", job.error
+    drawn(at)
+    return job
+
+
+def test_classes_and_groups_stand_first_and_a_leak_is_mended_by_a_button(empty, shown):
+    at = uploaded(shown, empty, content=leaky())
+    fill(fill(at, "Target", "y"), "Protected columns", ["sex"])
+    checked(at, empty)
+    sizes = at.dataframe[-1].value
+    assert sizes["Column"].tolist() == ["y", "y", "sex", "sex"]
+    assert sizes[["Train", "Evaluation", "Holdout"]].to_numpy()[:2].sum() == 400
+    assert "The column decided is y in other words" in text(at)
+    press(at, "Leave decided out as a leak")
+    assert next(w for w in at.selectbox if w.label == "Kind of decided").value == "leak"
+    assert "decided is left out now" in text(at)
+    assert "found with other choices" in text(at)
+    assert checking.UNKNOWN in text(at), "what was checked is not what would be trained"
+    again = checked(at, empty)
+    assert again.args["kinds"] == {"decided": "leak"}
+    assert "other words" not in text(at)
+    assert "Left out of the inputs, since they give the target away: decided" in text(at)
+    press(at, "Train")
+    job = work(empty)
+    inputs = empty.dataset(empty.run(job.result["run"]).dataset).encoding["columns"]
+    assert "decided" not in {entry["name"] for entry in inputs}
+
+
+def test_a_check_is_done_once_and_found_again_after_a_reload(empty, shown):
+    at = uploaded(shown, empty)
+    fill(at, "Target", "y")
+    job = checked(at, empty)
+    press(at, "Check")
+    fill(at, "Epochs", 3)
+    fill(at, "Epochs", None)
+    assert [other.id for other in jobs.listed(empty)] == [job.id], "neither a second press nor other runs of the page ask again"
+    assert "Everything fits" in text(at)
+    other = shown(empty, "load", source="Upload", upload=address(at, "upload"), job=job.id)
+    assert "found with other choices" in text(other), "a reload forgets the form and keeps what was found"
+    assert "**people**" in text(other)
+
+
+def test_a_check_of_a_file_that_changed_since_is_not_shown(empty, shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("INFLUENCE_DATA_ROOTS", str(tmp_path))
+    CSV.to_csv(tmp_path / "people.csv", index=False)
+    at = shown(empty, "load", source="Path")
+    next(s for s in at.selectbox if s.label.startswith("A table, or a folder")).set_value("people.csv")
+    fill(drawn(at), "Target", "y")
+    checked(at, empty)
+    assert "Everything fits" in text(at)
+    later = time.time() + 60
+    os.utime(tmp_path / "people.csv", (later, later))
+    assert "Everything fits" not in text(drawn(at))
+
+
+def test_a_column_that_says_train_or_test_is_pointed_out(empty, shown):
+    at = uploaded(shown, empty, content=column(part=["train", "test", "dev", "train"] * 50, kind=["train", "bus"] * 100))
+    assert "part says which rows are train and which test: choose A column" in text(at).replace("*", "")
+    next(w for w in at.segmented_control if w.label == "Test rows").set_value("split")
+    drawn(at)
+    assert next(w for w in at.selectbox if w.label == "Column that says train or test").options[0] == "part"
+    assert "says which rows" not in text(at)
+
+
+def test_a_table_of_a_database_is_chosen(empty, shown, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "t.db")) as database:
+        CSV.head(30).to_sql("few", database, index=False)
+        CSV.to_sql("people", database, index=False)
+    at = uploaded(shown, empty, "t.db", (tmp_path / "t.db").read_bytes())
+    fill(fill(at, "Table, one of 2", "people"), "Target", "y")
+    assert sum(checked(at, empty).result["n"].values()) == len(CSV)
+
+
+def test_a_sheet_of_a_workbook_is_chosen(empty, shown, tmp_path):
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame({"note": ["see the other sheet"]}).to_excel(book, sheet_name="About", index=False)
+        CSV.to_excel(book, sheet_name="People", index=False)
+    at = uploaded(shown, empty, "t.xlsx", (tmp_path / "t.xlsx").read_bytes())
+    assert next(s for s in at.selectbox if s.label.startswith("Table, one of 2")).options == ["About", "People"]
+    fill(at, "Table, one of 2", "People")
+    fill(at, "Target", "y")
+    job = checked(at, empty)
+    assert job.args["sheet"] == "People"
+    assert sum(job.result["n"].values()) == len(CSV)
+    press(at, "Train")
+    run = empty.run(work(empty).result["run"])
+    assert sum(run.body["n"].values()) == len(CSV)

@@ -47,7 +47,8 @@ def test_a_table_with_texts_is_read_as_texts_and_trained(empty, shown):
     assert kinds == ["Bag", "Transformer"]
     fill(at, "Target", "label")
     press(at, "Check")
-    assert "Texts are read as the" in text(at)
+    work(empty)
+    assert "Texts are read as the" in text(drawn(at))
     press(at, "Train")
     job = jobs.get(empty, address(at, "job"))
     assert job.args["data_set"] == {"text": "review"}
@@ -78,7 +79,8 @@ def test_a_table_of_measurements_beside_names_is_a_table_at_first(empty, shown):
     assert "words of each" not in text(at)
     fill(at, "Target", "y")
     press(at, "Check")
-    assert "Everything fits" in text(at)
+    work(empty)
+    assert "Everything fits" in text(drawn(at))
 
 
 @pytest.fixture(scope="module")

@@ -179,11 +179,13 @@ def test_sst2_fine_tuned_outside_is_followed(lethe_data, tmp_path):
 
 @pytest.mark.slow
 def test_the_metagradient_foretells_what_a_fine_tuning_without_rows_would_do(lethe_data, tmp_path):
-    """Leave-1 %-out: rank correlation of predicted and real changes over 24 retrainings of the recorded fine-tuning."""
-    rows = sst2(lethe_data, 1_000, 400)
-    record(trainer_on(tmp_path, rows, {0: "negative", 1: "positive"}, args={"learning_rate": 1e-3}), tmp_path)
-    project, _ = bring(tmp_path)
+    """Leave-1 %-out: rank correlation of predicted and real changes over 24 retrainings of a recorded fine-tuning on SST-2."""
+    from benchmarks import texts
+
+    project, told = texts.brought(tmp_path, texts.BERT_ROWS, texts.RECIPE)
+    assert told["checks"]["Its training can be followed"][0] == "good"
+    assert told["largest difference of a probability"] < 1e-6
+    assert told["accuracy"]["low"] > 0.6
     found = perform("fidelity", project, {"query": "loss", "method": "metagradient", "fraction": 0.01, "subsets": 24})
     print(f"LDS {found['lds']:.3f} ({found['lds_low']:.3f} to {found['lds_high']:.3f}), slope {found['slope']:.2f}")
-    assert found["lds_low"] > 0
-    assert found["lds"] > 0.6
+    assert found["lds"] >= 0.9

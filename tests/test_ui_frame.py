@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from influence.actions.check import check
 from influence.actions.train import train
 from influence.data.dataset import ROLES
+from influence.data.sizes import sizes
 from influence.data.tabular import prepare
 from influence.errors import BadInput
 from influence.registry import Registry, datasets, option
 from influence.store import Record, Run
 from influence.types import Selection
 from influence.ui import live, loading, site, sources, standing, words
+from influence.ui.sheets import Sheet
 
 CSV = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(60))
 
@@ -139,7 +142,7 @@ def test_listed_files_are_tables_in_open_folders(tmp_path):
 
 def test_sizes_are_those_of_the_rows():
     made = datasets.make("loans")()
-    table = loading.sizes_of(made)
+    table = sizes(made)
     for column, value, *counts, share in table.itertuples(index=False):
         for role, count in zip(ROLES, counts, strict=True):
             assert (made.split(role).columns[column] == value).sum() == count
@@ -153,7 +156,7 @@ def test_sizes_of_a_numeric_target_with_a_numeric_group():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"age": rng.integers(18, 90, 400), "x": rng.normal(size=400), "y": rng.normal(size=400)})
     made = prepare(frame, target="y", protected=("age",))
-    table = loading.sizes_of(made)
+    table = sizes(made)
     assert set(table["Column"]) == {"age"}
     assert len(table) == 4
     assert table[["Train", "Evaluation", "Holdout"]].to_numpy().sum() == 400
@@ -169,7 +172,16 @@ def test_a_plan_gives_arguments_that_the_action_takes():
     }  # fmt: skip
     bundled = loading.Plan(sources.Source("bundled:digits", "digits", {"flip": 0.1}), loading.Parts(), "mlp").args()
     assert bundled == {"data": "bundled:digits", "name": "digits", "model": "mlp", "set": {}, "seed": 0, "data_set": {"flip": 0.1}}
-    assert set(args) | set(bundled) <= set(inspect.signature(train).parameters)
+    sheet = loading.Plan(Sheet("/data/t.xlsx", "t", {}, "People"), loading.Parts(), "mlp").args()
+    assert sheet["sheet"] == "People"
+    for action in (train, check):
+        assert set(args) | set(bundled) | set(sheet) <= set(inspect.signature(action).parameters)
+
+
+def test_what_can_be_trained_can_be_checked_by_the_same_arguments():
+    asked, trained = (inspect.signature(action).parameters for action in (check, train))
+    assert set(trained) - set(asked) == {"exclude"}
+    assert [asked[name].default for name in asked] == [trained[name].default for name in asked]
 
 
 def test_every_part_is_an_argument_of_the_action():

@@ -164,7 +164,7 @@ SAME = {
             sst2,
             "transformer",
             {"vocabulary": WORDS, "width": 32},
-            {"lr": 1e-3, "batch_size": 128, "epochs": 6, **SMOOTH},
+            {"lr": 5e-4, "batch_size": 64, "epochs": 3, "warmup": 0.1, **SMOOTH},
             0.9,
             24,
             (0.01,),

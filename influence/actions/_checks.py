@@ -6,6 +6,7 @@ Verdicts: "good"; "doubtful": look before you go on; "none": nothing can be said
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Literal, TypedDict
 
@@ -14,7 +15,7 @@ import torch
 
 from influence import grads, training
 from influence.data.dataset import ROLES, Dataset
-from influence.data.suspects import suspects
+from influence.data.suspects import Finding, suspects
 from influence.errors import BadInput
 from influence.evidence import words
 from influence.exchange import snippets
@@ -33,18 +34,22 @@ MANY = 32
 
 
 class Check(TypedDict):
-    """One row of the table. `mend`: what to do about it, "" if nothing. `code`: what to add to one's own program, "" if nothing."""
+    """One row of the table. `mend`: what to do about it, "" if nothing. `code`: what to add to one's own program, "" if nothing.
+
+    `leak`: the column that it is mended by when it is said to be a leak, so that the model does not see it; "" if that mends nothing.
+    """
 
     check: str
     verdict: Verdict
     found: str
     mend: str
     code: str
+    leak: str
 
 
-def checked(check: str, verdict: Verdict, found: str, mend: str = "", code: str = "") -> Check:
+def checked(check: str, verdict: Verdict, found: str, mend: str = "", code: str = "", leak: str = "") -> Check:
     """Return one row of the table."""
-    return {"check": check, "verdict": verdict, "found": found, "mend": mend, "code": code}
+    return {"check": check, "verdict": verdict, "found": found, "mend": mend, "code": code, "leak": leak}
 
 
 def sizes(dataset: Dataset) -> list[Check]:
@@ -73,18 +78,32 @@ def _groups(dataset: Dataset, column: str) -> Check:
     return checked(f"Groups of {column}", "doubtful" if small else "good", said, mend)
 
 
-MENDS = {"column": "Leave it out if it is not known before the target is.", "row": "Leave the repeated rows out of one side."}
+LEAKS = ("target renamed", "gives the target away")
+MENDS = {
+    "target renamed": "Say that it is a leak: the model does not see it then.",
+    "gives the target away": "Say that it is a leak, if it is not known before the target is: the model does not see it then.",
+    "in training too": "If they are copies, take them out of the file, or choose a column that says train or test and keeps them together.",
+    "id in training too": "Choose a column that says train or test and keeps all rows of a case on one side.",
+    "id repeated": "Look whether these are rows of one case; then its rows count more than others, and intervals are too narrow.",
+}
+"""What to do, by kind of suspicion (`influence/data/suspects.py`)."""
 
 
 def suspected(dataset: Dataset) -> list[Check]:
     """Say which columns may give the target away, and which rows are there twice (`influence/data/suspects.py`)."""
-    found = [
-        checked(f"{s.kind[:1].upper()}{s.kind[1:]}", "doubtful", s.sentence, MENDS["column" if s.column else "row"])
-        for s in suspects(dataset)
-    ]
-    return found or [
+    unseen = {str(column["name"]) for column in dataset.columns if not column.get("input", True)}
+    return [_suspicion(finding, unseen) for finding in suspects(dataset)] or [
         checked("Leaks and duplicates", "good", "no column gives the target away by itself, and no test row is a training row.")
     ]
+
+
+def _suspicion(finding: Finding, unseen: Collection[str]) -> Check:
+    title = f"{finding.kind[:1].upper()}{finding.kind[1:]}"
+    if finding.kind not in LEAKS:
+        return checked(title, "doubtful", finding.sentence, MENDS[finding.kind])
+    if finding.column in unseen:
+        return checked(title, "none", f"{finding.sentence} The model does not see it.")
+    return checked(title, "doubtful", finding.sentence, MENDS[finding.kind], leak=finding.column)
 
 
 def deterministic(trained: Trained, dataset: Dataset) -> Check:

@@ -7,6 +7,7 @@ from typing import Any
 
 from influence.actions._checks import Check, checked
 from influence.data.dataset import Dataset
+from influence.data.images.sources import holds_images
 from influence.data.read import read_table
 from influence.data.stated import read_encoding
 from influence.errors import BadInput
@@ -29,6 +30,8 @@ def completed(exported: Exported | None, data: str, given: Mapping[str, Any]) ->
 
 def _columns(data: str) -> set[str] | None:
     """Return the names of a table's columns; None for what is no table."""
+    if holds_images(data):  # a folder of them may have a table beside, which does not tell all columns
+        return None
     try:
         return {str(name) for name in read_table(data, rows=5).columns}
     except BadInput:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import torch
 
 from influence.actions._measures import tables
 from influence.actions._opened import Opened, opened
-from influence.actions._retrained import now
 from influence.actions.confirm import questions_of
 from influence.actions.preview import kept, predicted
+from influence.data.dataset import Role
 from influence.errors import BadInput
 from influence.evaluation.flips import flips
 from influence.registry import evaluation
 from influence.store import Project
-from influence.types import Event, Report, Selection, ignore
+from influence.types import Event, Question, Report, Selection, ignore
 
 
 def compare(project: Project, run: str, group: str | None = None, report: Report = ignore) -> dict[str, Any]:
@@ -78,13 +80,31 @@ def _forgetting(runs: dict[str, Opened], selection: Selection) -> pd.DataFrame:
     first = next(iter(runs.values()))
     rows = first.dataset.train.mask(selection.ids)
     forget = first.dataset.train.take(rows)
-    logits = {role: it.outputs("train").numpy()[rows] for role, it in runs.items()}
+    logits = {role: _answers(first, it, "train").numpy()[rows] for role, it in runs.items()}
     measure = evaluation.make("forgetting")
     parts = [
         measure(values, forget, None if role == "retrained" else logits.get("retrained")).assign(role=role)
         for role, values in logits.items()
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def _answers(original: Opened, it: Opened, role: Role) -> torch.Tensor:
+    """Return a model's outputs on its own reading of a role's rows, in the target's units of the original's data."""
+    logits = it.outputs(role)
+    own, wanted = (dict(of.dataset.encoding.get("target") or {}) for of in (it, original))
+    if original.dataset.train.classes or own == wanted:
+        return logits
+    return (logits * own["sd"] + own["mean"] - wanted["mean"]) / wanted["sd"]
+
+
+def _said(original: Opened, it: Opened, questions: Mapping[str, Question]) -> dict[str, dict[str, np.ndarray]]:
+    """Return what questions to the original's rows say of a model that may read them otherwise: {"value": (Q,), "measured": (Q,)}."""
+    logits = {where: _answers(original, it, cast(Role, where)) for where in questions}
+    return {
+        where: {"value": question.value(logits[where]).numpy(), "measured": question.measured(logits[where]).numpy()}
+        for where, question in questions.items()
+    }
 
 
 def _flips(runs: dict[str, Opened]) -> pd.DataFrame:
@@ -107,12 +127,12 @@ def _change(project: Project, runs: dict[str, Opened], selection: Selection, gro
         return pd.DataFrame()
     expected = predicted(note, project.scores(note["scores"]), selection.ids)
     questions = questions_of(original, note)
-    before = now(original, questions)
+    before = _said(original, original, questions)
     rows: list[dict[str, Any]] = []
     for role, it in runs.items():
         if role == "original":
             continue
-        after = now(it, questions)
+        after = _said(original, it, questions)
         for where in questions:
             for i, label in enumerate(note["labels"]):
                 real = {kind: float(after[where][kind][i] - before[where][kind][i]) for kind in ("value", "measured")}

@@ -25,6 +25,7 @@ from influence.exchange.hub import fetched
 from influence.exchange.matching import AUTO, Match
 from influence.exchange.record import Record, read_record
 from influence.loop import Loop, cat, threads
+from influence.registry import described
 from influence.store import Project
 from influence.types import Event, Report, Trained, ignore
 
@@ -55,16 +56,18 @@ def import_model(
     kinds: Mapping[str, str] | None = None,
     seed: int = 0,
     name: str = "",
+    check_only: bool = False,
     report: Report = ignore,
 ) -> dict[str, Any]:
-    """Read weights and data, see that they belong together, measure, and keep it all as a run.
+    """Read weights and data, see that they belong together, measure, and keep it all as a run (with `check_only`: keep nothing).
 
     `path`: a folder that `influence.Recorder` or `export_model` wrote, one of Hugging Face (from its hub: "hub:OWNER/NAME"), one file of
     weights, or a folder of checkpoints in order of name, with their step sizes `rates`. `data` and the arguments after it: as for `train`,
     or a folder that `influence.save_data` wrote; an exported model says what is left open. `model`, `set`: the architecture and its
     settings, found from the shapes if left open. `accuracy`: what the model is known to reach on its test rows.
 
-    Returns `run`, `metrics`, and `checks`: rows of {check, verdict, found, mend, code} (`actions/_checks.py`).
+    Returns `run`, `metrics`, and `checks`: rows of {check, verdict, found, mend, code, leak} (`actions/_checks.py`); with `check_only` no
+    run and no metrics.
 
     Raises:
         BadInput: anything given cannot be used, or the model is seen to be another than was trained; nothing is written then.
@@ -93,6 +96,8 @@ def import_model(
     own = [_answers(match), followed, *_accuracy(trained, dataset, accuracy), _checks.deterministic(trained, dataset)]
     own += its.checks(dataset) if its else _exported.checks(record.exported, dataset)
     checks = [*_checks.sizes(dataset), *_checks.suspected(dataset), _checks.runs(trained.model, dataset), *own, *_checks.methods(trained)]
+    if check_only:
+        return {"run": "", "model": described(trained.model), "checks": checks, "seconds": time.perf_counter() - began}
     given = {"data": data, "model": model, "set": dict(set or {}), "rates": list(rates), "preprocessing": preprocessing, **asked, **columns}
     source = {"data": data, "target": dataset.target, "model": given_as}
     run, body = new_run(
@@ -125,6 +130,9 @@ def _answers(match: Match) -> Check:
     if match.off is not None:
         said = "to the bit" if not match.off else f"to {match.off:.1g} of the answers' size"
         return checked(what, "good", f"{said}, on the inputs that came with it.")
+    if getattr(match.model, "graph", ""):
+        mend = "Say what it reached where it was trained (--accuracy): a difference shows inputs or classes gone wrong."
+        return checked(what, "none", "it came as a graph of its own operations, so that nothing of it was guessed.", mend)
     guessed = f" Taken at their defaults, since weights do not tell them: {', '.join(match.guessed)}." if match.guessed else ""
     mend = "Bring a few inputs with the answers that it gave there: recorder.save(folder, probe=x)."
     return checked(what, "none", f"no probe came with it: only the shapes are known to fit.{guessed}", mend)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from influence.actions._calibration import band, folded, reach
+from influence.actions._standard import RATES
 from influence.errors import BadInput
 from influence.store import Project
 from influence.types import Report, Scores, ignore
@@ -51,8 +52,9 @@ def _curve(note: dict[str, Any], place: int, sizes: np.ndarray, sums: np.ndarray
     if kind == "measured":
         expected = twin(label, note["before"][label]["value"], fitted["value"]["slope"] * expected)
     change, low, high = band(fitted[kind], expected, reach(sums, np.array(note["units"])))
-    if kind == "measured" and is_gap(label):  # a gap is never below 0
-        change, low, high = (np.maximum(values, -note["before"][label]["measured"]) for values in (change, low, high))
+    if kind == "measured":
+        least, most = (limit - note["before"][label]["measured"] for limit in limits(note, label))
+        change, low, high = (np.clip(values, least, most) for values in (change, low, high))
     return pd.DataFrame({"label": label, "k": sizes, "change": change, "low": low, "high": high})
 
 
@@ -64,6 +66,12 @@ def twin(label: str, before: float, change: np.ndarray) -> np.ndarray:
 def is_gap(label: str) -> bool:
     """Whether a label is that of a gap between groups; columns and groups can have any name, "gap" too."""
     return re.match(r"(\S+ ){1,2}gap by ", label) is not None
+
+
+def limits(note: Mapping[str, Any], label: str) -> tuple[float, float]:
+    """Return between which values the metric lies that people read: shares in [0, 1], gaps from 0 on; a numeric target has no shares."""
+    share = note["queries"][label]["name"] in (*RATES, "group_rate", "accuracy_margin") and "R²" not in note["labels"]
+    return (0.0 if share or is_gap(label) else -np.inf, 1.0 if share else np.inf)
 
 
 def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:

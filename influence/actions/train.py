@@ -18,7 +18,7 @@ from influence.data.dataset import ROLES, Dataset
 from influence.data.images.prepare import prepare_images, wished
 from influence.data.images.settings import Reading
 from influence.data.images.sources import find, holds_images
-from influence.data.read import is_address, read_table, told
+from influence.data.read import is_address, is_name, read_table, title, told
 from influence.data.stated import read_encoding, refuse_unused
 from influence.data.tabular import prepare
 from influence.data.text.prepare import prepare_texts
@@ -58,11 +58,11 @@ def train(
     """Read the data, train, measure on evaluation and holdout rows, and keep it all as a run.
 
     `data`: the path of a table or of images (a folder, a zip or NPZ archive, or a table with `image` in `data_set`, which has the settings
-    of their reading), or "bundled:NAME" with `data_set` its settings. `model`: by default cnn for images that are brought, mlp for all
-    else. `set`: settings of the model and of the recipe by name. `preprocessing`: path of a JSON file by which a table's columns become
-    inputs, instead of what is fitted (`influence.data.stated`). `kinds`: what columns are, by name, where that is not what their cells
-    suggest (`influence.data.kinds`). `sheet`: of a workbook, by name. `sql`: a query, where `data` is the address of a database; its
-    credentials are kept nowhere.
+    of their reading), a table by name (`influence.data.readers.named`), or "bundled:NAME" with `data_set` its settings. `model`: by default
+    cnn for images that are brought, mlp for all else. `set`: settings of the model and of the recipe by name. `preprocessing`: path of a
+    JSON file by which a table's columns become inputs, instead of what is fitted (`influence.data.stated`). `kinds`: what columns are, by
+    name, where that is not what their cells suggest (`influence.data.kinds`). `sheet`: of a workbook, by name. `sql`: a query, where `data`
+    is the address of a database; its credentials are kept nowhere.
     `exclude`: ids of training rows to leave out, truth *same* (their places in the order stay empty, fitted encoders are kept).
 
     Raises:
@@ -154,14 +154,30 @@ def dataset_of(
         return prepare_images(images, wish, source={"path": Path(data).name, "kind": images.kind}, folder=folder, report=report)
     if not target:
         raise BadInput("No target column was given; name the column to predict (--target COL).")
-    own = Path(told(data))
     second = read_table(eval) if eval else None
-    named: dict[str, Any] = {"name": name or own.stem, "source": {"path": own.name}, "encoding": encoding}
-    table = read_table(data, **(part or {}))
-    if brings_texts(data_set):
-        named["reading"] = build(TextReading, data_set or {})
-        return prepare_texts(table, target=target, evaluation_frame=second, seed=seed, **named, **columns)
-    return prepare(table, target=target, evaluation_frame=second, seed=seed, **named, **columns)
+    where = told(data) if is_name(data) else Path(told(data)).name
+    named: dict[str, Any] = {"name": name or title(data), "source": {"path": where}, "encoding": encoding}
+    reading = build(TextReading, data_set or {}) if brings_texts(data_set) else None
+    table = [read_table(data, **(part or {}))]
+    if reading:
+        return prepare_texts(table.pop(), target=target, reading=reading, evaluation_frame=second, seed=seed, **named, **columns)
+    # Without ** and popped, so that nobody else holds the table: each of its columns is let go of when it is encoded.
+    return prepare(
+        table.pop(),
+        target=target,
+        protected=columns["protected"],
+        audit=columns["audit"],
+        drop=columns["drop"],
+        id=columns["id"],
+        split=columns["split"],
+        evaluation_frame=second,
+        test_share=columns["test_share"],
+        seed=seed,
+        name=named["name"],
+        source=named["source"],
+        kinds=columns.get("kinds"),
+        encoding=encoding,
+    )
 
 
 def brings_images(data: str, data_set: Mapping[str, Any] | None) -> bool:

@@ -11,6 +11,8 @@ from influence import training
 from influence.actions._monitor import monitor
 from influence.actions._new_run import new_run
 from influence.actions._opened import Opened, chosen, opened
+from influence.actions._refit import REFITTED, Refit, refit
+from influence.data.refit import is_fitted
 from influence.errors import BadInput
 from influence.loop import Bound
 from influence.registry import described, unlearning
@@ -47,19 +49,24 @@ def unlearn(
     if unlearner.unavailable(it.trained):
         raise BadInput(unlearner.unavailable(it.trained))
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
-    look = monitor(it.dataset, rows, query, by, it.trained.recipe.threads if it.trained.recipe else 1)
+    count = it.trained.recipe.threads if it.trained.recipe else 1
+    look = monitor(it.dataset, rows, query, by, count)
+    given = refit(it, rows) if getattr(unlearner, "preprocessing", "kept") == REFITTED else Refit(it.dataset, it.trained)
     original = look(training.load(it.trained))
     report(Event("original", 1, 1, metrics={f"original:{k}": v for k, v in original.items()}))
     is_truth = unlearner == unlearning.make("retrain")  # then it is its own yardstick, and the model is not trained twice
     retrained = None if is_truth else _oracle(project, it, rows, look, report)
     if retrained is not None:
         report(Event("retrained", 1, 1, metrics={f"retrained:{k}": v for k, v in retrained["metrics"].items()}))
+    look = look if given.dataset is it.dataset else monitor(given.dataset, rows, query, by, count)
     looked = Timed(look)
     began = time.perf_counter()
-    made = unlearner(it.trained, it.dataset.train, rows, monitor=looked, report=report)
+    made = unlearner(given.trained, given.dataset.train, rows, monitor=looked, report=report)
     seconds = time.perf_counter() - began - looked.seconds
     truth = {"retrained": retrained["run"], "retrain_seconds": retrained["seconds"]} if retrained else {"retrain_seconds": seconds}
-    new, body = _keep(project, it, rows, made, unlearner, seconds, {**truth, "live": look(training.load(made))}, yardstick=is_truth)
+    new, body = _keep(
+        project, it, rows, made, unlearner, seconds, {**truth, "live": look(training.load(made))}, yardstick=is_truth, given=given
+    )
     return {
         "run": new,
         "claim": body["claim"],
@@ -118,25 +125,26 @@ def _keep(
     seconds: float,
     extra: Mapping[str, Any],
     yardstick: bool = False,
+    given: Refit | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """Keep the new model; `yardstick`: it is found again when other methods forget the same rows."""
-    encoding = it.dataset.encoding
-    fitted = made.claim == "L2" and (encoding["kind"] == "table" or bool(encoding.get("fitted")))
+    """Keep the new model; `yardstick`: it is found again when other methods forget the same rows; `given`: what it was made from."""
+    dataset = it.dataset if given is None else given.dataset
+    claim, note = _claim(made, it.dataset.encoding, given)
     stored = project.put_selection(selection)
     name = type(unlearner).id
     return new_run(
         project,
         "unlearn",
-        it.dataset,
+        dataset,
         made,
         settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason), "n": len(selection)},
         extra={
             "method": described(unlearner),
             "selection": stored,
             "n_removed": len(selection),
-            "claim": "L1" if fitted else made.claim,
+            "claim": claim,
             "weights_claim": made.claim,
-            "claim_note": "" if not fitted else BROUGHT if "brought" in encoding else KEPT,
+            "claim_note": note,
             "groups": it.run.body.get("groups", []),
             "source": it.run.body.get("source", {}),
             **extra,
@@ -146,3 +154,12 @@ def _keep(
         name=f"{name} without {len(selection):,} rows",
         notes=lambda run: {_noted(it, selection): {"run": run, "seconds": seconds}} if yardstick else {},
     )
+
+
+def _claim(made: Trained, encoding: Mapping[str, Any], given: Refit | None) -> tuple[str, str]:
+    """Return the level of the claim, and why it is no higher, or what it rests on: preprocessing counts like weights."""
+    if made.claim != "L2" or not is_fitted(encoding):
+        return made.claim, ""
+    if given is not None and given.note:
+        return given.claim, given.note
+    return "L1", BROUGHT if "brought" in encoding else KEPT

@@ -11,6 +11,8 @@ from influence.charts.colours import DIVERGING, HARMFUL, HELPFUL
 from influence.charts.frame import framed
 
 DRAWN = 20_000
+FORMAT = ".2~g"
+"""Of scores, on every axis as in the tables: not 5e-4 here and 500 millionths there."""
 EXACT = 2_000
 """Inputs with more values than these are brought to the plane by a randomised decomposition (Halko, Martinsson and Tropp 2011)."""
 
@@ -25,6 +27,7 @@ def histogram(values: np.ndarray, axis: str) -> go.Figure:
         figure.add_trace(go.Bar(x=middle[counts > 0], y=counts[counts > 0], width=np.diff(edges)[counts > 0], marker_color=tint, name=name))
     figure.update_yaxes(type="log")
     figure.update_layout(barmode="overlay", bargap=0)
+    figure.update_xaxes(tickformat=FORMAT)
     return framed(figure, 260, axis, "rows (log scale)", legend=True)
 
 
@@ -75,7 +78,7 @@ def map_of(xy: np.ndarray, values: np.ndarray, ids: np.ndarray, chosen: np.ndarr
                 "cmin": -limit,
                 "cmax": limit,
                 "colorscale": DIVERGING,
-                "colorbar": {"title": title, "thickness": 12, "tickformat": ".1e"},
+                "colorbar": {"title": title, "thickness": 12, "tickformat": FORMAT},
                 "line": {"width": np.where(chosen, 1.5, 0), "color": "#000000"},
             },
             customdata=ids,

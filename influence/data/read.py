@@ -11,11 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from influence.data import readers
-from influence.data.readers import Asked, File, suffixes
+from influence.data.readers import Asked, File, folder, named, suffixes
+from influence.data.readers.named import is_name
 from influence.data.schema import plain
 from influence.errors import BadInput
 
-__all__ = ["allowed_path", "data_roots", "is_address", "read_table", "size_limit", "suffixes", "told"]
+__all__ = ["allowed_path", "data_roots", "is_address", "is_name", "read_table", "sheets_of", "size_limit", "suffixes", "title", "told"]
 
 
 def size_limit() -> int:
@@ -62,7 +63,8 @@ def read_table(
     """Read a table with plain column types, rows in their order: the one door for every format in `influence.data.readers`.
 
     Args:
-        path: the file, or the address of a database (SQLAlchemy's URL), for which `query` is needed.
+        path: the file; a folder of files, as the parts of a data set lie; the address of a database (SQLAlchemy's URL), for which `query`
+            is needed; or the name of a set that is had from elsewhere (`influence.data.readers.named`).
         max_bytes: the largest file that is read; a larger one is refused before a byte is read. None: any that unpacks to few enough cells.
         as_text: leave the cells of delimited text as they are written; other formats have types of their own.
         sheet: name of a workbook's sheet; the first if "", and `DataFrame.attrs["note"]` says so where there are several.
@@ -77,15 +79,34 @@ def read_table(
         return _plain(_queried(path, query, asked), "The query")
     if query:
         raise BadInput(f"{str(path)[:200]!r} is no address of a database, and only a database can be asked. Give one, or no query.")
+    if is_name(str(path)):
+        return _plain(named.read(str(path), asked), str(path))
     path = Path(path)
+    if path.is_dir():
+        return _plain(folder.read(path, asked), path.name)
     with _opened(path, max_bytes) as file:
         return _plain(readers.read(file, asked), path.name)
+
+
+def sheets_of(path: str | Path, max_bytes: int | None = None) -> tuple[str, ...]:
+    """Return the names of the tables in a file that may hold several, as `read_table(sheet=)` takes them; none of any other file.
+
+    Raises:
+        BadInput: the file cannot be opened, or is damaged.
+    """
+    with _opened(Path(path), max_bytes) as file:
+        return readers.sheets(file)
 
 
 def is_address(data: str) -> bool:
     """Say whether data is named by the address of a database, not by a path."""
     scheme, found, _ = data.partition("://")
     return bool(found) and scheme.replace("+", "").replace("_", "").isalnum()
+
+
+def title(data: str) -> str:
+    """Return what data is called where nobody gave it a name: of a file its own without the ending, of a set that is had by name that."""
+    return named.title(data) if is_name(data) else Path(told(data)).stem
 
 
 def told(data: str) -> str:
@@ -139,8 +160,6 @@ def _opened(path: Path, limit: int | None) -> Iterator[File]:
 
 def _size(path: Path) -> int:
     # Size in bytes of an ordinary file; devices and pipes could be read for ever.
-    if path.is_dir():
-        raise BadInput(f"{path.name!r} is a folder; a file is needed. Choose a CSV or Parquet file in it.")
     try:
         if path.is_file():
             return path.stat().st_size

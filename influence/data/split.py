@@ -19,6 +19,13 @@ WORDS = {
 NEEDED = "It must say train and test, or train, validation and test, or train, evaluation and holdout."
 
 
+def tells_roles(column: pd.Series) -> bool:
+    """Say whether `by_column` would take a column."""
+    values = column.unique()
+    roles = [WORDS.get(str(value).strip().lower()) for value in values[:4]]
+    return len(values) in (2, 3) and None not in roles and len(set(roles)) == len(roles) and TRAIN in roles
+
+
 def by_share(ids: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Return a role per id, (N,) int8: each is a test row with probability `share`, and test rows are halved.
 

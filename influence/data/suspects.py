@@ -6,7 +6,7 @@ A suspect is no verdict: a column may be good for honest reasons, and equal rows
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,10 @@ from influence.types import Examples, leaves
 THRESHOLD = 0.95
 """A column is suspected if the lower end of its figure's 95 % interval is at least this: AUC with two classes; with more, the share of the
 base rate's errors that it avoids; with a number, the share of variance that it explains."""
+LOOKED_AT = 20_000
+"""Rows of a role from which a column is judged; all, if there are fewer."""
+CELLS = 4_000_000
+"""Cells that are hashed at a time."""
 FEWEST, BINS, LEVELS = 20, 100, 1000
 """Held-out rows that a figure needs; equal parts into which training rows cut numbers; levels beyond which words are one."""
 Z = float(stats.norm.ppf(0.975))
@@ -44,19 +48,27 @@ def suspects(data: Dataset) -> list[Finding]:
 
 def _columns(data: Dataset) -> Iterator[Finding]:
     parts = {str(column["name"]): str(column["part"]) for column in data.columns}
+    few = replace(data, train=_few(data.train), evaluation=_few(data.evaluation), holdout=_few(data.holdout))
     for name in map(str, data.train.columns.columns):
         if name == data.target or parts.get(name) == "leak":
             continue
-        same = _same(data, name)
-        found = same or _gives_away(data, name)
+        same = _same(data, name) if _same(few, name) else None
+        found = same or _gives_away(few, name)
         if found:
             yield found
+
+
+def _few(rows: Examples) -> Examples:
+    """Return rows from all over, as many as figures need: more would only make their intervals narrower still."""
+    return rows if len(rows) <= LOOKED_AT else rows.take(np.linspace(0, len(rows) - 1, LOOKED_AT).astype(np.int64))
 
 
 def _same(data: Dataset, name: str) -> Finding | None:
     """Whether a column is the target under other names: each value goes with one value of the target, and the other way round."""
     roles = (data.train, data.evaluation, data.holdout)
     column, target = (pd.concat([role.columns[of] for role in roles], ignore_index=True) for of in (name, data.target))
+    if column.nunique() < target.nunique() or (pd.api.types.is_numeric_dtype(column.dtype) and column.nunique() > target.nunique()):
+        return None  # names of values are slow to make, and most columns have too many or too few
     (cells, names), (goal, goals) = coded(column), coded(target)
     known = cells >= 0
     n, seen = int(known.sum()), len(np.unique(goal[known]))
@@ -66,7 +78,9 @@ def _same(data: Dataset, name: str) -> Finding | None:
     if pairs != len(names):
         return None
     how = f"each of its {len(names):,} values stands for one of {data.target}"
-    return Finding("target renamed", name, f"{name} is {data.target} in other words: {how}, in all {n:,} rows where it is known.", 1.0, n)
+    return Finding(
+        "target renamed", name, f"The column {name} is {data.target} in other words: {how}, in all {n:,} rows where it is known.", 1.0, n
+    )
 
 
 def _gives_away(data: Dataset, name: str) -> Finding | None:
@@ -82,8 +96,8 @@ def _gives_away(data: Dataset, name: str) -> Finding | None:
     if not low >= THRESHOLD:
         return None
     sentence = (
-        f"{name} alone gives {data.target} away: {said} {figure:.3f} ({low:.3f} to {high:.3f}) on n = {len(rows):,} evaluation rows; "
-        f"suspected from {THRESHOLD} at the lower end. Is it known before {data.target} is?"
+        f"The column {name} alone gives {data.target} away: {said} {figure:.3f} ({low:.3f} to {high:.3f}) on n = {len(rows):,} "
+        f"evaluation rows; suspected from {THRESHOLD} at the lower end. Is it known before {data.target} is?"
     )
     return Finding("gives the target away", name, sentence, figure, len(rows), low, high)
 
@@ -185,10 +199,12 @@ def _hashes(rows: Examples) -> np.ndarray:
     total = np.zeros(len(rows), dtype=np.uint64)
     for x in leaves(rows.x):
         flat = np.asarray(x).reshape(len(rows), -1)
-        for start in range(0, flat.shape[1], 1024):
-            block = pd.DataFrame(flat[:, start : start + 1024] + 0)  # + 0: minus zero is zero
-            with np.errstate(over="ignore"):
-                total = total * np.uint64(0x9E3779B97F4A7C15) + pd.util.hash_pandas_object(block, index=False).to_numpy()
+        for rows_of in np.array_split(np.arange(len(rows)), max(1, flat.size // CELLS)) if flat.size else []:
+            cut = slice(rows_of[0], rows_of[-1] + 1)
+            for start in range(0, flat.shape[1], 1024):
+                block = pd.DataFrame(flat[cut, start : start + 1024] + 0)  # + 0: minus zero is zero
+                with np.errstate(over="ignore"):
+                    total[cut] = total[cut] * np.uint64(0x9E3779B97F4A7C15) + pd.util.hash_pandas_object(block, index=False).to_numpy()
     return total
 
 
@@ -222,4 +238,4 @@ def _again(name: str, train: np.ndarray, tests: np.ndarray) -> Iterator[Finding]
         yield Finding("id in training too", name, sentence, share, len(tests))
     if within:
         n = len(train) + len(tests)
-        yield Finding("id repeated", name, f"{name} repeats in {within:,} of {n:,} rows on the same side.", within / n, n)
+        yield Finding("id repeated", name, f"The column {name} repeats in {within:,} of {n:,} rows on the same side.", within / n, n)

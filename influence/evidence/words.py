@@ -46,6 +46,7 @@ SMALL = {
     "tracin": "TracIn",
     "trak": "TRAK",
     "resnet9": "ResNet-9",
+    "resnet18": "ResNet-18",
     "huggingface": "Hugging Face",
     "arnoldi": "Arnoldi",
     "rand": "random",

@@ -23,7 +23,7 @@ from influence.types import Architecture, State, Tree, tree_map
 AUTO = "auto"
 SAME = 1e-5
 """Largest difference between a model's answers and a probe's, in units of the answers' size, that rounding explains."""
-TRACELESS = ("activation", "heads")
+TRACELESS = ("activation", "heads", "pooling")
 """Settings that leave no trace in the shapes of weights."""
 TRIED = {"heads": (1, 2, 4, 8, 16)}
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 from influence.errors import BadInput
+from influence.exchange.pt2 import is_graph
 
 KNOWN = re.compile(
     r"(record|data|model|config|(tokenizer|preprocessor|generation)_config|tokenizer|special_tokens_map|added_tokens|vocab)\.json"
@@ -20,7 +21,9 @@ NEEDED = "A zip of the folder that recorder.save or influence.save_data wrote, o
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is a zip archive of known names: PyTorch's own weight files are zip archives too."""
+    """Whether a file is a zip archive of known names: PyTorch's own files of weights and graphs are zip archives too."""
+    if is_graph(path):
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             names = [Path(m.filename).name for m in archive.infolist() if not m.is_dir()]

@@ -15,6 +15,7 @@ from influence.digest import digest
 from influence.errors import BadInput
 from influence.exchange.exported import Exported, is_exported, read_exported
 from influence.exchange.matching import AUTO, Match, Probe, matched
+from influence.exchange.pt2 import graph_in
 from influence.exchange.weights import MOST_BYTES, Weights, read_weights
 from influence.loop import Bound
 from influence.registry import build, described
@@ -24,6 +25,7 @@ from influence.types import Checkpoint, Course, Recipe, Trained
 MOST_JSON = 50_000_000
 COURSE = {"ids": "iuU", "places": "iu", "sizes": "iu", "lr": "f"}
 """Arrays of a course, and the kinds of number that each may be."""
+CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Record:
 
     `recipe`: its settings, None if it cannot be followed; `no_recipe`: why. `start`, `course`: only with a recipe; without them the
     training is laid out by the recipe's seed. `removed`: ids whose places in it are empty. `exported`: what came with the model, if Lethe
-    wrote it.
+    wrote it. `graph`: its operations (`influence/models/graph.py`), if a .pt2 file says them.
     """
 
     checkpoints: tuple[tuple[Weights, int, float], ...]
@@ -45,6 +47,7 @@ class Record:
     hints: Mapping[str, Any] = field(default_factory=dict)
     removed: tuple[Any, ...] = ()
     exported: Exported | None = None
+    graph: str = ""
 
     def trained(
         self, inputs: tuple[int, ...], outputs: int, name: str = AUTO, given: Mapping[str, Any] | None = None
@@ -57,6 +60,8 @@ class Record:
         if self.exported and name == AUTO and not given:
             kind = described(self.exported.model)
             name, given = kind["name"], kind["given"]
+        elif self.graph and name == AUTO and not given:
+            name, given = "graph", {"graph": self.graph}
         match = matched(self.checkpoints[-1][0].state, inputs, outputs, name, given, self.probe, self.hints)
         kept: tuple[Checkpoint, ...] = tuple(checkpoint(match.renamed(w.state), step, lr) for w, step, lr in self.checkpoints)
         return Trained(match.model, kept, self._followed(match), removed=self.removed), match
@@ -72,6 +77,7 @@ class Record:
 def read_record(path: str | Path, rates: Sequence[float] = ()) -> Record:
     """Return the training in a folder that a `Recorder` wrote, in one file of weights, or in a folder of checkpoints in order of name.
 
+    A .pt2 file beside others says what the model is; alone it is also its weights.
     `rates`: step sizes of checkpoints, one for all or one each; else what the files say, else 1, with which TracIn still ranks.
 
     Raises:
@@ -82,16 +88,18 @@ def read_record(path: str | Path, rates: Sequence[float] = ()) -> Record:
         return _exported(path, rates)
     if path.is_dir() and (path / "record.json").is_file():
         return _recorded(path)
-    files = [path] if not path.is_dir() else sorted(p for p in path.iterdir() if p.suffix in (".safetensors", ".pt", ".pth", ".ckpt"))
-    if not files:
-        raise BadInput(f"{path.name!r} holds no weights: no record.json, and no .safetensors, .pt, .pth or .ckpt file.")
-    found = [read_weights(file) for file in files]
+    graph = graph_in(path)
+    files = [path] if not path.is_dir() else sorted(p for p in path.iterdir() if p.suffix in CHECKPOINTS)
+    if not files and graph is None:
+        raise BadInput(f"{path.name!r} holds no weights: no record.json, and no .safetensors, .pt, .pth, .ckpt or .pt2 file.")
+    found = [read_weights(file) for file in files] if graph is None else graph.checkpoints([f for f in files if f != path])
     lr = [w.lr if w.lr is not None else 1.0 for w in found]
     if rates:
         if len(rates) not in (1, len(found)):
             raise BadInput(f"{len(rates)} step sizes were given for {len(found)} checkpoints. Give one for all, or one each.")
         lr = list(rates) if len(rates) > 1 else [rates[0]] * len(found)
-    return Record(tuple((w, k + 1, eta) for k, (w, eta) in enumerate(zip(found, lr, strict=True))))
+    steps = tuple((w, k + 1, eta) for k, (w, eta) in enumerate(zip(found, lr, strict=True)))
+    return Record(steps, graph=graph.text if graph else "")
 
 
 def _exported(folder: Path, rates: Sequence[float]) -> Record:
@@ -116,13 +124,17 @@ def _recorded(folder: Path) -> Record:
         raise BadInput(f"record.json lacks or garbles {error}. Write it with influence.Recorder.save.") from None
     if not listed:
         raise BadInput("record.json names no checkpoint. Write it with influence.Recorder.save.")
-    names = [str(name) for name in told.get("names") or ()]
+    names, graph = [str(name) for name in told.get("names") or ()], graph_in(folder)
     states = tuple((_ordered(read_weights(file), names), step, lr) for file, step, lr in listed)
     shared: dict[str, Any] = {"probe": _probe(folder), "classes": classes, "hints": hints, "removed": removed}
+    if graph is not None:
+        made = graph.checkpoints([file for file, _, _ in listed])
+        states = tuple((w, step, lr) for w, (_, step, lr) in zip(made, listed, strict=True))
+        shared["graph"] = graph.text
     if recipe is None or told.get("by_seed") is True:
         return Record(states, recipe, reason, **shared)
-    course = _course(folder / "course.npz", recipe)
-    return Record(states, recipe, "", _ordered(read_weights(_inside(folder, "start.safetensors")), names), course, **shared)
+    course, start = _course(folder / "course.npz", recipe), _ordered(read_weights(_inside(folder, "start.safetensors")), names)
+    return Record(states, recipe, "", Weights(graph.whole(start.state)) if graph else start, course, **shared)
 
 
 def _ordered(weights: Weights, names: Sequence[str]) -> Weights:

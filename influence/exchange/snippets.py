@@ -44,6 +44,13 @@ PLACES = '''class Placed(torch.utils.data.Dataset):
         return *self.rows[i], i
 '''
 
+GRAPH = """import torch
+
+any_number = ({0: torch.export.Dim("rows")},)
+graph = torch.export.export(model.eval(), (x,), dynamic_shapes=any_number)
+torch.export.save(graph, "model.pt2")
+"""
+
 TRAINER = """from influence.exchange.trainer import recording
 
 recording(trainer, "my-model")  # trainer: your transformers.Trainer; ids=: of its training rows, numbered from 0 if there are none

@@ -144,7 +144,7 @@ def loaded(config: str, outputs: int, state: Mapping[str, torch.Tensor]) -> tupl
     Raises:
         BadInput: a weight of the model is missing among them, or has another shape.
     """
-    with _quiet():
+    with quiet():
         try:
             model, told = _outlined(config, outputs).from_pretrained(
                 None, config=settings_of(config, outputs), state_dict=dict(state), dtype=torch.float32, output_loading_info=True,
@@ -165,7 +165,7 @@ def loaded(config: str, outputs: int, state: Mapping[str, torch.Tensor]) -> tupl
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Let the library draw no bars and print no reports: what they say is said here.
 
     Yields:

@@ -19,9 +19,9 @@ from influence.registry import models
 from influence.ui import checks, jobs, loading, sources, standing, state, texts, words
 
 AUTO = "auto"
-WEIGHTS = ("safetensors", "pt", "pth", "ckpt", "zip")
+WEIGHTS = ("safetensors", "pt", "pth", "ckpt", "pt2", "zip")
 WAYS = ("Upload", "Path")
-MODEL = "A record (the folder that recorder.save wrote) or a folder of Hugging Face, zipped; or one file of weights"
+MODEL = "A record (the folder that recorder.save wrote) or a folder of Hugging Face, zipped; or one file of weights or a graph (.pt2)"
 DATA = "The data folder that influence.save_data wrote, zipped"
 KINDS = {"arrays": "The arrays it saw", "table": "A table"}
 
@@ -47,6 +47,8 @@ def how() -> None:
             st.code(snippets.PLACES, language="python")
             st.caption("Or only checkpoints, for TracIn and influence functions")
             st.code(snippets.CHECKPOINTS, language="python")
+            st.caption("Or the model as a graph, whatever its architecture; x are two or more rows")
+            st.code(snippets.GRAPH, language="python")
 
 
 def model() -> Path | None:

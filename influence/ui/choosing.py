@@ -14,8 +14,8 @@ from influence.finders import _sets
 from influence.groups import Groups
 from influence.registry import finders
 from influence.store import Run
-from influence.types import Scores, Selection
-from influence.ui import kept, state, words
+from influence.types import Scores, Selection, as_places
+from influence.ui import kept, pictures, state, texts, words
 
 VALUES = 12
 """Columns with more groups than these are not told one by one."""
@@ -99,6 +99,18 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
             key="choosing.csv",
         )  # fmt: skip
     return selection
+
+
+def rows(run: Run, selection: Selection) -> None:
+    """Draw the first selected rows, with their pictures where they are images."""
+    made, images = state.dataset(run), pictures.drawable(run)
+    ids = np.asarray(selection.ids)[: pictures.PAGE]
+    first = made.train.columns.iloc[as_places(ids, made.train.ids)].reset_index(drop=True)
+    first = first[[made.target, *(name for name in first if name != made.target)]]
+    if "id" not in first:
+        first.insert(0, "id", ids)
+    with st.expander(f"The first {len(ids)} of these rows" if len(ids) < len(selection) else "These rows", expanded=images):
+        pictures.table(texts.readable(first), pictures.of_run(run, ids), "The first selected rows", texts.shape(made))
 
 
 def _undo() -> None:

@@ -20,13 +20,19 @@ def kinds(found: list[Column], key: str) -> dict[str, str]:
         "Change the kind of", list(names), key=f"{key}.kinds", help=about, placeholder="None", persist_state="session"
     ):
         left, right = st.columns([1, 2], vertical_alignment="bottom")
-        usual = list(KINDS).index(names[name]) if names[name] in KINDS else 0
+        kinds = [kind for kind in KINDS if kind == names[name]] + [kind for kind in KINDS if kind != names[name]]  # what was found first
         with left:
-            kind = st.selectbox(f"Kind of {words.escaped(name)}", list(KINDS), usual, key=f"{key}.kind.{name}", persist_state="session")
+            kind = st.selectbox(f"Kind of {words.escaped(name)}", kinds, key=f"{key}.kind.{name}", persist_state="session")
         with right:
             given[name] = _ordered(name, key) if kind == "ordered" else kind
             st.caption(f"{KINDS[kind][:1].upper()}{KINDS[kind][1:]}.") if kind != "ordered" else None
     return given
+
+
+def leaks(name: str, key: str) -> None:
+    """Say that a column is a leak, as if it was chosen in the form."""
+    st.session_state[f"{key}.kinds"] = list(dict.fromkeys((*st.session_state.get(f"{key}.kinds", ()), name)))
+    st.session_state[f"{key}.kind.{name}"] = "leak"
 
 
 def _ordered(name: str, key: str) -> str:

@@ -12,8 +12,10 @@ from influence.charts.agreement import agreement
 from influence.charts.colours import ROLES
 from influence.charts.forest import forest
 from influence.store import Run
-from influence.ui import jobs, kept, state, trust, words
+from influence.ui import jobs, kept, pictures, state, trust, words
 
+ROWS = 1000
+"""Rows without pictures that are listed."""
 FIRST = ("equal_opportunity_gap", "demographic_parity_gap", "group_loss_gap", "accuracy", "r2", "loss", "mae")
 
 
@@ -195,6 +197,7 @@ def flips(run: Run, found: dict[str, Any]) -> None:
     with st.expander("Which rows"):
         counts = table.groupby(["role", "before", "after"]).size().reset_index(name="rows")
         st.dataframe(counts, hide_index=True)
-        st.dataframe(table.head(1000), hide_index=True)
-        if len(table) > 1000:
-            st.caption(f"The first 1,000 of {len(table):,}.")
+        first = table.head(pictures.PAGE if pictures.drawable(run) else ROWS)
+        pictures.table(first, pictures.of_run(run, first["id"].to_numpy(), "holdout"), "Holdout rows whose prediction changed")
+        if len(table) > len(first):
+            st.caption(f"The first {len(first):,} of {len(table):,}.")

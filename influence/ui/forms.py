@@ -15,6 +15,8 @@ from influence.ui import words
 AUTOMATIC = "Automatic"
 DEFAULT = "Default"
 NO_COLUMN = "No column"
+FOLDED = 3
+"""More reasons than these why something is not open are folded."""
 
 
 def settings_form(
@@ -137,12 +139,18 @@ def choose(
     if open_ones:
         captions = [summary(registry, name) for name in open_ones]
         name = st.radio(label, open_ones, format_func=words.title, captions=captions, key=key, persist_state="session") or open_ones[0]
-    for other, reason in reasons.items():
-        if reason:
-            st.caption(f":material/block: **{words.title(other)}** is not open here. {words.escaped(reason)}")
+    _closed({other: reason for other, reason in reasons.items() if reason})
     if not name:
         return "", {}
     return name, details(registry, name, key, columns, automatic, hidden)
+
+
+def _closed(reasons: Mapping[str, str]) -> None:
+    """Draw why some are not open, folded if they are many."""
+    place = st.expander(f"{len(reasons)} others are not open here", icon=":material/block:") if len(reasons) > FOLDED else st.container()
+    with place:
+        for name, reason in reasons.items():
+            st.caption(f":material/block: **{words.title(name)}** is not open here. {words.escaped(reason)}")
 
 
 def details(

@@ -47,6 +47,13 @@ def latest(action: str, **args: Any) -> Job | None:
     return None
 
 
+def asked(action: str, args: Mapping[str, Any]) -> Job | None:
+    """Return the newest job of an action that was given exactly these arguments; or None."""
+    wanted = canonical(args)
+    found = jobs.listed(state.project(), LOOKED_AT)
+    return next((job for job in found if job.action == action and canonical(job.args) == wanted), None)
+
+
 def shown(action: str) -> Job | None:
     """Return the job in the address if it is of this action, else the newest of it that is under way, or None."""
     job = get(st.query_params.get("job"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ MODEL = {
     "pt2": "and a graph that PyTorch runs alone",
     "record": "and the training, to be followed elsewhere",
 }
+OPENED = {"huggingface": "For the transformers library"}
+"""What else a model of Hugging Face can be written as."""
 TABLES = {"csv": "CSV", "parquet": "Parquet"}
 MIME = {".zip": "application/zip", ".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 LARGEST = 1_000_000_000
@@ -37,7 +40,8 @@ def offer(run: Run) -> None:
 
 def _model(run: Run) -> None:
     st.markdown("**The model**")
-    form = st.selectbox("What to write", list(MODEL), format_func=MODEL.__getitem__, key="leaving.form", persist_state="session")
+    forms = MODEL | (OPENED if run.body["model"]["name"] in OPENED else {})
+    form = st.selectbox("What to write", list(forms), format_func=forms.__getitem__, key="leaving.form", persist_state="session")
     st.caption(
         "A folder without code: weights, architecture and preprocessing, and a model card with data, figures, claim and limits. It can be "
         "brought again on *Bring a model*."
@@ -46,6 +50,23 @@ def _model(run: Run) -> None:
         "Write the model", "export_model", {"run": run.id, "format": form}, "leaving.model", icon=":material/archive:", primary=False
     )
     jobs.follow(job, lambda done: _download(done, "leaving.model.file"), key="leaving.model.follow")
+    _track(run)
+
+
+def _track(run: Run) -> None:
+    """Draw the way to the MLflow store that this server was started with; no page names another one."""
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not store:
+        return
+    args = {"run": run.id, "store": store}
+    job = jobs.run_button("Write to MLflow", "export_run", args, "leaving.track", icon=":material/lab_profile:", primary=False)
+    jobs.follow(job, _tracked, key="leaving.track.follow")
+
+
+def _tracked(job: Job) -> None:
+    """Draw where a run stands in MLflow."""
+    done = job.result or {}
+    st.caption(words.escaped(f"In MLflow, experiment {done['experiment']}, as run {done['mlflow_run']}."))
 
 
 def _data(run: Run) -> None:

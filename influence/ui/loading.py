@@ -1,4 +1,4 @@
-"""Load's middle part: which column plays which part, which model, the check of it all, and what a data set or a new run holds."""
+"""Load's middle part: which column plays which part, and which model. The check of it all: `checking.py`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from influence.data.choices import Choices
-from influence.data.dataset import ROLES, Dataset
-from influence.data.tabular import prepare
-from influence.data.text.prepare import prepare_texts
-from influence.data.text.settings import Reading
+from influence.data.dataset import Dataset
+from influence.data.split import tells_roles
 from influence.errors import BadInput
-from influence.groups import edges_of, groups_of
-from influence.jobs import Job
-from influence.registry import build, models
+from influence.registry import models
 from influence.store.formats import canonical
 from influence.types import Recipe
-from influence.ui import columns, forms, jobs, pictures, sources, standing, state, texts, words
+from influence.ui import columns, forms, pictures, sources, state, texts, words
+from influence.ui.sheets import Sheet
 from influence.ui.source import Source
 
 SENSITIVE = re.compile(r"\b(sex|gender|race|ethnic\w*|nationalit\w*|religion|disab\w*|marital\w*|age|age cat)\b")
@@ -30,8 +26,6 @@ TESTS = {"share": "A share of the rows", "split": "A column", "eval": "A second 
 AUTOMATIC = ("batch_size", "epochs", "loss")
 """Settings of a recipe that fit themselves to the data when they are left open."""
 PREVIEWED = 20
-BINS = 4
-ASKED = "load.asked"
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that was chosen on the page: the arguments of the action `train`."""
+    """All that was chosen on the page: the arguments of the actions `check` and `train`."""
 
     source: Source
     parts: Parts
@@ -73,13 +67,28 @@ class Plan:
         args = {"data": self.source.data, "name": self.source.name, "model": self.model, "set": rest, "seed": self.settings.get("seed", 0)}
         read = self.source.bundled or self.source.images or self.source.texts
         settings = {"data_set": dict(self.source.data_set)} if read else {}
-        return args | settings | ({} if self.source.bundled else chosen)
+        sheet = {"sheet": self.source.sheet} if isinstance(self.source, Sheet) else {}
+        return args | settings | sheet | ({} if self.source.bundled else chosen)
+
+    def refuse(self) -> None:
+        """Refuse what is seen to be wrong without reading anything anew.
+
+        Raises:
+            BadInput: no target is chosen, or a column has parts that exclude each other.
+        """
+        if not (self.source.bundled or self.source.images):
+            self.parts.choices().check(self.source.table())
+
+
+def key_of(source: Source) -> str:
+    """Return what the keys of a source's widgets begin with."""
+    return f"load.{source.stamp[0]}"
 
 
 def parts(source: Source) -> Parts:
     """Draw the columns of a table and the choice of their parts."""
     found, text = source.columns(), str(source.data_set.get("text", ""))
-    names, key = [c.name for c in found if c.name != text], f"load.{source.stamp[0]}"
+    names, key = [c.name for c in found if c.name != text], key_of(source)
     left, right = st.columns([2, 3], gap="medium")
     with left:
         target = st.selectbox(
@@ -104,7 +113,7 @@ def parts(source: Source) -> Parts:
         st.dataframe(
             columns.shown(found, chosen.choices(), text),
             hide_index=True,
-            height=560,
+            height=min(560, 36 * len(found) + 38),
             alt="Columns of the table: part, kind, missing cells, distinct values, example and note",
         )
     return chosen
@@ -132,7 +141,11 @@ def _tests(source: Source, names: list[str], key: str) -> dict[str, Any]:
         help=about,
         persist_state="session",
     )
+    own = _splits(canonical(source.stamp), source)
+    if own and how != "split":
+        st.caption(f"{words.escaped(own[0])} says which rows are train and which test: choose *{TESTS['split']}* to use it.")
     if how == "split":
+        names = [*own, *(name for name in names if name not in own)]
         label = "Column that says train or test"
         return {
             "split": st.selectbox(label, names, index=None, placeholder="Choose a column", key=f"{key}.split", persist_state="session")
@@ -141,6 +154,12 @@ def _tests(source: Source, names: list[str], key: str) -> dict[str, Any]:
     if how == "eval":
         return {"eval": sources.second(source)}
     return {"test_share": st.slider("Share of test rows", 0.05, 0.5, 0.2, 0.05, key=f"{key}.share", persist_state="session")}
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _splits(stamp: str, _source: Source) -> list[str]:
+    """Return the columns that say train or test."""
+    return [column.name for column in _source.columns() if column.distinct <= 3 and tells_roles(_source.table()[column.name])]
 
 
 def model(source: Source, seen: Dataset | None) -> tuple[str, dict[str, Any]]:
@@ -184,37 +203,6 @@ def _misfit(made: Any, shape: tuple[int, ...], outputs: int) -> str:
     return ""
 
 
-def check(plan: Plan) -> Dataset:
-    """Return the data set that training will use, after every check that comes before training.
-
-    Raises:
-        BadInput: something chosen cannot be used.
-    """
-    from influence.actions.train import configured, vocabulary_of
-
-    if plan.source.bundled:
-        made = plan.source.dataset()
-    elif plan.source.images:
-        made = plan.source.outline(int(plan.settings.get("seed", 0)), plan.parts.given())
-    else:
-        made = _prepared(canonical(plan.source.stamp), canonical([vars(plan.parts), dict(plan.source.data_set)]), plan)
-    configured(made.train, plan.model, plan.settings, vocabulary_of(made))
-    return made
-
-
-@st.cache_resource(show_spinner="Checking the data", max_entries=2)
-def _prepared(stamp: str, parts: str, _plan: Plan) -> Dataset:
-    source, chosen = _plan.source, _plan.parts
-    if not chosen.target:
-        raise BadInput("No target is chosen; one column must be what the model predicts. Choose it.")
-    given = {f.name: getattr(chosen, f.name) for f in fields(Parts) if f.name != "eval"}
-    other = Source(chosen.eval, "").table() if chosen.eval else None
-    given |= {"evaluation_frame": other, "seed": int(_plan.settings.get("seed", 0)), "name": source.name}
-    if source.texts:
-        return prepare_texts(source.table(), reading=build(Reading, source.data_set), **given)
-    return prepare(source.table(), **given)
-
-
 def preview(rows: pd.DataFrame, name: str, seen: Dataset | None = None) -> None:
     """Draw the first rows of a table, or of a bundled set's training rows."""
     if seen:
@@ -224,59 +212,3 @@ def preview(rows: pd.DataFrame, name: str, seen: Dataset | None = None) -> None:
         pictures.table(
             texts.readable(rows.head(PREVIEWED)), pictures.of_dataset(seen, PREVIEWED) if seen else None, f"The first rows of {name}"
         )
-
-
-def contents(made: Dataset) -> None:
-    """Draw what a data set holds: rows by role, and the sizes of classes and groups."""
-    sizes = ", ".join(f"{len(made.split(role)):,} {word}" for role, word in zip(ROLES, ("training", "evaluation", "holdout"), strict=True))
-    state.simulated(made)
-    st.markdown(f"**{words.escaped(made.name)}**: {sizes} rows. {words.escaped(made.notes)}")
-    table = sizes_of(made)
-    percent = st.column_config.NumberColumn(format="percent")
-    shape = {name: percent for name in table if str(name).startswith("Share")}
-    st.dataframe(table, hide_index=True, column_config=shape, alt="Sizes of classes and groups among training, evaluation and holdout rows")
-
-
-def sizes_of(made: Dataset) -> pd.DataFrame:
-    """Return the number of rows per class and per group and role, and the last class's share of the training rows of a group."""
-    parts = [_classes(made)] if made.train.classes else []
-    parts += [_groups(made, name) for name in dict.fromkeys((*made.protected, *made.audit))]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def _classes(made: Dataset) -> pd.DataFrame:
-    counts = {role.capitalize(): np.bincount(made.split(role).y, minlength=len(made.train.classes)) for role in ROLES}
-    return pd.DataFrame({"Column": made.target, "Value": made.train.classes, **counts})
-
-
-def _groups(made: Dataset, name: str) -> pd.DataFrame:
-    edges = edges_of(made.evaluation, name, BINS)
-    by_role = {role: groups_of(made.split(role), name, BINS, edges) for role in ROLES}
-    counts = {role.capitalize(): dict(zip(found.names, found.counts(), strict=True)) for role, found in by_role.items()}
-    table = pd.DataFrame(counts).fillna(0).astype(int).rename_axis("Value").reset_index()
-    table.insert(0, "Column", name)
-    if len(made.train.classes) == 2 and name != made.target:
-        own, train = made.train.y == len(made.train.classes) - 1, by_role["train"]
-        shares = dict(zip(train.names, train.counts(own) / train.counts().clip(min=1), strict=True))
-        table[f"Share {made.train.classes[-1]} in training"] = table["Value"].map(shares)
-    return table
-
-
-def trained(job: Job) -> None:
-    """Draw what training made: its figures on holdout rows, the sizes of groups and classes, and the way on."""
-    run = state.project().run(str((job.result or {})["run"]))
-    if st.session_state.pop(ASKED, "") == job.id:  # whoever asked for it goes on with it
-        state.show(run=run.id, group="")
-        st.rerun()
-    st.success(
-        f"Trained in {words.duration(run.body['seconds'])}. On holdout rows: {standing.headline(run)}.", icon=":material/check_circle:"
-    )
-    contents(state.dataset(run))
-    state.link("audit", "See its groups on Audit", run=run.id, group="")
-
-
-def train(plan: Plan) -> None:
-    """Ask for the training, and put its job into the address."""
-    id = jobs.submit("train", plan.args())
-    st.session_state[ASKED] = id
-    state.show(job=id)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence.data.dataset import Dataset
+from influence.data.dataset import Dataset, Role
 from influence.data.images import thumbnails
 from influence.data.images.decode import Unreadable
 from influence.data.images.size import spread
@@ -19,6 +19,8 @@ from influence.ui import state, words
 from influence.ui.source import Source
 
 COLUMN = "image"
+PAGE = 60
+"""Rows with pictures that are sent to a browser at once."""
 ROW = 68
 """Height of a row that shows a picture, in pixels."""
 EACH = 6
@@ -45,17 +47,23 @@ def look(drawn: object) -> dict[str, Any]:
     return {} if drawn is None else {"row_height": ROW}
 
 
-def table(rows: pd.DataFrame, drawn: Sequence[str | None] | None, alt: str) -> None:
-    """Draw rows with their pictures, if there are any."""
-    st.dataframe(beside(rows, drawn), hide_index=True, alt=alt, column_config={COLUMN: shape()} if drawn else {}, **look(drawn))
+def table(rows: pd.DataFrame, drawn: Sequence[str | None] | None, alt: str, config: Mapping[str, Any] | None = None) -> None:
+    """Draw rows with their pictures, if there are any; `config`: how other columns are shown."""
+    shown = {**(config or {}), **({COLUMN: shape()} if drawn else {})}
+    st.dataframe(beside(rows, drawn), hide_index=True, alt=alt, column_config=shown, **look(drawn))
 
 
-def of_run(run: Run, ids: np.ndarray) -> list[str] | None:
-    """Return pictures of training rows as the model sees them, or None if they are no images."""
+def drawable(run: Run) -> bool:
+    """Whether the rows of a run are images."""
+    return thumbnails.drawable(state.dataset(run).train.shape)
+
+
+def of_run(run: Run, ids: np.ndarray, role: Role = "train") -> list[str] | None:
+    """Return pictures of a role's rows as the model sees them, or None if they are no images."""
     data = state.dataset(run)
-    if not thumbnails.drawable(data.train.shape):
+    if not drawable(run):
         return None
-    return _of_rows(run.dataset, tuple(as_places(ids, data.train.ids).tolist()), data)
+    return _of_rows(run.dataset, role, tuple(as_places(ids, data.split(role).ids).tolist()), data)
 
 
 def of_dataset(made: Dataset, count: int) -> list[str] | None:
@@ -64,8 +72,8 @@ def of_dataset(made: Dataset, count: int) -> list[str] | None:
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
-def _of_rows(dataset: str, places: tuple[int, ...], _data: Dataset) -> list[str]:
-    return [thumbnails.of_pixels(_data.train.x[place]) for place in places]  # type: ignore[index]
+def _of_rows(dataset: str, role: Role, places: tuple[int, ...], _data: Dataset) -> list[str]:
+    return [thumbnails.of_pixels(_data.split(role).x[place]) for place in places]  # type: ignore[index]
 
 
 def of_source(source: Source, places: tuple[int, ...]) -> list[str | None]:

@@ -198,7 +198,8 @@ def _metrics(note: dict[str, Any], exact: dict[str, pd.DataFrame], k: int) -> pd
                 "now": words.number(before["measured"]),
                 f"predicted without {k:,} rows": words.number(before["measured"] + hard["change"]),
                 "95 % band": words.interval(before["measured"] + hard["low"], before["measured"] + hard["high"]),
-                "change of its smooth twin": words.signed(soft["change"]),
+                "predicted through": label,
+                "change of that": words.signed(soft["change"]),
                 "band of that": words.interval(soft["low"], soft["high"]),
             }
         )

@@ -96,6 +96,8 @@ def _finding(scores: Scores) -> str:
 
 def _map(run: Run, scores: Scores) -> None:
     drawn, xy = kept.plane(run.dataset, run)
+    above = np.argsort(np.abs(scores.column()[drawn]), kind="stable")  # what is drawn last lies on top
+    drawn, xy = drawn[above], xy[above]
     selection = state.selection()
     chosen = pd.Index(scores.ids[drawn]).isin(pd.Index(selection.ids)) if selection else np.zeros(len(drawn), dtype=bool)
     title = "change if<br>removed" if scores.calibrated else "rank score"

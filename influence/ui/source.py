@@ -15,7 +15,7 @@ from influence.data.images.found import Images
 from influence.data.images.prepare import outline, wished
 from influence.data.images.settings import Reading
 from influence.data.images.sources import find, holds_images
-from influence.data.read import read_table
+from influence.data.read import is_name, read_table
 from influence.data.schema import Column, infer
 from influence.registry import build, datasets
 from influence.store.formats import canonical
@@ -23,7 +23,7 @@ from influence.store.formats import canonical
 
 @dataclass(frozen=True)
 class Source:
-    """Data as the action `train` takes it: a path, of images with the settings of their reading, or `bundled:NAME` with its settings.
+    """Data as the action `train` takes it: a path, of images with the settings of their reading; a name; `bundled:NAME` with its settings.
 
     `name`: what it is called.
     """
@@ -37,6 +37,8 @@ class Source:
         """What changes when the content does."""
         if self.bundled:
             return (self.data, *sorted(self.data_set.items()))
+        if is_name(self.data):
+            return (self.data,)
         path = Path(self.data)
         inner = sorted((child.name, child.stat().st_mtime_ns) for child in path.glob("*/")) if path.is_dir() else ()
         return self.data, path.stat().st_size, path.stat().st_mtime_ns, *inner
@@ -70,7 +72,7 @@ class Source:
         Raises:
             BadInput: they cannot be read.
         """
-        return _first(self.data, rows, self.stamp)
+        return self.table().head(rows) if is_name(self.data) else _first(self.data, rows, self.stamp)  # what is far is fetched once
 
     def found(self) -> Images:
         """Return the images, none decoded.

@@ -1,4 +1,4 @@
-"""Where a data set comes from: bundled, uploaded, or a file or folder in a folder that this server may read."""
+"""Where a data set comes from: bundled, uploaded, a file or folder in a folder that this server may read, or had by name from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ import streamlit as st
 from influence.data.images.folder import allowed_folder
 from influence.data.images.layout import is_image
 from influence.data.images.sources import ARCHIVES, find, holds_images
-from influence.data.read import allowed_path, data_roots, read_table, size_limit, suffixes
+from influence.data.read import allowed_path, data_roots, is_name, read_table, size_limit, suffixes, title
+from influence.data.readers.named import BUNDLED, HOW, SKLEARN
 from influence.data.split import WORDS
 from influence.errors import BadInput
 from influence.registry import datasets
 from influence.ui import forms, state, words
 from influence.ui.source import Source
 
-TABS = ("Bundled", "Upload", "Path")
+TABS = ("Bundled", "Upload", "Path", "By name")
+NAMES = tuple(f"{SKLEARN}{name}" for name in BUNDLED)
 LISTED = 500  # files of the open folders in the list
 DEEP = 3  # folders below an open one that are looked into
 KEPT = re.compile(r"[0-9a-f]{16}")  # what folders of uploaded files are called
 
 
 def choose(images: bool = False) -> Source | None:
-    """Draw the three tabs and return the source chosen in the open one, or None. `images`: whether it may be one of images."""
+    """Draw the tabs and return the source chosen in the open one, or None. `images`: whether it may be one of images."""
     found = None
-    for tab, ask in zip(st.tabs(TABS, key="source", on_change="rerun", bind="query-params"), (_bundle, _upload, _path), strict=True):
+    asks = (_bundle, _upload, _path, _named)
+    for tab, ask in zip(st.tabs(TABS, key="source", on_change="rerun", bind="query-params"), asks, strict=True):
         with tab:
             if tab.open:
                 found = ask(images)
@@ -61,6 +64,23 @@ def _upload(images: bool) -> Source | None:
 def _path(images: bool) -> Source | None:
     found = by_path("path", "A table, or a folder, .zip or .npz of images" if images else "A table", images)
     return Source(str(found), found.stem) if found else None
+
+
+def _named(images: bool) -> Source | None:
+    name = st.selectbox(
+        "A data set by name",
+        NAMES,
+        index=None,
+        accept_new_options=True,
+        placeholder="Choose one, or type openml:NAME or hub:datasets/OWNER/NAME",
+        help="sklearn: comes with scikit-learn. This server fetches the others from OpenML or Hugging Face's hub: tables, never code.",
+        key="load.named",
+        persist_state="session",
+    )
+    if name and not is_name(name):
+        st.error(words.escaped(f"{name[:120]!r} names no data. {HOW}"), icon=":material/error:")
+        return None
+    return Source(name, title(name)) if name else None
 
 
 def uploads() -> Path:

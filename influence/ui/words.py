@@ -46,6 +46,7 @@ VERBS = {
     "compare": "Comparing models",
     "report": "Writing the report",
     "export_model": "Writing the model",
+    "export_run": "Writing to MLflow",
     "export_scores": "Writing scores",
     "export_data": "Writing data",
 }

@@ -20,10 +20,15 @@ class Retrain:
     """Trains the model from the beginning by its recipe, without the rows: they had no part in the new weights.
 
     Truth *same* keeps the initial weights and every other row's place in the order, so that nothing but the removal differs.
-    Truth *fresh* draws both anew from `seed`: a model as one would get it the next time.
+    Truth *fresh* draws both anew from `seed`: a model as one would get it the next time. What was fitted on training rows before (scaling,
+    categories, vocabulary) is kept, as predictions of removals have it; *refitted* fits it again without the rows, so that nothing of them
+    is left in it. Then inputs may be others and fewer, and initial weights with them.
     """
 
     truth: Literal["same", "fresh"] = option("same", "Keep initial weights and order, or draw them anew")
+    preprocessing: Literal["kept", "refitted"] = option(
+        "kept", "Scaling, categories and vocabulary: as they are, or fitted again without the rows"
+    )
     seed: int = option(1, "Truth fresh: seed of the initial weights and the order of rows", min=0, max=2**31 - 1, advanced=True)
 
     cost: ClassVar[str] = "One full training."
@@ -41,7 +46,7 @@ class Retrain:
         monitor: Callable[[Bound], dict[str, float]] | None = None,
         report: Report = ignore,
     ) -> Trained:
-        """Return the model trained without the selection, claim L2.
+        """Return the model trained without the selection, claim L2; `train` comes as `preprocessing` wants it.
 
         Raises:
             BadInput: there is no recipe, or the selection cannot be removed.

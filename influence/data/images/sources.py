@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from influence.data.arrays import is_arrays
 from influence.data.images.archive import from_zip
 from influence.data.images.folder import from_folder
 from influence.data.images.found import Images
+from influence.data.images.layout import is_archive, is_image
 from influence.data.images.listed import bytes_column, from_table
 from influence.data.images.npz import from_npz
 from influence.data.images.zipped import members
+from influence.data.readers.folder import tables_in
+from influence.data.readers.named import is_name
 from influence.errors import BadInput
 
 ARCHIVES = (".zip", ".npz")
 
 
 def holds_images(path: str | Path, column: str = "") -> bool:
-    """Whether a path is to be read as images: a folder, an archive, or a table whose column of images is named, or holds their bytes."""
+    """Whether a path is to be read as images: a folder, an archive, or a table whose column of images is named, or holds their bytes.
+
+    A folder of tables alone is none.
+    """
     path = Path(path)
-    if is_arrays(path):
+    if is_arrays(path) or is_name(str(path)):
         return False
+    if path.is_dir() and not column:
+        return not _of_tables(path)
     return bool(column) or path.is_dir() or path.suffix.lower() in (*ARCHIVES, ".npy") or bool(bytes_column(path))
+
+
+def _of_tables(folder: Path) -> bool:
+    """Whether a folder holds tables and no image, however deep: an image may have a table beside it that tells of it."""
+    names = (name for _, _, below in os.walk(folder) for name in below)
+    if any(is_image(name) or (is_archive(name) and not name.lower().endswith(".gz")) for name in names):
+        return False
+    return bool(tables_in(folder))
 
 
 def find(path: str | Path, column: str = "") -> Images:

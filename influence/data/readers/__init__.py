@@ -116,9 +116,19 @@ def read(file: File, asked: Asked) -> pd.DataFrame:
         refuse_foreign(file, readers())
     if reader is None:
         raise BadInput(f"{file.name!r} is not a table of a kind that is read here. {NEEDED} Save the table as one of these.")
-    if asked.sheet and not getattr(reader, "SHEETS", False):
+    if asked.sheet and not hasattr(reader, "sheets"):
         raise BadInput(f"{file.name!r} is {reader.WHAT} and has no sheets; {asked.sheet!r} was asked for. Ask for no sheet.")
     return reader.read(file, asked)
+
+
+def sheets(file: File) -> tuple[str, ...]:
+    """Return the names of the tables in a file of a kind that may hold several (its reader has `sheets`), else none.
+
+    Raises:
+        BadInput: it is damaged.
+    """
+    reader = next((reader for reader in readers() if reader.recognises(file.head)), None)
+    return tuple(reader.sheets(file)) if reader is not None and hasattr(reader, "sheets") else ()
 
 
 def refuse_large(rows: int, columns: int, name: str, size: int = 0) -> None:

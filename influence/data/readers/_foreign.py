@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NEEDED = (
     "A table is a CSV file (UTF-8, UTF-16 or Latin-1; separated by comma, semicolon, tab or |; also gzipped), "
-    "or a Parquet, Arrow, Excel (.xlsx) or JSON lines file."
+    "or a Parquet, Arrow, Excel (.xlsx), JSON lines or SQLite file."
 )
 SIGNATURES = (
     (b"BZh", "a bzip2 file"),
@@ -26,7 +26,6 @@ SIGNATURES = (
     (b"FEA1", "an old Feather file (version 1)"),
     (b"PARE", "an encrypted Parquet file"),
     (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls) or an encrypted one"),
-    (b"SQLite format 3", "an SQLite database; give sqlite:/// and its path together with a query"),
     (b"%PDF", "a PDF file"),
     (b"\x89PNG", "an image"),
     (b"\xff\xd8\xff", "an image"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,6 @@ from influence.data.readers._cells import refuse_header, tidied
 from influence.errors import BadInput
 
 WHAT, SUFFIXES, TEXT = "an Excel file", (".xlsx", ".xlsm"), False
-SHEETS = True
 MOST_CELLS, MOST_ROWS = 2_000_000, 1 << 20
 ERRORS = frozenset(("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A"))
 """What a formula that fails leaves in a cell; no value."""
@@ -27,40 +27,61 @@ def recognises(head: bytes) -> bool:
 
 
 def read(file: File, asked: Asked) -> pd.DataFrame:
-    """Return the table of a sheet, the first unless another is asked for: its first row that is not empty names the columns.
+    """Return the table of a sheet, the first that holds one unless another is asked for: its first row that is not empty names the columns.
 
     `DataFrame.attrs["note"]` says which sheet it is where there are several.
 
     Raises:
         BadInput: the file is damaged, swells, or has no such sheet, or the sheet holds no table.
     """
+    with _opened(file) as sheets:
+        listed = ", ".join(repr(title) for title in list(sheets)[:20])
+        if asked.sheet and asked.sheet not in sheets:
+            raise BadInput(f"{file.name!r} has no sheet {asked.sheet!r}. There are: {listed}. Choose one of them.")
+        titles = [asked.sheet] if asked.sheet else list(sheets)  # a cover or a page of notes may stand before the table
+        title, frame = next(
+            ((title, made) for title in titles if (made := _table(sheets[title], file.name, asked.rows)) is not None), (titles[0], None)
+        )
+        if frame is None:
+            raise BadInput(f"The sheet {title!r} of {file.name!r} holds no header with rows below it. Choose another sheet.")
+    frame.attrs["note"] = f"Sheet {title!r} of {listed} was read." if len(sheets) > 1 else ""
+    return frame
+
+
+def sheets(file: File) -> list[str]:
+    """Return the names of the sheets.
+
+    Raises:
+        BadInput: the file is damaged or swells.
+    """
+    with _opened(file) as found:
+        return list(found)
+
+
+@contextmanager
+def _opened(file: File) -> Iterator[dict[str, Any]]:
+    """Yield the sheets of cells by name.
+
+    Raises:
+        BadInput: the file is damaged or swells, or there is no sheet.
+    """
     from influence.data.readers._workbook import workbook  # brings openpyxl, half a second for those who read no workbook
 
     try:
         with warnings.catch_warnings(), workbook(file) as book:
             warnings.simplefilter("ignore")  # of styles and the like, which are not read
-            sheet, note = _sheet(book, asked.sheet, file.name)
-            frame = _table(sheet, file.name, asked.rows)
+            found = {sheet.title: sheet for sheet in book.worksheets}
+            if not found:
+                raise BadInput(f"{file.name!r} has no sheet of cells. Save the table as a sheet, or as CSV.")
+            yield found
     except BadInput:
         raise
     except Exception:  # openpyxl raises whatever the first wrong part brings about
         raise file.damaged("Excel") from None
-    frame.attrs["note"] = note
-    return frame
 
 
-def _sheet(book: Any, wanted: str, name: str) -> tuple[Any, str]:
-    sheets = {sheet.title: sheet for sheet in book.worksheets}
-    if not sheets:
-        raise BadInput(f"{name!r} has no sheet of cells. Save the table as a sheet, or as CSV.")
-    listed = ", ".join(repr(title) for title in list(sheets)[:20])
-    if wanted and wanted not in sheets:
-        raise BadInput(f"{name!r} has no sheet {wanted!r}. There are: {listed}. Choose one of them.")
-    title = wanted or next(iter(sheets))
-    return sheets[title], f"Sheet {title!r} of {listed} was read." if len(sheets) > 1 else ""
-
-
-def _table(sheet: Any, name: str, rows: int | None) -> pd.DataFrame:
+def _table(sheet: Any, name: str, rows: int | None) -> pd.DataFrame | None:
+    """Return the table of a sheet; None where there is none."""
     sheet.reset_dimensions()  # the size is told by whoever wrote the file: count what is there
     found = _rows(sheet, name)
     header = [str(cell).strip() if cell is not None else "" for cell in next(found, ())]
@@ -70,7 +91,7 @@ def _table(sheet: Any, name: str, rows: int | None) -> pd.DataFrame:
     columns = [[row[place] if place < len(row) else None for row in body] for place in range(width)]
     kept = [place for place in range(width) if header[place] or any(cell is not None for cell in columns[place])]
     if not body or not kept:
-        raise BadInput(f"The sheet {sheet.title!r} of {name!r} holds no header with rows below it. Choose another sheet.")
+        return None
     refuse_header([header[place] for place in kept], name)
     named = [header[place] or f"unnamed_{place + 1}" for place in kept]
     return pd.DataFrame({place: _cells(columns[place]) for place in kept}, copy=False).set_axis(pd.Index(named, dtype="str"), axis=1)

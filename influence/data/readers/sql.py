@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,17 +102,26 @@ def _said(error: Exception, url: sa.URL) -> str:
 def _table(result: Any, name: str, rows: int | None) -> pd.DataFrame:
     if not result.returns_rows:
         raise BadInput(f"The query of {name!r} returns no rows. Give a SELECT.")
-    names = list(map(str, result.keys()))
+    found = table(list(map(str, result.keys())), result.fetchmany, name, rows)
+    if found.empty:
+        raise BadInput(f"The query of {name!r} finds no rows; at least 20 are needed. Ask for more.")
+    return found
+
+
+def table(names: list[str], fetch: Callable[[int], Sequence[Sequence[Any]]], name: str, rows: int | None) -> pd.DataFrame:
+    """Return rows as a table, fetched in batches until there are none or `rows`.
+
+    Raises:
+        BadInput: they are too many, or hold more than single values.
+    """
     columns: list[list[Any]] = [[] for _ in names]
     count = size = 0
-    while (rows is None or count < rows) and (batch := result.fetchmany(BATCH if rows is None else min(BATCH, rows - count))):
+    while (rows is None or count < rows) and (batch := fetch(BATCH if rows is None else min(BATCH, rows - count))):
         count += len(batch)
         for column, values in zip(columns, zip(*batch, strict=True), strict=True):
             column.extend(values)
             size += sum(len(value) for value in values if isinstance(value, str | bytes))
         refuse_large(count, len(names), name, size)
-    if not count:
-        raise BadInput(f"The query of {name!r} finds no rows; at least 20 are needed. Ask for more.")
     _refuse_bytes(names, columns, name)
     return pd.DataFrame({place: pd.Series(column, dtype=object) for place, column in enumerate(columns)}, copy=False).set_axis(
         names, axis=1

@@ -1,0 +1,548 @@
+"""Models that come as a graph (.pt2): they answer as they did, rows are traced through them as ever, and nothing in a file is executed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import warnings
+import zipfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
+from torch import nn
+
+import influence
+from influence.actions import perform
+from influence.errors import BadInput
+from influence.exchange import snippets
+from influence.exchange.packed import is_packed
+from influence.exchange.pt2 import read_graph
+from influence.exchange.record import read_record
+from influence.grads import sweep
+from influence.loop import Bound
+from influence.models._operations import PURE, operation
+from influence.registry import models
+from influence.store import Project
+from influence.ui.bringing import keep
+from tests.test_exchange_weights import Canary
+
+N = 600
+
+
+class Attending(nn.Module):
+    """Tokens, positions, PyTorch's own encoder, the mean over what is no padding: a model that Lethe has no architecture for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(20, 8, padding_idx=0)
+        self.places = nn.Parameter(torch.randn(1, 6, 8))
+        self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, batch_first=True), 1, enable_nested_tensor=False)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        seen = (x != 0).unsqueeze(-1).float()
+        h = self.layers(self.tokens(x) + self.places, src_key_padding_mask=x == 0)
+        return self.out((h * (seen + 0.5)).sum(1) / seen.sum(1).clamp(min=1))  # the vector of padding moves answers and does not learn
+
+
+class Residual(nn.Module):
+    """In-place layers, running statistics, a constant, tied weights and a product of sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.out = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(4 * 9, 3)
+        self.again = nn.Conv2d(4, 4, 3, padding=1)
+        self.tied = nn.Conv2d(4, 4, 3, padding=1)
+        self.tied.weight = self.again.weight
+        self.register_buffer("scale", torch.tensor([0.5, 1.5, 2.0, -1.0]).view(4, 1, 1), persistent=False)
+
+    def forward(self, x):
+        h = F.relu(self.norm(self.first(x)), inplace=True)
+        g = self.again(h)
+        g += self.tied(h) * self.scale
+        return self.out(F.avg_pool2d(g, 2).reshape(x.shape[0], -1))
+
+
+def exported(model: nn.Module, x: torch.Tensor, path: Path, dynamic: bool = True) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("rows")},) if dynamic else None)
+        torch.export.save(made, path)
+    return path
+
+
+def bundled(kind: str, shape: tuple[int, ...], **setting):
+    return replace(models.make(kind, setting), inputs=shape, outputs=3)()
+
+
+def kinds():
+    torch.manual_seed(0)
+    images, tokens = torch.randn(5, 1, 6, 6), torch.randint(1, 20, (5, 6)) * (torch.arange(6) < torch.tensor([[6], [2], [4], [1], [5]]))
+    wide = torch.randn(5, 3, 8, 8)
+    return {
+        "encoder": (Attending(), tokens),
+        "residual": (Residual(), images),
+        "resnet9": (bundled("resnet9", (3, 8, 8), width=8), wide),
+        "transformer": (bundled("transformer", (6,), vocabulary=20, width=8, heads=2, layers=1), tokens),
+    }
+
+
+@pytest.fixture(scope="module", params=["encoder", "residual", "resnet9", "transformer"])
+def both(request, tmp_path_factory):
+    """A module with moved statistics, its rows, and what its .pt2 file gives."""
+    torch.set_num_threads(1)
+    model, x = kinds()[request.param]
+    if request.param == "residual":
+        model.train()(x)
+    found = read_graph(exported(model.eval(), x, tmp_path_factory.mktemp("graphs") / "model.pt2"))
+    made = replace(models.make("graph", {"graph": found.text}), inputs=tuple(x.shape[1:]), outputs=3)
+    return model, x, found, made
+
+
+def test_it_answers_any_number_of_rows_as_the_module_does(both):
+    model, x, found, made = both
+    bound = Bound(made).load(found.weights.state)
+    bound.module.eval()
+    for n in (1, 2, 5, 11):
+        rows = torch.cat([x, x, x])[:n]
+        torch.testing.assert_close(bound.module(rows), model(rows), rtol=1e-6, atol=1e-6)
+    assert dict(bound.module.named_parameters()).keys() == dict(model.named_parameters()).keys()
+
+
+def test_each_row_has_the_gradient_that_it_has_in_the_module(both):
+    """The sweep through the graph, against autograd through the module that was exported, one row at a time."""
+    model, x, found, made = both
+    bound = Bound(made).load(found.weights.state)
+    bound.module.eval()
+    v = torch.randn(2, len(bound.flat), generator=torch.Generator().manual_seed(3))
+    y = torch.arange(len(x)) % 3
+    swept = sweep(bound, x, y, "cross_entropy", v, 3)
+    directions = [dict(zip(bound.names, views, strict=True)) for views in map(bound.views, v)]
+    params = dict(model.named_parameters())
+    for i in range(len(x)):
+        found = torch.autograd.grad(F.cross_entropy(model(x[i : i + 1]), y[i : i + 1]), list(params.values()))
+        for q, direction in enumerate(directions):
+            one = sum(float((g * direction[name]).sum()) for g, name in zip(found, params, strict=True))
+            assert swept[i, q] == pytest.approx(one, rel=1e-4, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Digits by a plain PyTorch program: data, the model as weights with a checkpoint, and as a graph; both brought."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("digits")
+    x, y = load_digits(return_X_y=True)
+    x, y = (x[:N] / 16).astype(np.float32), y[:N].astype(np.int64)
+    test = np.arange(N) % 3 == 0
+    influence.save_data(
+        folder / "data", x, y, test, columns=pd.DataFrame({"even": np.where(y % 2, "no", "yes")}), classes=list("0123456789")
+    )
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(64, 16), nn.GELU(), nn.Linear(16, 10))
+    rule = torch.optim.SGD(model.parameters(), 0.5)
+    rows, target = torch.from_numpy(x[~test]), torch.from_numpy(y[~test])
+    (folder / "weights").mkdir()
+    (folder / "graph").mkdir()
+    for step in range(60):
+        rule.zero_grad()
+        F.cross_entropy(model(rows), target).backward()
+        rule.step()
+        if step in (20, 59):
+            for name in ("weights", "graph"):
+                save_file(model.state_dict(), folder / name / f"{step:04d}.safetensors")
+    exported(model.eval(), rows[:3], folder / "graph" / "model.pt2")
+    project = Project(folder / "project")
+    brought = {
+        name: perform("import_model", project, {"path": str(folder / path), "data": str(folder / "data"), "rates": [0.5]})
+        for name, path in (("weights", "weights"), ("graph", "graph"), ("alone", "graph/model.pt2"))
+    }
+    with torch.no_grad():
+        said = model(torch.from_numpy(x)).softmax(1).numpy()
+    return folder, project, brought, said
+
+
+def test_it_is_brought_and_answers_as_it_did_there(digits):
+    _, project, brought, said = digits
+    assert {name: result["model"]["name"] for name, result in brought.items()} == {"weights": "mlp", "graph": "graph", "alone": "graph"}
+    for result in brought.values():
+        table = pd.read_parquet(result["predictions"])
+        np.testing.assert_allclose(table[[f"p_{c}" for c in range(10)]], said[table["id"].astype(int)], atol=1e-6)
+    assert [len(project.run(brought[name]["run"]).body["checkpoints"]) for name in ("weights", "graph", "alone")] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("method", ["tracin", "influence_function", "activation_similarity", "trak"])
+def test_rows_are_scored_as_with_the_same_weights_in_an_architecture_of_ours(digits, method):
+    _, project, brought, _ = digits
+    found = [
+        project.scores(perform("attribute", project, {"run": brought[name]["run"], "query": "loss", "method": method})["scores"]).values
+        for name in ("weights", "graph")
+    ]
+    assert np.abs(found[0]).max() > 0
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-5 * np.abs(found[0]).max())
+
+
+def test_it_opens_again_unlearns_and_goes_out_and_in(digits, tmp_path):
+    folder, project, brought, said = digits
+    again = Project(project.path)
+    result = perform("unlearn", again, {"run": brought["graph"]["run"], "method": "finetune", "ids": _ids(again, brought)})
+    assert result["claim"] == "L1"
+    perform("export_model", again, {"run": brought["graph"]["run"], "out": str(tmp_path / "out"), "format": "pt2"})
+    for path in (tmp_path / "out", tmp_path / "out" / "model.pt2"):
+        back = perform("import_model", Project(tmp_path / f"p{path.name}"), {"path": str(path), "data": str(folder / "data")})
+        table = pd.read_parquet(back["predictions"])
+        np.testing.assert_allclose(table[[f"p_{c}" for c in range(10)]], said[table["id"].astype(int)], atol=1e-6)
+
+
+def _ids(project: Project, brought) -> list:
+    return project.dataset(project.run(brought["graph"]["run"]).dataset).train.ids[:3].tolist()
+
+
+def test_what_is_open_to_it_is_said(digits):
+    _, _, brought, _ = digits
+    told = {check["check"]: check["found"] for check in brought["graph"]["checks"]}
+    assert "nothing of it was guessed" in told["Answers as where it was trained"]
+    assert all(name in told["Attribution methods"] for name in ("TracIn", "Influence function"))
+    assert "Metagradient" in told["Closed without a recipe"]
+
+
+def test_a_record_beside_a_graph_is_followed_whatever_the_architecture(tmp_path):
+    """A module that Lethe has no architecture for, recorded: with its graph in the folder, every method is open."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(120, 5)).astype(np.float32), rng.integers(0, 3, 120)
+    influence.save_data(tmp_path / "data", x, y, np.arange(120) >= 80, classes=("a", "b", "c"))
+
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.value, self.out = nn.Linear(5, 6), nn.Linear(5, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.out(self.gate(x).sigmoid() * self.value(x))
+
+    model = Gated()
+    rule = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9)
+    recorder = influence.Recorder(model, rule, list(range(80)))
+    rows, target = torch.from_numpy(x[:80]), torch.from_numpy(y[:80])
+    for _ in range(4):
+        for places in torch.randperm(80).split(20):
+            with recorder.step(places):
+                rule.zero_grad()
+                F.cross_entropy(model(rows[places]), target[places]).backward()
+                rule.step()
+    recorder.save(tmp_path / "model", probe=rows[:4], classes=("a", "b", "c"))
+    exported(model.eval(), rows[:3], tmp_path / "model" / "model.pt2")
+    project = Project(tmp_path / "p")
+    result = perform("import_model", project, {"path": str(tmp_path / "model"), "data": str(tmp_path / "data")})
+    told = {check["check"]: check["verdict"] for check in result["checks"]}
+    assert told["Its training can be followed"] == told["Answers as where it was trained"] == "good"
+    assert perform("attribute", project, {"run": result["run"], "query": "loss", "method": "metagradient"})["scores"]
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    return exported(model, torch.randn(3, 4), tmp_path_factory.mktemp("good") / "model.pt2")
+
+
+def rewritten(good: Path, path: Path, change=lambda name, data: data, more=(), pack=zipfile.ZIP_STORED) -> Path:
+    """A good file with parts changed, left out (None) or added."""
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(path, "w", pack) as new, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in old.namelist():
+            data = change(name.partition("/")[2], old.read(name))
+            if data is not None:
+                new.writestr(name, data)
+        for name, data in more:
+            new.writestr(name, data)
+    return path
+
+
+def told(name: str, change):
+    """Change one JSON part by a function."""
+
+    def apply(part: str, data: bytes) -> bytes:
+        if part != name:
+            return data
+        found = json.loads(data)
+        return json.dumps(change(found) or found).encode()
+
+    return apply
+
+
+def node(found, k: int = 0):
+    return found["graph_module"]["graph"]["nodes"][k]
+
+
+def retarget(target: str, *inputs):
+    def change(found):
+        node(found, 1)["target"] = target
+        node(found, 1)["inputs"] += [{"name": name, "arg": arg, "kind": 1} for name, arg in inputs]
+
+    return told("models/model.json", change)
+
+
+def meta(change):
+    def apply(found):
+        change(found["config"]["0.weight"])
+
+    return told("data/weights/model_weights_config.json", apply)
+
+
+def pickled(path: Path) -> bytes:
+    held = io.BytesIO()
+    torch.save(Canary(path), held)
+    return held.getvalue()
+
+
+# ruff: noqa: E501
+HOSTILE = {
+    "an operation that opens files": (retarget("torch.ops.aten.from_file.default", ("filename", {"as_string": "/etc/passwd"})), "from_file"),
+    "an operation of somebody's": (retarget("torch.ops.mine.run.default"), "mine.run"),
+    "a higher-order operation": (retarget("torch.ops.higher_order.cond"), "higher_order.cond"),
+    "a function of Python": (retarget("builtins.eval"), "builtins.eval"),
+    "a function of the operator module": (retarget("_operator.attrgetter"), "attrgetter"),
+    "an operation with an out argument": (retarget("torch.ops.aten.relu.out"), "relu.out"),
+    "a graph within": (retarget("torch.ops.aten.relu.default", ("f", {"as_graph": {"name": "f", "graph": {}}})), "as_graph"),
+    "an argument nobody knows": (retarget("torch.ops.aten.relu.default", ("f", {"as_int": 3})), "cannot be run"),
+    "random numbers": (retarget("torch.ops.aten.rand_like.default"), "rand_like"),
+    "an answer as large as a country": (
+        retarget("torch.ops.aten.repeat.default", ("repeats", {"as_ints": [2**20, 2**10]})), r"makes 10,737,418,240 numbers of two rows",
+    ),
+    "zeros as large as a country": (
+        told("models/model.json", lambda f: node(f, 1).update(
+            target="torch.ops.aten.zeros.default", inputs=[{"name": "size", "arg": {"as_ints": [2**40]}, "kind": 1}])), "numbers of two rows",
+    ),
+    "a static batch": (
+        told("models/model.json", lambda f: f["graph_module"]["graph"]["tensor_values"]["input"]["sizes"].__setitem__(0, {"as_int": 3})),
+        r"takes 3 rows and no other number. Export it for any: .*dynamic_shapes",
+    ),
+    "an expression that runs code": (
+        told("models/model.json", lambda f: f["graph_module"]["graph"]["tensor_values"]["input"]["sizes"].__setitem__(
+            0, {"as_expr": {"expr_str": "__import__('pathlib').Path('CANARY').write_text('ran')", "hint": None}})), "takes some rows",
+    ),
+    "a tensor used before it is made": (told("models/model.json", lambda f: f["graph_module"]["graph"]["nodes"].reverse()), "damaged|KeyError"),
+    "no nodes": (told("models/model.json", lambda f: f["graph_module"]["graph"].update(nodes=[])), "KeyError"),
+    "another version": (told("models/model.json", lambda f: f["schema_version"].update(major=9)), "another version"),
+    "JSON that is a list": (told("models/model.json", lambda f: [1]), "no graph as torch.export"),
+    "JSON without an end": (lambda name, data: b"[" * 200_000 if name == "models/model.json" else data, "no graph as torch.export"),
+    "softmax at the end": (
+        told("models/model.json", lambda f: node(f, 2).update(
+            target="torch.ops.aten.softmax.int", inputs=[
+                {"name": "self", "arg": {"as_tensor": {"name": "relu"}}, "kind": 1}, {"name": "dim", "arg": {"as_int": 1}, "kind": 1}])),
+        "answers are probabilities",
+    ),
+    "more numbers than there are": (meta(lambda m: m["tensor_meta"].update(sizes=[{"as_int": 5}, {"as_int": 400}])), "claims other numbers"),
+    "numbers spread out of a few": (
+        meta(lambda m: m["tensor_meta"].update(sizes=[{"as_int": 2**20}, {"as_int": 2**20}], strides=[{"as_int": 0}, {"as_int": 0}])),
+        "claims other numbers",
+    ),
+    "numbers behind the file": (meta(lambda m: m["tensor_meta"].update(strides=[{"as_int": 400}, {"as_int": 1}])), "claims other numbers"),
+    "numbers before the file": (meta(lambda m: m["tensor_meta"].update(storage_offset={"as_int": -8})), "claims other numbers"),
+    "half precision": (meta(lambda m: m["tensor_meta"].update(dtype=6)), "float32"),
+    "a path that climbs": (meta(lambda m: m.update(path_name="../../models/model.json")), "no graph as torch.export"),
+    "a weight of another shape": (
+        meta(lambda m: m["tensor_meta"].update(sizes=[{"as_int": 4}, {"as_int": 5}], strides=[{"as_int": 5}, {"as_int": 1}])), "cannot be run",
+    ),
+    "a parameter that is no name": (
+        told("data/weights/model_weights_config.json", lambda f: f["config"].update({"__class__.x": f["config"]["0.weight"]})), "",
+    ),
+    "weights that are not numbers": (
+        lambda name, data: np.full(20, np.nan, "<f4").tobytes() if name == "data/weights/weight_0" else data, "not finite",
+    ),
+    "no weights": (lambda name, data: None if name == "data/weights/weight_0" else data, "no graph as torch.export"),
+    "another byte order": (lambda name, data: b"big" if name == "byteorder" else data, "byte order"),
+}  # fmt: skip
+
+
+def refused(path: Path, folder: Path, match: str) -> None:
+    rng = np.random.default_rng(0)
+    data, project = folder / f"data {path.name}", Project(folder / f"project {path.name}")
+    influence.save_data(
+        data, rng.normal(size=(40, 4)).astype(np.float32), np.arange(40) % 3, np.arange(40) % 4 == 0, classes=("a", "b", "c")
+    )
+    with pytest.raises(BadInput, match=match) as error:
+        perform("import_model", project, {"path": str(path), "data": str(data)})
+    assert not project.runs()
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("how", [how for how, (_, match) in HOSTILE.items() if match])
+def test_what_is_no_plain_graph_is_refused_in_a_sentence(good, tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    change, match = HOSTILE[how]
+    refused(rewritten(good, tmp_path / "model.pt2", change), tmp_path, match)
+    assert not Path("CANARY").exists()
+
+
+def test_nothing_pickled_is_opened(good, tmp_path):
+    """PyTorch's own reader opens the inputs that a model was shown, and tensors that are said to be pickled: each writes the canary."""
+    canary = tmp_path / "canary"
+    shown = rewritten(good, tmp_path / "shown.pt2", lambda name, data: pickled(canary) if name == "data/sample_inputs/model.pt" else data)
+    with suppress(Exception):  # whatever it raises, the canary tells
+        torch.export.load(shown)
+    assert canary.exists(), "a reader that opens it would be seen here"
+    canary.unlink()
+    assert read_graph(shown).weights.state.keys() == read_graph(good).weights.state.keys()
+
+    def change(name: str, data: bytes) -> bytes:
+        if name == "data/weights/weight_0":
+            return pickled(canary)
+        return meta(lambda m: m.update(use_pickle=True))(name, data)
+
+    refused(rewritten(good, tmp_path / "weights.pt2", change), tmp_path, "is a pickled tensor, which could run code")
+    for name in ("constants/custom_obj_0", "constants/opaque_obj_0", "aotinductor/model/model.so"):
+        made = rewritten(good, tmp_path / f"{Path(name).name}.pt2", more=[(f"model/data/{name}", pickle.dumps(Canary(canary)))])
+        refused(made, tmp_path, "could run code when opened")
+    assert not canary.exists()
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    made = zipfile.ZipInfo(name)
+    made.external_attr = 0o120777 << 16
+    return made
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        ([("model/../../../out.txt", b"x")], "no part of one exported model"), ([("model/models/other.json", b"{}")], "no part"),
+        ([("model/run.py", b"x")], "no part"), ([("model/models/model.json", b"{}")], "no part"), ([(link("model/version"), b"/etc")], "no part"),
+    ],
+)  # fmt: skip
+def test_an_archive_with_more_than_a_graph_is_refused(good, tmp_path, more, match):
+    refused(rewritten(good, tmp_path / "model.pt2", more=more), tmp_path, match)
+
+
+def test_packed_and_overlapping_archives_are_refused(good, tmp_path):
+    bomb = rewritten(
+        good,
+        tmp_path / "bomb.pt2",
+        lambda name, data: bytes(200_000_000) if name == "data/weights/weight_0" else data,
+        pack=zipfile.ZIP_DEFLATED,
+    )
+    assert bomb.stat().st_size < 1_000_000
+    refused(bomb, tmp_path, "packed as PyTorch never packs")
+    swollen = bytearray(good.read_bytes())
+    entry = swollen.rindex(b"/data/weights/weight_0") - len("model") - 46  # its line in the archive's directory
+    assert swollen[entry : entry + 4] == b"PK\x01\x02"
+    swollen[entry + 20 : entry + 28] = (2**31 - 1).to_bytes(4, "little") * 2
+    (tmp_path / "swollen.pt2").write_bytes(swollen)
+    refused(tmp_path / "swollen.pt2", tmp_path, "packed as PyTorch never packs")
+    (tmp_path / "cut.pt2").write_bytes(good.read_bytes()[:-60])
+    refused(tmp_path / "cut.pt2", tmp_path, "damaged|no part of one exported model")
+    (tmp_path / "text.pt2").write_bytes(b"hello")
+    refused(tmp_path / "text.pt2", tmp_path, "damaged")
+
+
+def test_other_classes_and_other_inputs_are_refused(good, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, width, classes, match in (
+        ("two", 4, 2, r"answers \(3,\) to a row; the target needs 2"),
+        ("wide", 6, 3, r"takes inputs \(4,\)"),
+    ):
+        x, y = rng.normal(size=(40, width)).astype(np.float32), np.arange(40) % classes
+        influence.save_data(tmp_path / name, x, y, np.arange(40) % 4 == 0, classes=("a", "b", "c")[:classes])
+        with pytest.raises(BadInput, match=match):
+            perform("import_model", Project(tmp_path / f"p{name}"), {"path": str(good), "data": str(tmp_path / name)})
+
+
+def test_a_model_that_learns_while_it_answers_is_refused(tmp_path):
+    torch.manual_seed(0)
+    dropped = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5), nn.Linear(5, 3)).train()
+    made = models.make("graph", {"graph": read_graph(exported(dropped, torch.randn(3, 4), tmp_path / "a.pt2")).text})
+    with pytest.raises(BadInput, match="training mode"):
+        replace(made, inputs=(4,), outputs=3)()
+    normed = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).train()
+    with pytest.raises(BadInput, match=r"model\.eval\(\)"):
+        read_graph(exported(normed, torch.randn(3, 4), tmp_path / "b.pt2"))
+
+
+def test_what_changes_a_tensor_that_others_share_is_refused(tmp_path):
+    class Sharing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.out = nn.Linear(4, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            h = self.first(x)
+            h.view(-1, 2, 2).mul_(2.0)
+            return self.out(h)
+
+    with pytest.raises(BadInput, match="in place that others share"):
+        read_graph(exported(Sharing().eval(), torch.randn(3, 4), tmp_path / "a.pt2"))
+
+
+def test_the_last_checkpoint_beside_a_graph_is_its_model(good, tmp_path):
+    state = dict(read_graph(good).weights.state)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.pt2").write_bytes(good.read_bytes())
+    save_file({**state, "0.bias": state["0.bias"] + 1}, tmp_path / "model" / "0001.safetensors")
+    with pytest.raises(BadInput, match=r"different models or moments: '0\.bias'"):
+        read_record(tmp_path / "model")
+    save_file(state, tmp_path / "model" / "0002.safetensors")
+    assert len(read_record(tmp_path / "model").checkpoints) == 2
+
+
+def test_what_people_are_told_to_write_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scope = {"model": nn.Sequential(nn.Linear(4, 3)), "x": torch.randn(2, 4)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(snippets.GRAPH, scope)
+    assert read_graph("model.pt2").weights.state.keys() == {"0.weight", "0.bias"}
+    assert snippets.GRAPH in (Path(__file__).parents[1] / "docs" / "bring-your-model.md").read_text()
+
+
+def test_an_uploaded_graph_stays_one_file(good, tmp_path):
+    assert not is_packed(good)
+    assert keep(tmp_path, "model.pt2", good.read_bytes()).read_bytes() == good.read_bytes()
+
+
+def test_listed_operations_are_pytorchs_own_and_none_is_of_files_or_chance():
+    for name in PURE:
+        packet = getattr(torch.ops.aten, name)
+        for overload in packet.overloads():
+            schema = getattr(packet, overload)._schema
+            assert not any("filename" in a.name or "generator" in a.name for a in schema.arguments) or "out" in overload, (name, overload)
+            tags = getattr(packet, overload).tags
+            assert torch.Tag.nondeterministic_seeded not in tags or name in ("dropout", "feature_dropout", "alpha_dropout"), name
+    assert operation("aten.relu.default")(self=torch.tensor([-1.0, 2.0])).tolist() == [0, 2]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cut=st.integers(0, 10**6),
+    byte=st.integers(0, 255),
+    part=st.sampled_from(["models/model.json", "data/weights/model_weights_config.json", ""]),
+)
+def test_a_damaged_file_is_refused_or_read_and_nothing_else(good, tmp_path, cut, byte, part):
+    path = tmp_path / "model.pt2"
+    data = bytearray(good.read_bytes())
+    if part:
+        rewritten(good, path, lambda name, raw: raw[: cut % len(raw)] + bytes([byte]) + raw[cut % len(raw) + 1 :] if name == part else raw)
+    else:
+        data[cut % len(data)] = byte
+        path.write_bytes(data)
+    try:
+        found = read_graph(path)
+        replace(models.make("graph", {"graph": found.text}), inputs=(4,), outputs=3)()
+    except BadInput:
+        pass
+    assert os.listdir(tmp_path) == ["model.pt2"]
