@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from influence.drop_in import KMostInfluentialResults, TracInCP, TracInCPFast, load_checkpoint, tracin
 from influence.errors import BadInput
@@ -224,6 +235,105 @@ def test_a_mean_with_class_weights_is_each_rows_own():
     expected, _ = by_hand(model, rows, test, checkpoints, loss)
     for batch in (1, 4, 13):
         close(TracInCP(model, TensorDataset(*rows), checkpoints, put, loss_fn=loss, batch_size=batch).influence(test), expected)
+
+
+class Focal(nn.Module):
+    """A mean that does not say so."""
+
+    def forward(self, z, y):
+        p = z.softmax(1)[torch.arange(len(y)), y]
+        return (-((1 - p) ** 2) * p.log()).mean()
+
+
+MEANS = {
+    "function": nn.functional.cross_entropy,
+    "module": Focal(),
+    "by output": lambda z, y: z.square().mean(0)[:2],
+    "beside others": lambda z, y: nn.functional.cross_entropy(z, y, reduction="none") - z.logsumexp(0).sum(),
+    "sum": lambda z, y: nn.functional.cross_entropy(z, y, reduction="sum"),
+    "many for a row": lambda z, y: (z - y[:, None]).square().flatten(),
+}
+
+
+@pytest.mark.parametrize("loss", MEANS.values(), ids=MEANS.keys())
+def test_a_row_has_its_own_loss_whatever_the_function_does_with_many(loss, monkeypatch):
+    monkeypatch.setattr("influence.drop_in.model.TOGETHER", 8)  # blocks of eight rows and of five
+    model, rows, test, checkpoints = setting("mlp")
+    expected, own = by_hand(model, rows, test, checkpoints, loss)
+    for batch in (1, 13):
+        peer = TracInCP(model, TensorDataset(*rows), checkpoints, put, loss_fn=loss, batch_size=batch)
+        close(peer.influence(test), expected)
+        close(peer.influence(test, aggregate=True), expected.sum(0, keepdim=True))
+        close(peer.self_influence(), own)
+
+
+@pytest.mark.parametrize("bag", [False, True])
+def test_unpadded_texts_and_operations_that_can_be_differentiated_once_only(bag):
+    class Texts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.EmbeddingBag(9, 5, mode="mean", padding_idx=0) if bag else nn.Embedding(9, 5)
+            self.a, self.out = nn.Linear(5, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            if bag:
+                return self.out(torch.tanh(self.a(self.table(x))))
+            n = (x != 0).sum(1)
+            h = torch.tanh(self.a(self.table(x[x != 0])))
+            return self.out(h.new_zeros(len(x), 6).index_add(0, torch.arange(len(x)).repeat_interleave(n), h))
+
+    torch.manual_seed(0)
+    model, x = Texts().double(), torch.randint(1, 9, (N, 4))
+    x[torch.arange(4)[None] >= torch.tensor([2, 2, 2, 1, 3, 1, 2, 3, 1, 2, 3, 2, 2])[:, None]] = 0
+    rows, test = (x, torch.arange(N) % 3), (x[:5], torch.arange(5) % 3)
+    checkpoints = [({k: v.clone() for k, v in model.state_dict().items()}, 0.5)]
+    expected, own = by_hand(model, rows, test, checkpoints, loss := nn.CrossEntropyLoss())
+    peer = TracInCP(model, TensorDataset(*rows), checkpoints, put, loss_fn=loss, batch_size=13)
+    close(peer.influence(test), expected)
+    close(peer.influence(test, aggregate=True), expected.sum(0, keepdim=True))
+    close(peer.self_influence(), own)
+
+
+def test_rows_that_depend_on_each_other_are_refused():
+    model = nn.Sequential(nn.TransformerEncoderLayer(4, 2, 8), nn.Flatten(), nn.Linear(12, 3))  # rows second: no batch_first
+    rows = torch.randn(N, 3, 4), torch.arange(N) % 3
+    peer = TracInCP(model, TensorDataset(*rows), [(model.state_dict(), 0.5)], put, loss_fn=nn.CrossEntropyLoss())
+    for call in (peer.self_influence, lambda: peer.influence(rows), lambda: peer.influence(rows, aggregate=True)):
+        with pytest.raises(BadInput, match="so no row has a gradient of its own"):
+            call()
+
+
+class Widening(nn.Module):
+    """Single precision, then double; one parameter goes through the whole model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.scale = nn.Linear(4, 6), nn.Linear(6, 3).double(), nn.Parameter(torch.rand(3))
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x.float())).double()) * self.scale.exp()
+
+
+@pytest.mark.parametrize("kind", ["mixed", "bfloat16"])
+def test_a_sum_is_that_of_its_rows_in_any_precision(kind, monkeypatch):
+    monkeypatch.setattr("influence.drop_in.model.FIRST", N)  # the same rows together in both: what is single is rounded alike
+    torch.manual_seed(0)
+    model = Widening() if kind == "mixed" else nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 3)).bfloat16()
+    dtype = next(model.parameters()).dtype
+    rows, test = ((torch.randn(n, 4).to(dtype), torch.arange(n) % 3) for n in (N, Q))
+    checkpoints = [({k: v.clone() for k, v in model.state_dict().items()}, 0.5)]
+    peer = TracInCP(model, TensorDataset(*rows), checkpoints, put, loss_fn=nn.CrossEntropyLoss())
+    pairs, summed = peer.influence(test), peer.influence(test, aggregate=True)
+    assert summed.dtype == (torch.float64 if kind == "mixed" else torch.float32)
+    allowed = {"mixed": 1e-5, "bfloat16": 0.03}[kind] * pairs.abs().max().item()
+    torch.testing.assert_close(summed, pairs.sum(0, keepdim=True), rtol=0, atol=allowed, check_dtype=False)
+    if kind == "mixed":  # of the layer in double precision nothing is rounded to single
+        peer = TracInCP(model, TensorDataset(*rows), checkpoints, put, ["b"], nn.CrossEntropyLoss(), batch_size=N)
+        torch.testing.assert_close(peer.influence(test, aggregate=True), peer.influence(test).sum(0, keepdim=True), rtol=1e-11, atol=1e-13)
+    double = model.double()
+    double.forward = (lambda x: double.b(torch.tanh(double.a(x))) * double.scale.exp()) if kind == "mixed" else double.forward
+    expected, _ = by_hand(double, (rows[0].double(), rows[1]), (test[0].double(), test[1]), checkpoints, nn.CrossEntropyLoss())
+    torch.testing.assert_close(summed.double(), expected.sum(0, keepdim=True), rtol=0, atol=allowed)
 
 
 def test_a_mean_that_cannot_be_vectorised():
@@ -440,8 +550,6 @@ def test_sums_start_where_the_model_is(monkeypatch):
 def test_refusals():
     model, rows, test, checkpoints = setting("mlp")
     loss = nn.CrossEntropyLoss(reduction="none")
-    with pytest.raises(BadInput, match="shuffles"):
-        TracInCP(model, DataLoader(TensorDataset(*rows), 4, shuffle=True), checkpoints, put, loss_fn=loss)
     with pytest.raises(ValueError, match="Invalid checkpoints"):
         TracInCP(model, TensorDataset(*rows), [], put, loss_fn=loss)
     with pytest.raises(ValueError, match="Invalid final_fc_layer"):
@@ -449,8 +557,75 @@ def test_refusals():
     peer = TracInCP(model, TensorDataset(*rows), checkpoints, put, loss_fn=loss)
     with pytest.raises(AssertionError, match="required"):
         peer.influence(None)
+    for batch, said in (
+        ((test[0], "labels"), r"\(5, 4\), str"),
+        (test[0], r"single tensor, \(5, 4\)"),
+        ((test[0],), r"is \(5, 4\)"),
+        ((), "is empty"),
+        ((test[0], test[1][:4]), r"\(5, 4\), \(4,\)"),
+        ((test[0][:, 0], test[1].sum()), r"\(5,\), \(\)"),
+    ):
+        with pytest.raises(BadInput, match=f"tensors with the rows leading, equally many .* {said}"):
+            peer.influence(batch)
     with pytest.raises(BadInput, match="tensors with the rows leading"):
-        peer.influence((test[0], "labels"))
+        TracInCP(model, rows[0], checkpoints, put, loss_fn=loss).influence(test)
+
+
+class Shuffled(Sampler):
+    """Batches of places, in another order each time."""
+
+    def __iter__(self):
+        yield from (places.tolist() for places in torch.randperm(N).split(4))
+
+    def __len__(self):
+        return 4
+
+
+class Stream(IterableDataset):
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __iter__(self):
+        yield from zip(*self.parts, strict=True)
+
+
+LOADERS = {
+    "shuffle": {"batch_size": 4, "shuffle": True},
+    "subset": {"batch_size": 4, "sampler": SubsetRandomSampler(range(N))},
+    "weights": {"batch_size": 4, "sampler": WeightedRandomSampler([1.0] * N, N)},
+    "batches": {"batch_sampler": Shuffled()},
+    "batches of a shuffled sampler": {"batch_sampler": BatchSampler(RandomSampler(range(N)), 4, drop_last=False)},
+    "as they come": {"batch_size": 4, "in_order": False},
+}
+
+
+@pytest.mark.parametrize("given", LOADERS.values(), ids=LOADERS.keys())
+def test_loaders_without_one_order_are_refused(given):
+    model, rows, _, checkpoints = setting("mlp")
+    loss, loader = nn.CrossEntropyLoss(), DataLoader(TensorDataset(*rows), **given)
+    with pytest.raises(BadInput, match="training loader shuffles or has a sampler of its own"):
+        TracInCP(model, loader, checkpoints, put, loss_fn=loss)
+    peer = TracInCP(model, TensorDataset(*rows), checkpoints, put, loss_fn=loss)
+    for call in (peer.self_influence, peer.influence, peer.compute_intermediate_quantities):
+        with pytest.raises(BadInput, match="loader of inputs shuffles"):
+            call(loader)
+    once = TracInCP(model, TensorDataset(*rows), checkpoints[:1], put, loss_fn=loss)
+    assert once.self_influence(loader).shape == (N,)
+
+
+def test_loaders_with_one_order_are_taken():
+    model, rows, test, checkpoints = setting("mlp")
+    expected, own = by_hand(model, rows, test, checkpoints, loss := nn.CrossEntropyLoss())
+    data = TensorDataset(*rows)
+    for loader in (
+        DataLoader(data, batch_sampler=BatchSampler(SequentialSampler(data), 4, drop_last=False)),
+        DataLoader(Stream(*rows), 4),
+    ):
+        peer = TracInCP(model, loader, checkpoints, put, loss_fn=loss)
+        close(peer.influence(test), expected)
+        close(peer.self_influence(loader), own)
+    shuffled = DataLoader(TensorDataset(*test), 2, shuffle=True)  # a sum has no order
+    close(peer.influence(shuffled, aggregate=True), expected.sum(0, keepdim=True))
 
 
 def test_progress_is_shown_if_asked_for(capsys):

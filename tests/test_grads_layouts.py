@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from influence.grads import self_influence, sweep
-from influence.grads.parts import layout
+from influence.grads.parts import Layout, layout
 from influence.loop import Bound, cat, tensors
 from tests.tiny import examples
 
@@ -33,6 +33,10 @@ def test_three_rows_tell_every_layout(kind):
                 found = layout({row: delta(kind, positions, many, row) for row in range(3)}, 3)
                 assert found is not None
                 assert found.kind == kind or many == 1, (many, positions)
+
+
+def test_no_layout_fits_what_is_empty():
+    assert not any(Layout(kind, 3).fits(torch.zeros(0, 2)) for kind in KINDS)
 
 
 def test_a_row_without_a_part_decides_nothing():

@@ -403,8 +403,9 @@ def test_another_path_for_some_rows_is_refused():
     bound = Bound(
         Arch(lambda: Net(lambda net, x: net.b(net.a(x)) if len(x) > 3 else net.a(x), a=nn.Linear(3, 3), b=nn.Linear(3, 3))), 0, "float64"
     )
-    with pytest.raises(BadInput, match="another path"):
-        sweep(bound, numbers(3)(6), torch.zeros(6, dtype=torch.int64), "cross_entropy", directions(bound, 1), 6)
+    for kind, said in (("ghost", "another path"), ("auto", "other outputs for a row alone")):
+        with pytest.raises(BadInput, match=said):
+            sweep(bound, numbers(3)(6), torch.zeros(6, dtype=torch.int64), "cross_entropy", directions(bound, 1), 6, kind)
 
 
 @settings(max_examples=30, deadline=None)

@@ -2,7 +2,7 @@
 
 Constructors and methods are those of `captum.influence.TracInCP` and `TracInCPFast` (version 0.9), for any PyTorch module. Method: Pruthi
 et al., arXiv:2002.08484: score = sum over checkpoints of learning rate x <gradient of the test row's loss, gradient of the training row's>.
-A row's loss is what the loss function gives for that row alone, whatever its `reduction`.
+A row's loss is what the loss function gives for that row alone, whatever it does with several: a sum, a mean, or one number for each.
 
 Numbers are Captum's, except where Captum's are wrong or its call fails:
 
@@ -17,7 +17,9 @@ Numbers are Captum's, except where Captum's are wrong or its call fails:
   Captum leaves dropout on, and the model on the last checkpoint.
 - Files may hold {"model_state_dict": ..., "learning_rate": ...}, are loaded to the model's device, and a list of paths keeps its order.
 - Each checkpoint is loaded once per call. Inputs may be tuples, dictionaries or lists of tensors. A frozen parameter has no gradient
-  (Captum fails), unless `layers` names its layer. A loader that shuffles is refused.
+  (Captum fails), unless `layers` names its layer.
+- Refused: a training loader that shuffles or has a sampler of its own, such a loader of inputs if there are several checkpoints (rows
+  would be added to other rows), and models in which the rows of a batch depend on each other.
 """
 
 from influence.drop_in.model import load_checkpoint

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 from influence.errors import BadInput
-from influence.grads.matrix import Feature, features
-from influence.grads.rows import Rows
-from influence.grads.sweep import along
-from influence.grads.uses import Losses, Plan, plan, uses
-from influence.grads.whole import whole
+from influence.grads.matrix import Feature, features, fitting
+from influence.grads.rows import Rows, planned
+from influence.grads.sweep import layered
+from influence.grads.uses import Astray, Losses, Plan, wide
 from influence.loop import Bound, own_draws
 
 TOGETHER = 256
 """Rows taken at a time: smaller batches are joined."""
+FIRST = 8
+"""Rows in a block before it is known what a row takes."""
 
 
 def load_checkpoint(model: nn.Module, path: str) -> float:
@@ -83,8 +85,9 @@ class Borrowed(Bound):
         self.params = list(self.module.parameters())
         self.flat = self.params[0].detach().flatten()[:1].expand(sum(p.numel() for p in self.params))
         self.device = self.flat.device
+        self.widest = reduce(torch.promote_types, {p.dtype for p in self.params}, torch.float32)
         self.plans: dict[Any, Plan] = {}
-        self.step = 8
+        self.step = FIRST
 
     def asked(self, batch: Sequence[Any], loss: Any) -> Asked:
         """Return the rows of a batch, each with what the loss function gives for it alone."""
@@ -96,7 +99,7 @@ class Borrowed(Bound):
         """Return how to read batches like this one, found out once for each shape of inputs."""
         key = (tuple(places), len(rows) == 1, *(leaf.shape[1:] for leaf in rows.x.values()))
         if key not in self.plans:
-            self.plans[key] = plan(self.module, self.params, places, *rows.cut(torch.arange(3) % len(rows)).on(self))
+            self.plans[key] = planned(self, cast(Rows, rows), places)
         return self.plans[key]
 
     def features(self, rows: Asked, places: Sequence[int], memory: float) -> Iterator[tuple[int, dict[int, Feature]]]:
@@ -104,22 +107,18 @@ class Borrowed(Bound):
         how, start = self.plan(rows, places), 0
         while start < len(rows):
             block = rows.cut(slice(start, start + self.step))
-            found = features(self, cast(Rows, block), how)
-            numbers = sum(f.numbers for f in found.values()) + max((f.size for f in found.values()), default=0)
+            try:
+                found = features(self, cast(Rows, block), how)
+            except Astray:  # from here on every row is taken alone
+                how, self.step = how.whole, FIRST
+                continue
             yield len(block), found
             start += len(block)
-            self.step = max(1, min(TOGETHER, int(memory * 2**20 / (8 * numbers + 1))))
+            self.step = min(TOGETHER, fitting(found, memory))
 
     def along(self, rows: Asked, places: Sequence[int], v: Tensor) -> Tensor:
         """Return <grad l_i, v_q> for directions v (Q, P), (B, Q)."""
-        how, directions = self.plan(rows, places), self.views(v)
-        scores = torch.zeros(len(rows), len(v), dtype=v.dtype, device=v.device)
-        for use in uses(self.module, self.params, how, *rows.on(self)):
-            with torch.no_grad():
-                scores += along(use, {role: directions[k] for role, k in use.owned.items()})
-        if how.rest:
-            scores += whole(self, how.rest, v)(*rows.fixed.on(self))
-        return scores
+        return layered(self, self.plan(rows, places), v)(cast(Rows, rows))
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Asked:
 
     def on(self, bound: Bound) -> tuple[Any, Losses]:
         """Return the inputs, and what gives outputs (B, ...) numbers (B,) whose gradients are those of the rows' losses."""
-        return self.x, lambda out: (out * self._by(out)).flatten(1).sum(1)
+        return self.x, lambda out: (wide(out) * wide(self._by(out))).flatten(1).sum(1)
 
     @cached_property
     def target(self) -> Tensor:
@@ -163,31 +162,55 @@ class Asked:
 
 def by_outputs(loss: Any, out: Tensor, y: Tensor) -> Tensor:
     """Return dl_i/d(output_i), with l_i what the loss function gives for row i alone: a mean over the batch is no row's own."""
-    if getattr(loss, "reduction", "sum") != "mean":
+
+    def alone(z: Tensor, target: Tensor) -> Tensor:
+        return loss(z[None], target[None]).sum()
+
+    if _each(loss, out, y):
         z = out.clone().requires_grad_()
         with torch.enable_grad():
             return torch.autograd.grad(loss(z, y).sum(), z)[0]
-
-    def alone(z: Tensor, target: Tensor) -> Tensor:
-        return loss(z[None], target[None])
-
     try:
         return vmap(grad(alone))(out, y)
     except (RuntimeError, ValueError):  # not every function of a user's can be vectorised
         return torch.stack([grad(alone)(z, target) for z, target in zip(out, y, strict=True)])
 
 
+def _each(loss: Any, out: Tensor, y: Tensor) -> bool:
+    """Whether the loss function gives each row what it gives for that row alone; seen on two rows, for its `reduction` may say nothing."""
+    two = torch.arange(2) % len(out)
+    both, alone = loss(out[two], y[two]).flatten(), torch.cat([loss(out[k : k + 1], y[k : k + 1]).flatten() for k in two.tolist()])
+    return both.shape == alone.shape and torch.allclose(both, alone)
+
+
+def see_order(loader: DataLoader[Any], what: str) -> None:
+    """See that a loader gives the same rows in the same order whenever it is gone through.
+
+    Raises:
+        BadInput: it need not.
+    """
+    samplers = {type(loader.sampler), type(getattr(loader.batch_sampler, "sampler", loader.sampler))}
+    plain = samplers == {SequentialSampler} and type(loader.batch_sampler) in (BatchSampler, type(None))
+    if not (loader.in_order and (plain or isinstance(loader.dataset, IterableDataset))):
+        raise BadInput(f"The {what} shuffles or has a sampler of its own, so its rows have no places. Make it with shuffle=False alone.")
+
+
 def joined(batches: Iterable[Any]) -> Iterator[Any]:
     """Join consecutive batches of tensors of equal shapes to about `TOGETHER` rows.
 
     Raises:
-        BadInput: a batch is something else than tensors with the rows leading.
+        BadInput: a batch is something else than tensors with the rows leading, equally many in each.
     """
     held: list[tuple[list[Any], Any]] = []
     for batch in batches:
-        leaves, spec = tree_flatten(tuple(batch))
-        if not all(isinstance(leaf, Tensor) and leaf.dim() for leaf in leaves):
-            raise BadInput("A batch must consist of tensors with the rows leading: the model's arguments, then the labels.")
+        leaves, spec = tree_flatten(tuple(batch) if isinstance(batch, tuple | list) else (batch,))
+        rows = [leaf.shape[0] if isinstance(leaf, Tensor) and leaf.dim() else None for leaf in leaves]
+        if len(rows) < 2 or None in rows or len(set(rows)) > 1:
+            got = ", ".join(str(tuple(leaf.shape)) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in leaves)
+            raise BadInput(
+                "A batch must consist of tensors with the rows leading, equally many in each: the model's arguments, then the labels. "
+                f"Here it is {'a single tensor, ' if isinstance(batch, Tensor) else ''}{got or 'empty'}."
+            )
         alike = bool(held) and held[0][1] == spec and all(a.shape[1:] == b.shape[1:] for a, b in zip(held[0][0], leaves, strict=True))
         if held and not (alike and sum(len(own[0]) for own, _ in held) + len(leaves[0]) <= TOGETHER):
             yield _one(held)

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset
 
-from influence.drop_in.model import TOGETHER, Borrowed, joined, load_checkpoint, standing
-from influence.errors import BadInput
+from influence.drop_in.model import TOGETHER, Borrowed, joined, load_checkpoint, see_order, standing
 from influence.grads.matrix import Feature, product
 
 MEMORY = 512.0
@@ -49,8 +48,7 @@ class TracInCPBase:
             raise ValueError(f"Invalid checkpoints provided for TracIn class: {checkpoints}!")
         if not isinstance(train_dataset, DataLoader):
             train_dataset = DataLoader(train_dataset, batch_size or TOGETHER, shuffle=False)
-        if isinstance(train_dataset.sampler, RandomSampler):
-            raise BadInput("The training loader shuffles, so its rows have no places. Make it with shuffle=False.")
+        see_order(train_dataset, "training loader")
         self.train_dataloader = train_dataset
 
     @classmethod
@@ -100,7 +98,7 @@ class TracInCPBase:
     def _summed(self, bound: Borrowed, inputs: Any, desc: str, show: bool) -> Tensor:
         """Return the products with the sum of the test rows' gradients, (1, N): one direction, along which all rows are swept."""
         places = self._places(bound)
-        v = torch.zeros(1, len(bound.flat), dtype=bound.flat.dtype, device=bound.device)
+        v = torch.zeros(1, len(bound.flat), dtype=bound.widest, device=bound.device)
         for batch in self._batches(inputs):
             x, losses = bound.asked(batch, self.test_loss_fn).on(bound)
             found = torch.autograd.grad(losses(bound.module(x)).sum(), [bound.params[p] for p in places], allow_unused=True)
@@ -113,6 +111,8 @@ class TracInCPBase:
         self, bound: Borrowed, inputs: Any, loss: Any, desc: str = "", show: bool = False
     ) -> Iterator[tuple[int, dict[int, Feature]]]:
         """Yield blocks of rows: how many, and their gradients by parameter."""
+        if isinstance(inputs, DataLoader) and len(self.checkpoints) > 1:
+            see_order(inputs, "loader of inputs")
         places = self._places(bound)
         for batch in self._batches(inputs, desc, show):
             yield from bound.features(bound.asked(batch, loss), places, MEMORY)

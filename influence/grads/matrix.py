@@ -7,7 +7,7 @@ positions it is cheaper to form the gradients of that layer, (B, I O), and multi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -15,10 +15,9 @@ import torch
 
 from influence.grads.chosen import chosen
 from influence.grads.parts import Dense, Factors, Lookup, Part
-from influence.grads.query import slices
 from influence.grads.rows import Rows, gathered, planned, singly
 from influence.grads.sweep import FORMED, WIDE
-from influence.grads.uses import Plan, uses
+from influence.grads.uses import Astray, Plan, uses
 from influence.loop import Bound
 from influence.types import Event, Report, ignore
 
@@ -122,14 +121,28 @@ def features(bound: Bound, rows: Rows, how: Plan) -> dict[int, Feature]:
 
 
 def blocks(bound: Bound, rows: Rows, how: Plan, memory: float, most: int = LARGEST) -> Iterator[tuple[slice, dict[int, Feature]]]:
-    """Yield consecutive rows and their features; a block, with its gradients formed layer by layer, takes about `memory` MiB."""
-    if not len(rows):
-        return
-    one = features(bound, rows.cut(slice(0, 1)), how).values()
-    numbers = sum(f.numbers for f in one) + max((f.size for f in one if f.positions > 1 or f.factors is None), default=0)
-    step = max(1, min(most, int(memory * 2**20 / (8 * numbers + 1))))
-    for cut in slices(rows.target, step):
-        yield cut, features(bound, rows.cut(cut), how)
+    """Yield consecutive rows and their features; a block, with its gradients formed layer by layer, takes about `memory` MiB.
+
+    From rows on that cannot be read layer by layer, every row is taken alone.
+    """
+    start = step = 0
+    while start < len(rows):
+        try:
+            step = step or min(most, fitting(features(bound, rows.cut(slice(0, 1)), how), memory))
+            cut = slice(start, min(start + step, len(rows)))
+            found = features(bound, rows.cut(cut), how)
+        except Astray:
+            how, step = how.whole, 0
+            continue
+        yield cut, found
+        start = cut.stop
+
+
+def fitting(found: Mapping[int, Feature], memory: float) -> int:
+    """Return how many rows like the ones seen here take about `memory` MiB, with their gradients formed layer by layer."""
+    numbers = sum(f.numbers for f in found.values())
+    formed = max((f.size for f in found.values() if f.positions > 1 or f.factors is None), default=0)
+    return max(1, int(memory * 2**20 / (8 * (numbers + formed) + 1)))
 
 
 def products(

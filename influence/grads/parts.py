@@ -35,7 +35,7 @@ class Layout:
         """Whether a tensor of this shape can be laid out so."""
         if self.kind == "second":
             return t.dim() > 1 and t.shape[1] == self.n
-        return t.dim() > 0 and (t.shape[0] == self.n if self.kind == "first" else t.shape[0] % self.n == 0)
+        return t.dim() > 0 and (t.shape[0] == self.n if self.kind == "first" else t.shape[0] > 0 == t.shape[0] % self.n)
 
 
 def layout(deltas: Mapping[int, torch.Tensor], n: int) -> Layout | None:

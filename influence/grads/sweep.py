@@ -4,8 +4,8 @@
   directions; then, per operation and by what is cheaper, <delta_i, op(a_i; v)> or the row's gradient formed and multiplied with v;
 - *forward* and *backward*: through the whole model (`whole.py`).
 
-`auto` takes ghost for every parameter that it covers, and one of the others for what is left. The model is in evaluation mode: no dropout,
-BatchNorm with its running statistics.
+`auto` takes ghost for every parameter that it covers and every batch that it can read, and for what is left forward, else backward, else
+whole gradients of rows. The model is in evaluation mode: no dropout, BatchNorm with its running statistics.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from influence.errors import BadInput
 from influence.grads.chosen import chosen
 from influence.grads.ops import Linear
 from influence.grads.query import slices
-from influence.grads.rows import Rows, planned
-from influence.grads.uses import Losses, Use, uses, wide
-from influence.grads.whole import whole
+from influence.grads.rows import Rows, apart, planned, singly, some
+from influence.grads.uses import Astray, Plan, Use, uses, wide
+from influence.grads.whole import backward, forward, padded
 from influence.loop import Bound
 from influence.types import Event, Report, ignore
 
@@ -61,36 +61,79 @@ def sweep(
     scores = np.zeros((len(rows), len(v)), dtype=str(v.dtype).removeprefix("torch."))
     if not places or not len(rows):
         return scores
-    step = _whole(bound, places, v, kind) if kind in ("forward", "backward") else _layer_by_layer(bound, rows, places, v, kind)
+    if kind in ("forward", "backward"):
+        apart(bound, some(rows))
+        step = through(bound, places, v, kind)
+    else:
+        step = layered(bound, planned(bound, rows, places), v, kind)
     for cut in slices(y, batch):
         scores[cut] = step(rows.cut(cut)).cpu().numpy()
         report(Event("sweep", cut.stop, len(y)))
     return scores
 
 
-def _whole(bound: Bound, places: Sequence[int], v: torch.Tensor, kind: Kind) -> Step:
-    step = whole(bound, places, v, kind)
-    return lambda rows: step(*rows.on(bound))
+def layered(bound: Bound, how: Plan, v: torch.Tensor, kind: Kind = "auto") -> Step:
+    """Return the step layer by layer, and through the whole model where that does not go.
 
-
-def _layer_by_layer(bound: Bound, rows: Rows, places: Sequence[int], v: torch.Tensor, kind: Kind) -> Step:
-    how = planned(bound, rows, places)
+    Raises:
+        BadInput: a parameter (here) or a batch (at its step) cannot be read layer by layer, and ghost was asked for.
+    """
     if kind == "ghost" and how.rest:
         names = ", ".join(bound.names[k] for k in how.rest[:3])
         raise BadInput(f"The ghost sweep covers operations that are linear in their parameters; {names} is used otherwise. Choose auto.")
     directions = bound.views(v)
-    others = whole(bound, how.rest, v) if how.rest else None
+    others = through(bound, how.rest, v) if how.rest else None
     most = max(1, CACHED // max(how.numbers, 1))
 
-    def few(x: Any, losses: Losses) -> torch.Tensor:
-        scores = torch.zeros(1, dtype=v.dtype, device=v.device) if others is None else others(x, losses).to(v.dtype)
-        seen = uses(bound.module, bound.params, how, x, losses)
+    def few(rows: Rows) -> torch.Tensor:
+        try:
+            seen = uses(bound.module, bound.params, how, *rows.on(bound))
+        except Astray:
+            if kind == "ghost":
+                raise
+            apart(bound, rows)
+            return through(bound, how.whole.rest, v)(rows)
+        scores = torch.zeros(1, dtype=v.dtype, device=v.device) if others is None else others(rows).to(v.dtype)
         with torch.no_grad():
             for use in seen:
-                scores = scores + along(use, {role: directions[k] for role, k in use.owned.items()})
-        return scores.expand(-1, len(v))
+                scores = scores + along(use, {role: directions[k].to(use.delta.dtype) for role, k in use.owned.items()})
+        return scores.expand(len(rows), len(v))
 
-    return lambda rows: torch.cat([few(*rows.cut(cut).on(bound)) for cut in slices(rows.target, most)])
+    return lambda rows: torch.cat([few(rows.cut(cut)) for cut in slices(rows.target, most)])
+
+
+def through(bound: Bound, places: Sequence[int], v: torch.Tensor, kind: Kind = "auto") -> Step:
+    """Return the step through the whole model by `kind`; auto: the first that works of forward, backward and whole gradients of rows.
+
+    An embedding's `padding_idx` stops the gradient, of which forward mode knows nothing: there it is backward in any case.
+    """
+    back = padded(bound, places)
+    modes = [*([forward] if kind != "backward" and not back else []), *([backward] if kind != "forward" or back else [])]
+    ways = [mode(bound, places, v) for mode in modes]
+
+    def step(rows: Rows) -> torch.Tensor:
+        rows = rows.fixed
+        while ways:
+            try:
+                return ways[0](*rows.on(bound))
+            except (NotImplementedError, RuntimeError) as error:  # functorch has no one error for "no forward mode"
+                if kind != "auto":
+                    other = "auto or backward" if kind == "forward" else "auto"
+                    raise BadInput(f"The {kind} sweep failed: {str(error).splitlines()[0][:200]} Choose the {other} sweep.") from error
+                del ways[0]
+        return _formed(bound, rows, places, v)
+
+    return step
+
+
+def _formed(bound: Bound, rows: Rows, places: Sequence[int], v: torch.Tensor) -> torch.Tensor:
+    """Form the rows' gradients, some rows at a time, and multiply them with v."""
+    views, size = bound.views(v), sum(bound.params[k].numel() for k in places)
+    found = []
+    for cut in slices(rows.target, max(1, WIDE // size)):
+        grads = singly(bound, rows.cut(cut), places)
+        found.append(sum(g @ views[k].flatten(1).T.to(g.dtype) for k, g in grads.items()))
+    return torch.cat(found)  # type: ignore[arg-type]
 
 
 def along(use: Use, v: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -20,6 +20,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from influence.errors import BadInput
+from influence.grads.moves import READS, Moves, placed, weights
 from influence.grads.ops import OPS, Embedding, Op
 from influence.grads.parts import Layout, Part, layout
 
@@ -31,6 +32,16 @@ _OPENED = types.FunctionType(  # attention asks whether somebody watches it and 
     {**F.multi_head_attention_forward.__globals__, "has_torch_function": lambda *_: False},
     argdefs=F.multi_head_attention_forward.__defaults__,
 )
+
+
+class Astray(BadInput):
+    """A batch that cannot be read as the first rows were; its rows must be taken through the whole model, or alone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The model takes another path through its layers for some rows than for others, or places rows by what is in them, so they "
+            "cannot be read layer by layer. Choose the auto or forward sweep, or a method that sweeps."
+        )
 
 
 @dataclass(frozen=True)
@@ -63,12 +74,14 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.places = places
         self.calls: list[tuple[Op, dict[str, Any], dict[str, int], Any]] = []
+        self.reads = False
 
     def __torch_function__(self, func: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.multi_head_attention_forward:
             with self:
                 return _OPENED(*args, **kwargs)
+        self.reads |= func in READS
         out = func(*args, **kwargs)
         op = OPS.get(func)
         if op is not None:
@@ -108,26 +121,30 @@ class Plan:
     """How to read a batch.
 
     `places`: the parameters all of whose uses are seen; `layouts`: where the rows lie in each call (None: the losses do not depend on it);
-    `rest`: the parameters to be treated as a whole; `numbers`: what the outputs of the calls hold for one row.
+    `rest`: the parameters to be treated as a whole; `numbers`: what the outputs of the calls hold for one row; `moves`: whether rows may
+    lie elsewhere in another batch, so that each batch is checked, for one more backward pass.
     """
 
     places: tuple[int, ...]
     layouts: tuple[str | None, ...]
     rest: tuple[int, ...]
     numbers: int
+    moves: bool = False
+
+    @property
+    def whole(self) -> Plan:
+        """The same with every parameter treated as a whole."""
+        return Plan((), (), tuple(sorted({*self.places, *self.rest})), self.numbers)
 
 
 def plan(module: nn.Module, params: Sequence[nn.Parameter], places: Sequence[int], x: Any, losses: Losses) -> Plan:
-    """Try three rows: the loss of each alone shows where rows lie in each call, autograd's graph which uses were not seen.
-
-    Raises:
-        BadInput: rows of a batch are not independent.
-    """
-    _rows_are_apart(module)
+    """Try three rows: the loss of each alone shows where rows lie in each call, autograd's graph which uses were not seen."""
     with only(params, places) as known, torch.enable_grad():
-        calls, found = _run(module, known, x, losses)
+        with Moves() as moves:
+            watch, found = _run(module, known, x, losses)
         if not found.requires_grad:
-            return Plan((), (), (), 0)
+            return Plan((), (), tuple(known.values()), 0)  # other rows may reach them
+        calls = watch.calls
         edges = reached(found)
         each = [torch.autograd.grad(loss, [e for *_, e in calls], retain_graph=True, allow_unused=True) for loss in found] if calls else []
     told = [{row: d for row, d in enumerate(rows) if d is not None and d.any()} for rows in zip(*each, strict=True)]
@@ -141,26 +158,7 @@ def plan(module: nn.Module, params: Sequence[nn.Parameter], places: Sequence[int
     mine = [k for k in known.values() if k not in rest]  # also those that these rows do not use: if others do, it will be noticed
     kept = [lay.kind if lay else None for (_, _, owned, _), lay in zip(calls, layouts, strict=True) if {*owned.values()} & {*mine}]
     numbers = sum(next(iter(deltas.values())).numel() for deltas in told if deltas)
-    return Plan(tuple(mine), tuple(kept), tuple(sorted(rest)), numbers // len(found))
-
-
-def _rows_are_apart(module: nn.Module) -> None:
-    """See that a row has a gradient of its own.
-
-    Raises:
-        BadInput: it depends on the other rows of its batch.
-    """
-    for m in module.modules():
-        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is None:
-            raise BadInput(
-                "A BatchNorm layer without running statistics makes each row's output depend on the others of its batch, so no row has a "
-                "gradient of its own. Train with track_running_stats=True, or use GroupNorm."
-            )
-        if isinstance(m, nn.Embedding) and m.scale_grad_by_freq:
-            raise BadInput(
-                "An Embedding with scale_grad_by_freq=True scales each row's gradient by what else is in its batch, so no row has a "
-                "gradient of its own. Build the model with scale_grad_by_freq=False."
-            )
+    return Plan(tuple(mine), tuple(kept), tuple(sorted(rest)), numbers // len(found), moves.seen or watch.reads)
 
 
 def _works(call: tuple[Any, ...], delta: torch.Tensor, rows: Layout) -> bool:
@@ -172,10 +170,10 @@ def _works(call: tuple[Any, ...], delta: torch.Tensor, rows: Layout) -> bool:
     return True
 
 
-def _run(module: nn.Module, known: Mapping[int, int], x: Any, losses: Losses) -> tuple[list[Any], torch.Tensor]:
+def _run(module: nn.Module, known: Mapping[int, int], x: Any, losses: Losses) -> tuple[_Watch, torch.Tensor]:
     with _Watch(known) as watch:
         out = module(x)
-    return watch.calls, losses(out)
+    return watch, losses(out)
 
 
 def reached(losses: torch.Tensor) -> Counter[int]:
@@ -197,17 +195,46 @@ def uses(module: nn.Module, params: Sequence[nn.Parameter], how: Plan, x: Any, l
     """Return the uses of the planned parameters by a batch of rows: one forward and one backward pass to the calls' outputs.
 
     Raises:
-        BadInput: the model did other things with this batch than with the first rows.
+        Astray: the model did other things with this batch than with the first rows, or laid its rows elsewhere.
     """
+    if not how.places:
+        return []
     with only(params, how.places) as known, torch.enable_grad():
-        calls, found = _run(module, known, x, losses)
-        if len(calls) != len(how.layouts):
-            raise BadInput("The model takes another path through its layers for some rows than for others. Choose the forward sweep.")
-        kept = [(*call, Layout(kind, len(found))) for call, kind in zip(calls, how.layouts, strict=True) if kind]  # type: ignore[arg-type]
-        deltas = torch.autograd.grad(found.sum(), [edge for *_, edge, _ in kept]) if kept else ()
+        watch, found = _run(module, known, x, losses)
+        if not found.requires_grad:
+            return []
+        if len(watch.calls) != len(how.layouts):
+            raise Astray
+        kept = [(*call, Layout(kind, len(found))) for call, kind in zip(watch.calls, how.layouts, strict=True) if kind]  # type: ignore[arg-type]
+        deltas = _deltas(found, [edge for *_, edge, _ in kept], [rows for *_, rows in kept], how.moves) if kept else ()
+        if how.moves:
+            seen = Counter(k for (_, _, owned, *_), delta in zip(kept, deltas, strict=True) if delta is not None for k in owned.values())
+            edges = reached(found)
+            if any(seen[k] != edges[key] for key, k in known.items()):
+                raise Astray
     made = []
     for (op, given, owned, _, rows), delta in zip(kept, deltas, strict=True):
+        if delta is None:
+            continue
         mine = {role: k for role, k in owned.items() if k in how.places}
         given = {name: wide(value.detach() if isinstance(value, torch.Tensor) else value) for name, value in given.items()}
         made.append(Use(op, given, mine, {role: given[role].shape for role in mine}, wide(delta), rows))
     return made
+
+
+def _deltas(losses: torch.Tensor, edges: Sequence[Any], rows: Sequence[Layout], moves: bool) -> Sequence[torch.Tensor | None]:
+    """Return the derivatives by the calls' outputs (None: no loss depends on it); if rows may move, see that they lie where they should.
+
+    Raises:
+        Astray: they do not.
+    """
+    found = torch.autograd.grad(losses.sum(), edges, allow_unused=True, retain_graph=moves)
+    own = [(where, delta, edge) for where, delta, edge in zip(rows, found, edges, strict=True) if delta is not None]
+    if not all(where.fits(delta) for where, delta, _ in own):
+        raise Astray
+    if moves and own:
+        by = weights(losses.detach())
+        again = torch.autograd.grad((losses * by).sum(), [edge for *_, edge in own])
+        if not placed([where for where, *_ in own], [delta for _, delta, _ in own], again, by):
+            raise Astray
+    return found

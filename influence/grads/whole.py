@@ -12,7 +12,6 @@ from torch import nn
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from influence.errors import BadInput
 from influence.grads.uses import Losses, only, wide
 from influence.loop import Bound
 
@@ -62,37 +61,14 @@ def backward(bound: Bound, places: Sequence[int], v: torch.Tensor) -> Whole:
             grads = torch.autograd.grad((w * found).sum(), params, create_graph=True, allow_unused=True)
             columns = []
             for direction in directions:
-                along = torch.stack([(wide(g) * d).sum() for g, d in zip(grads, direction, strict=True) if g is not None]).sum()
+                along = sum((wide(g) * d).sum() for g, d in zip(grads, direction, strict=True) if g is not None)
                 columns.append(torch.autograd.grad(along, w, retain_graph=True)[0])
             return torch.stack(columns, dim=1)
 
     return step
 
 
-def whole(bound: Bound, places: Sequence[int], v: torch.Tensor, kind: str = "auto") -> Whole:
-    """Return the sweep's step by `kind`: forward, backward, or (auto) forward unless an operation has no forward mode.
-
-    An embedding's `padding_idx` stops the gradient, of which forward mode knows nothing: there it is backward in any case.
-    """
-    if kind == "backward" or _padded(bound, places):
-        return backward(bound, places, v)
-    ahead = forward(bound, places, v)
-    steps: list[Whole] = []
-
-    def step(x: Any, losses: Losses) -> torch.Tensor:
-        try:
-            return steps[0](x, losses) if steps else ahead(x, losses)
-        except (NotImplementedError, RuntimeError) as error:  # functorch has no one error for "no forward mode"
-            if kind == "forward" or steps:
-                raise BadInput(
-                    f"The forward sweep failed: {str(error).splitlines()[0][:200]} Choose the auto or backward sweep."
-                ) from error
-            steps.append(backward(bound, places, v))
-            return steps[0](x, losses)
-
-    return step
-
-
-def _padded(bound: Bound, places: Sequence[int]) -> bool:
+def padded(bound: Bound, places: Sequence[int]) -> bool:
+    """Whether an embedding's `padding_idx` stops a gradient, of which forward mode knows nothing."""
     tables = {id(m.weight) for m in bound.module.modules() if isinstance(m, nn.Embedding) and m.padding_idx is not None}
     return any(id(bound.params[k]) in tables for k in places)
