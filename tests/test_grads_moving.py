@@ -123,12 +123,16 @@ def test_rows_that_lie_elsewhere_in_other_batches_are_scored_right(name):
         sweep(bound, rows.x, rows.target, rows.loss, directions(bound, 1), N, "ghost")
 
 
-def test_a_layer_that_the_rows_tried_do_not_reach_is_scored():
-    bound, rows, exact = made("branch")
-    on = torch.cat([torch.full((p.numel(),), name.startswith("b.")) for name, p in zip(bound.names, bound.params, strict=True)])
+@pytest.mark.parametrize(("name", "layer"), [("branch", "b"), ("either", "b"), ("either", "a")])
+def test_a_layer_that_some_rows_do_not_reach_is_scored(name, layer):
+    bound, rows, exact = made(name)
+    on = torch.cat([torch.full((p.numel(),), own.startswith(f"{layer}.")) for own, p in zip(bound.names, bound.params, strict=True)])
     v = directions(bound, 2)
-    np.testing.assert_allclose(sweep(bound, rows.x, rows.target, rows.loss, v, 4, layers="b"), exact @ (v * on).T, **TOL)
-    np.testing.assert_allclose(self_influence(bound, rows.x, rows.target, rows.loss, "b"), (exact * on).square().sum(1), **TOL)
+    for batch in (1, 4):
+        found = sweep(bound, rows.x, rows.target, rows.loss, v, batch, layers=layer)
+        np.testing.assert_allclose(found, exact @ (v * on).T, **TOL)
+    found = self_influence(bound, rows.x, rows.target, rows.loss, layer, memory=1e-6)
+    np.testing.assert_allclose(found, (exact * on).square().sum(1), **TOL)
 
 
 def test_what_is_looked_up_or_picked_within_a_row_stays_layer_by_layer():
