@@ -54,7 +54,7 @@ bench-setup: setup ## install what the benchmarks compare with (requirements-ben
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt -c requirements.txt
 
 bench-truth: bench-setup ## compare our methods and dattri's with retraining in the published setting (ARGS="mnist_lr" to choose)
-	$(PY) -m benchmarks.truth.compared $(or $(ARGS),mnist_lr mnist_mlp same/digits same/mnist_mlp same/adult)
+	$(PY) -m benchmarks.truth.compared $(or $(ARGS),mnist_lr mnist_mlp same/digits same/mnist_mlp same/adult same/mnist_cnn same/sst2)
 
 docs: setup ## write docs/methods.md anew from what is registered
 	$(PY) -m scripts.make_docs

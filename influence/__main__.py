@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from influence.commands import Commands, act, known, numbers, pairs, ranked_ids, read_ids, reading, strict
+from influence.commands import Commands, act, kinds, known, numbers, pairs, ranked_ids, read_ids, reading, strict
 from influence.errors import BadInput
 from influence.files import writable, write_scores, write_table
 
@@ -106,7 +106,7 @@ def train(
     """Train a model with a recipe that can be replayed."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split}
     chosen = {"model": model, "set": pairs(set), "data_set": reading(data_set, image=image, text=text), "seed": seed}
-    read = {"eval": eval, "preprocessing": preprocessing, "kinds": pairs(kind), "sheet": sheet, "sql": sql}
+    read = {"eval": eval, "preprocessing": preprocessing, "kinds": kinds(kind), "sheet": sheet, "sql": sql}
     act("train", project, {"data": data, **columns, **chosen, **read, "exclude": read_ids(exclude) or []}, as_json)
 
 
@@ -136,7 +136,7 @@ def check(
     """Look at data before they are trained on: classes and groups, leaks, copies, and what training will cost. Nothing is kept."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split}
     chosen = {"model": model, "set": pairs(set), "data_set": reading(data_set, image=image, text=text), "seed": seed}
-    read = {"eval": eval, "preprocessing": preprocessing, "kinds": pairs(kind), "sheet": sheet, "sql": sql}
+    read = {"eval": eval, "preprocessing": preprocessing, "kinds": kinds(kind), "sheet": sheet, "sql": sql}
     act("check", project, {"data": data, **columns, **chosen, **read}, as_json)
 
 
@@ -163,6 +163,10 @@ def import_model(
     preprocessing: Preprocessing = "",
     data_set: DataSet = [],  # noqa: B006
     text: Text = "",
+    image: Image = "",
+    kind: Kind = [],  # noqa: B006
+    sheet: Sheet = "",
+    sql: Sql = "",
     name: Annotated[str, typer.Option(help="What to call it.")] = "",
     check_only: Annotated[bool, typer.Option("--check-only", help="Check it, and keep nothing.")] = False,
     project: ProjectDir = HOME,
@@ -171,7 +175,8 @@ def import_model(
     """Bring a model that was trained elsewhere, with its checkpoints and the course of its training; checked before anything is kept."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split, "eval": eval}
     chosen = {"model": model, "set": pairs(set), "rates": numbers(rates, "--rates"), "accuracy": accuracy, "name": name}
-    chosen |= {"preprocessing": preprocessing, "data_set": reading(data_set, text=text), "check_only": check_only}
+    chosen |= {"preprocessing": preprocessing, "data_set": reading(data_set, image=image, text=text), "check_only": check_only}
+    chosen |= {"kinds": kinds(kind), "sheet": sheet, "sql": sql}
     act("import_model", project, {"path": path, "data": data, **columns, **chosen}, as_json)
 
 

@@ -139,19 +139,28 @@ def known(kind: str) -> str:
     return ", ".join(sorted(file.name for file in files if not file.name.startswith("_")))
 
 
-def pairs(given: list[str]) -> dict[str, str]:
-    """Return KEY=VALUE texts as a mapping.
+def pairs(given: list[str], what: str = "Settings are KEY=VALUE", example: str = "lr=0.05") -> dict[str, str]:
+    """Return KEY=VALUE texts as a mapping; `what` they are, and an `example`, are said where one is none.
 
     Raises:
         BadInput: one of them has no "=", or a key comes twice.
     """
     for item in given:
         if not item.partition("=")[0].strip() or "=" not in item:
-            raise BadInput(f"Settings are KEY=VALUE; got {item!r}. Give for example lr=0.05.")
+            raise BadInput(f"{what}; got {item!r}. Give for example {example}.")
     found = {key.strip(): value for key, _, value in (item.partition("=") for item in given)}
     if len(found) < len(given):
         raise BadInput(f"Every setting can be given once; got {', '.join(given)}. Leave one out.")
     return found
+
+
+def kinds(given: list[str]) -> dict[str, str]:
+    """Return COL=KIND texts as a mapping.
+
+    Raises:
+        BadInput: as `pairs`.
+    """
+    return pairs(given, "Kinds of columns are COL=KIND", "age=numeric")
 
 
 def reading(given: list[str], **columns: str) -> dict[str, str]:

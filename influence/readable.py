@@ -65,13 +65,13 @@ def _check(project: Project, result: Result) -> list[str]:
 
 
 def _import_model(project: Project, result: Result) -> list[str]:
-    model, told = result["model"], words.settings(result["model"]["given"])
+    model = words.named(result["model"])
     if not result["run"]:
-        return [f"{model['name']} ({told}): checked, and not kept.", *checks.lines(result["checks"])]
+        return [f"{model}: checked, and not kept.", *checks.lines(result["checks"])]
     run = project.run(result["run"])
     rows = [(name, words.number(f["value"]), words.interval(f["low"], f["high"]), f"{f['n']:,}") for name, f in _measured(run.body).items()]
     return [
-        f"Run {run.id}: {model['name']} ({told}), brought with {words.count(len(run.body['checkpoints']), 'checkpoint')}.",
+        f"Run {run.id}: {model}, brought with {words.count(len(run.body['checkpoints']), 'checkpoint')}.",
         *checks.lines(result["checks"]),
         "On the holdout rows, which no question is asked of:",
         *table("<>>>", ("metric", "value", "95 %", "n"), rows),
@@ -208,9 +208,10 @@ def _unlearn(project: Project, result: Result) -> list[str]:
 
 def _export_model(project: Project, result: Result) -> list[str]:
     claim = words.claim(result["claim"])
+    level = result["claim"] if result["claim"] == claim.name.lower() else f"{result['claim']} ({claim.name.lower()})"
     without = f"without {words.count(result['removed'], 'row')}, " if result["removed"] else ""
     return [
-        f"Run {result['run']} is written, {without}claim {result['claim']} ({claim.name.lower()}): {result['path']}",
+        f"Run {result['run']} is written, {without}claim {level}: {result['path']}",
         *table("<<", ("file", "SHA-256"), list(result["files"].items())),
         "README.md tells what it is and what may be claimed of it; import-model brings it again.",
     ]

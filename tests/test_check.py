@@ -104,6 +104,23 @@ def test_copies_and_repeated_ids_say_what_to_do(tmp_path):
     assert all("take them out of the file" in check["mend"] and not check["leak"] for check in copies)
 
 
+@pytest.mark.parametrize(("given", "said"), [({}, "an input of the model"), ({"data_set": {"text": "x"}}, "not followed")])
+def test_a_column_that_says_train_or_test_and_is_not_followed_is_seen(tmp_path, given, said):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=300), "label": rng.choice(["a", "b"], 300), "part": rng.choice(["train", "Test"], 300)})
+    if given:
+        frame["x"] = "some words " + frame["x"].round(2).astype(str)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    given = {"data": str(tmp_path / "t.csv"), "target": "label", **given}
+    project = Project(tmp_path / "p")
+    check = found(perform("check", project, given)["checks"], "Train and test rows")
+    assert check["verdict"] == "doubtful"
+    assert f"'part' says which rows are train and test, and is {said}" in check["found"]
+    assert "--split part" in check["mend"]
+    for mended in ({"split": "part"}, {"drop": ["part"]}):
+        assert "Train and test rows" not in {c["check"] for c in perform("check", project, {**given, **mended})["checks"]}
+
+
 def test_every_kind_of_suspicion_has_a_way_to_mend_it():
     source = Path(suspicions.__file__).read_text()
     kinds = set(re.findall(r'Finding\(\s*"([a-z ]+)"', source))
@@ -143,6 +160,8 @@ def test_the_command_says_what_was_found_and_what_it_costs(table, tmp_path):
     told = json.loads(CliRunner().invoke(app, ["check", *call, "--json"]).stdout)
     assert sum(told["n"].values()) == N
     assert told["costs"]["parameters"] > 1000, "z is a category of as many levels as are kept"
+    refused = CliRunner().invoke(app, ["check", *call, "--kind", "age"])
+    assert "Kinds of columns are COL=KIND; got 'age'. Give for example age=numeric." in refused.output
     refused = CliRunner().invoke(app, ["check", str(table), "--target", "nothing", "--project", project])
     assert refused.exit_code == 2
     assert not Project(tmp_path / "p").runs()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -85,7 +87,7 @@ def test_an_existing_folder_is_left_alone(tmp_path):
         (lambda f: (f / "data.json").write_text(json.dumps({"format": 1})), "missing or damaged"),
         (lambda f: (f / "data.npz").write_bytes(b"PK\x03\x04"), "damaged"),
         (lambda f: np.savez(f / "data.npz", x=X, y=Y), "lacks 'ids'"),
-        (lambda f: np.savez(f / "data.npz", x=np.array([{}] * N, dtype=object), y=Y, ids=np.arange(N), test=TEST), "never read"),
+        (lambda f: np.savez(f / "data.npz", x=np.array([{}] * N, dtype=object), y=Y, ids=np.arange(N), test=TEST), "holds Python objects"),
         (lambda f: (f / "columns.parquet").write_bytes(b"PAR1 and nothing"), "Parquet"),
     ],
 )
@@ -96,8 +98,63 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path, change, said):
         prepare_arrays(folder)
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
     folder = written(tmp_path)
-    monkeypatch.setattr("influence.data.arrays.MOST_BYTES", 1000)
-    with pytest.raises(BadInput, match="unpacks to"):
+    swell(folder / "data.npz", 110_000_000)
+    with pytest.raises(BadInput, match=r"would unpack to 110 MB.*at most 2 times.*influence\.save_data"):
+        prepare_arrays(folder)
+
+
+def test_only_what_is_needed_of_the_arrays_is_read(tmp_path):
+    """Beside the arrays lies one of 60 MB that nobody asks for: no memory is taken for it."""
+    folder = written(tmp_path)
+    swell(folder / "data.npz", 60_000_000)
+    tracemalloc.start()
+    try:
+        prepare_arrays(folder)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(tmp_path):
+    folder = written(tmp_path)
+    (folder / "again.npz").symlink_to(folder / "data.npz")
+    assert len(prepare_arrays(folder).train) == (~TEST).sum(), "a link within is none"
+    (folder / "columns.parquet").rename(tmp_path / "elsewhere.parquet")
+    (folder / "columns.parquet").symlink_to(tmp_path / "elsewhere.parquet")
+    with pytest.raises(BadInput, match=r"'columns\.parquet' in 'data' is a link that leads out of the folder"):
+        prepare_arrays(folder)
+
+
+def swell(path, size: int) -> None:
+    """Add an array of many zeros in few bytes."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("junk.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
+        for _ in range(0, size, 10**6):
+            file.write(bytes(10**6))
+
+
+@pytest.mark.parametrize("lay", [np.asfortranarray, np.ascontiguousarray, lambda x: x.T.copy().T])
+def test_arrays_come_back_however_they_lie(tmp_path, lay):
+    """A table's values lie column by column."""
+    np.testing.assert_array_equal(prepare_arrays(written(tmp_path, x=lay(X))).train.x, X[~TEST])
+
+
+def test_text_of_what_are_no_letters_is_refused(tmp_path):
+    folder = written(tmp_path)
+    with np.load(folder / "data.npz") as found:
+        parts = dict(found)
+    np.savez(folder / "data.npz", **{**parts, "ids": np.full(N, 2**31, "<u4").view("<U1")})
+    with pytest.raises(BadInput, match=r"'ids' in 'data\.npz' is damaged"):
+        prepare_arrays(folder)
+
+
+def test_a_changed_number_is_seen(tmp_path):
+    folder = written(tmp_path)
+    held = bytearray((folder / "data.npz").read_bytes())
+    at = held.index(X.tobytes()) + 100
+    held[at] ^= 1
+    (folder / "data.npz").write_bytes(held)
+    with pytest.raises(BadInput, match=r"'x' in 'data\.npz' is damaged"):
         prepare_arrays(folder)

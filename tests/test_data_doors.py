@@ -1,11 +1,13 @@
 """Tables through the action and the command: kinds, sheets and queries arrive, are recorded, and no credentials are kept."""
 
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from influence.__main__ import app
@@ -52,7 +54,7 @@ def test_the_command_takes_kinds(project, frame, tmp_path):
     assert call(*usual, "--kind", "code=category", "--kind", "size=ordered:small,medium,large").exit_code == 0
     dataset = project.dataset(project.run().dataset)
     assert dataset.encoding["columns"][1]["levels"] == ["small", "medium", "large"]
-    for wrong, message in (("code=nominal", "There is no kind 'nominal'"), ("code", "KEY=VALUE"), ("cod=flag", "Did you mean 'code'")):
+    for wrong, message in (("code=nominal", "There is no kind 'nominal'"), ("code", "COL=KIND"), ("cod=flag", "Did you mean 'code'")):
         done = call(*usual, "--kind", wrong)
         assert done.exit_code == 2
         assert message in done.stderr
@@ -91,11 +93,36 @@ def test_a_query_is_trained_on(project, frame, tmp_path):
     assert call("train", url, "--target", "y", "--project", project.path).exit_code == 2
 
 
+def test_a_model_is_brought_with_a_sheet_or_a_query_as_it_was_trained(project, frame, tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["nothing"])
+    sheet = book.create_sheet("Data")
+    for row in (list(frame), *frame.to_numpy().tolist()):
+        sheet.append(row)
+    book.save(tmp_path / "t.xlsx")
+    with closing(sqlite3.connect(tmp_path / "t.db")) as connection, connection:
+        frame.to_sql("people", connection, index=False)
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    usual = ("--target", "y", "--kind", "code=category", "--project", project.path)
+    assert call("train", tmp_path / "t.xlsx", "--sheet", "Data", *usual, "--set", "epochs=1").exit_code == 0
+    save_file(project.trained(project.run().id).final.load(), tmp_path / "w.safetensors")
+    for data in ((tmp_path / "t.xlsx", "--sheet", "Data"), (url, "--sql", "SELECT * FROM people")):
+        done = call("import-model", tmp_path / "w.safetensors", *data, *usual)
+        assert done.exit_code == 0, done.output
+        settings = project.records()[-1].body["settings"]
+        assert (settings["data"], settings["sheet"] or settings["sql"]) == (str(data[0]), data[2])
+        assert settings["kinds"] == {"code": "category"}
+
+
 def test_credentials_are_kept_nowhere(project, frame, monkeypatch):
     secrets = ["hunter2", "somebody", "s3cr3t"]
     url = "postgresql+psycopg://somebody:hunter2@host:5432/base?password=s3cr3t"
     monkeypatch.setattr(sql, "read", lambda *given: frame)
     result = perform("train", project, {"data": url, "sql": "SELECT 1", "target": "y", "set": QUICK})
+    assert project.run(result["run"]).body["source"]["data"] == "postgresql+psycopg://host:5432/base"
+    save_file(project.trained(result["run"]).final.load(), project.path.parent / "w.safetensors")
+    weights = str(project.path.parent / "w.safetensors")
+    result |= perform("import_model", project, {"path": weights, "data": url, "sql": "SELECT 1", "target": "y"})
     assert project.run(result["run"]).body["source"]["data"] == "postgresql+psycopg://host:5432/base"
     kept = [file.read_bytes() for file in project.path.rglob("*") if file.is_file()]
     assert any(b"postgresql+psycopg://host:5432/base" in content for content in kept)

@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 import time
+from contextlib import nullcontext
 from types import ModuleType
 from typing import cast
 
@@ -390,6 +391,15 @@ def test_json_of_ever_new_names_is_refused(tmp_path):
 
 
 # --- sql
+
+
+def test_numbers_take_memory_as_texts_do(monkeypatch):
+    """Each is an object of its own until the table is made."""
+    monkeypatch.setattr(readers, "MOST_BYTES", 100_000)
+    for rows, refused in ((700, False), (800, True)):
+        batches = iter([[(k, k / 3, None, "") for k in range(rows)], []])
+        with pytest.raises(BadInput, match=r"unpacks to .* MB") if refused else nullcontext():
+            assert sql.table(["a", "b", "c", "d"], lambda most, batches=batches: next(batches), "t", None).shape == (rows, 4)
 
 
 @pytest.fixture

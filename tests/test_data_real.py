@@ -68,5 +68,5 @@ def test_a_numeric_target(lethe_data):
 
 def test_text_is_refused(lethe_data):
     frame = read_table(lethe_data / "sst2.parquet")
-    with pytest.raises(BadInput, match="free text is not supported in tables"):
+    with pytest.raises(BadInput, match="name it as the column of texts"):
         prepare(frame, target="label", split="split")

@@ -72,6 +72,12 @@ BAD_CHOICES = {
     "target of one class": (FRAME, {"target": "one"}, "is 'x' in every row"),
     "target empty": (FRAME, {"target": "none"}, "has no value in any row"),
     "target one class or missing": (changed(bought=FRAME["bought"].where(FRAME["bought"] == "yes")), TARGET, "at least two classes"),
+    "target empty beside a split": (
+        FRAME.assign(part=["train", "test"] * (len(FRAME) // 2)),
+        {"target": "none", "split": "part"},
+        "has no value in any row",
+    ),
+    "texts alone": (FRAME[["remark", "bought"]], TARGET, "name it as the column of texts (--text remark)"),
     "target text": (FRAME, {"target": "remark"}, "holds free text, which is not supported"),
     "target dates": (FRAME, {"target": "since"}, "holds dates, which is not supported"),
     "target ids": (FRAME, {"target": "key"}, "a different value in nearly every row"),
@@ -84,7 +90,7 @@ BAD_CHOICES = {
     "infinite": (
         changed(wage=FRAME["wage"].where(FRAME.index != 3, np.inf)),
         TARGET,
-        "'wage' is infinite or too large in 1 rows, first in row 3 (inf)",
+        "'wage' is infinite or too large in 1 row, first in row 3 (inf)",
     ),
     "infinite target": (changed(bought=FRAME["wage"].where(FRAME.index != 5, -np.inf)), TARGET, "'bought' is infinite or too large"),
     "infinite text": (changed(key=["inf", *map(str, np.arange(1, N) / 7)]), TARGET, "'key' is infinite"),

@@ -184,7 +184,7 @@ def test_weights_alone_are_ranked_by_tracin(came, tmp_path):
     assert [c.lr for c in trained.checkpoints] == [0.1] * 3
     assert trained.recipe is None
     own = ("Answers as where it was trained", "Its training can be followed", "Right as often as known")
-    assert [verdicts(result)[name] for name in own] == ["none"] * 3
+    assert [verdicts(result)[name] for name in own] == ["doubtful", "none", "none"], "an activation was guessed"
     closed = next(check for check in result["checks"] if check["check"] == "Closed without a recipe")
     assert "Metagradient" in closed["found"]
     assert "influence.Recorder(model, optimizer, ids)" in closed["code"]
@@ -201,6 +201,54 @@ def test_what_it_is_known_to_reach_is_compared(came):
     given = {"path": str(folder / "model"), "data": str(folder / "data")}
     assert verdicts(perform("import_model", project, {**given, "accuracy": real}))["Right as often as known"] == "good"
     assert verdicts(perform("import_model", project, {**given, "accuracy": real - 0.2}))["Right as often as known"] == "doubtful"
+
+
+def test_what_is_no_data_is_said(came, tmp_path):
+    folder, project, *_ = came
+    with pytest.raises(BadInput, match="'model' is a model, not data"):
+        perform("import_model", project, {"path": str(folder / "model"), "data": str(folder / "model")})
+    with pytest.raises(BadInput, match="nope"):
+        perform("import_model", project, {"path": str(folder / "model"), "data": str(tmp_path / "nope")})
+
+
+@pytest.mark.parametrize(("stated", "said"), [(84, "give 0.84"), (-0.1, "from 0 to 1"), (float("nan"), "from 0 to 1")])
+def test_a_known_accuracy_is_a_share(tmp_path, stated, said):
+    with pytest.raises(BadInput, match=said):
+        perform("import_model", Project(tmp_path / "p"), {"path": "m", "data": "d", "accuracy": stated})
+
+
+def test_a_guessed_activation_is_doubtful_and_no_accuracy_confirms_another(came, tmp_path, monkeypatch):
+    folder, *_ = came
+    x, y, _group, test = table()
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(5, 12), nn.ReLU(), nn.Linear(12, 2))
+    rule, rows, target = torch.optim.Adam(model.parameters(), 0.02), torch.from_numpy(x[:N]), torch.from_numpy(y[:N])
+    for _ in range(60):
+        rule.zero_grad()
+        F.cross_entropy(model(rows), target).backward()
+        rule.step()
+    save_file(model.state_dict(), tmp_path / "m.safetensors")
+    with torch.no_grad():
+        real = float((model(torch.from_numpy(x)).argmax(1).numpy() == y)[test].mean())
+    given = {"path": str(tmp_path / "m.safetensors"), "data": str(folder / "data"), "accuracy": real, "check_only": True}
+    result = perform("import_model", Project(tmp_path / "p"), given)
+    checks = {check["check"]: check for check in result["checks"]}
+    answers, right = checks["Answers as where it was trained"], checks["Right as often as known"]
+    assert result["model"]["given"]["activation"] == "gelu"
+    assert answers["verdict"] == right["verdict"] == "doubtful"
+    assert "--set activation=relu if it was" in answers["mend"]
+    assert f"activation=relu {real:.1%}" in right["found"]
+    assert "--set activation=relu" in right["mend"]
+    own = float(right["found"].partition("%")[0]) / 100
+    again = perform("import_model", Project(tmp_path / "p"), {**given, "accuracy": own})["checks"]
+    assert verdicts({"checks": again})["Right as often as known"] == "doubtful", "ReLU fits it as well"
+    assert "This does not tell it from activation=relu" in next(c["mend"] for c in again if c["check"] == "Right as often as known")
+    monkeypatch.setattr("influence.actions._accuracy.MEASURED", 40)
+    again = perform("import_model", Project(tmp_path / "p"), given)["checks"]
+    assert "% on 40 of them" in next(c["found"] for c in again if c["check"] == "Right as often as known")
+    checks = verdicts(perform("import_model", Project(tmp_path / "p"), {**given, "set": {"activation": "relu"}}))
+    assert checks["Answers as where it was trained"] == "none"
+    assert checks["Right as often as known"] == "good"
 
 
 def test_classes_in_another_order_are_seen(came, tmp_path):
@@ -377,7 +425,8 @@ def test_checkpoints_stay_few_however_long_it_takes():
         (lambda f: edit(f, checkpoints=[]), "names no checkpoint"),
         (lambda f: edit(f, checkpoints=[{"file": "../../etc/passwd", "step": 1, "lr": 0.1}]), "no file beside it"),
         (lambda f: edit(f, recipe={"lr": "fast"}), "lr must be float"),
-        (lambda f: np.savez(f / "course.npz", ids=np.array([{}], dtype=object)), "cannot be read"),
+        (lambda f: np.savez(f / "course.npz", ids=np.array([{}], dtype=object)), "holds Python objects"),
+        (lambda f: swollen(f), "at most 2 times"),
         (lambda f: course(f, places=lambda p: p + 10**6), "does not fit together"),
         (lambda f: course(f, sizes=lambda s: s[:-1]), "does not fit together"),
         (lambda f: course(f, lr=lambda r: r * np.nan), "does not fit together"),
@@ -406,6 +455,21 @@ def test_a_damaged_record_is_refused_and_nothing_is_written(came, tmp_path, chan
 def edit(folder, **told):
     path = folder / "record.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+
+
+@pytest.mark.parametrize("name", ["0001.safetensors", "model.pt2", "config.json"])
+def test_a_link_that_leads_out_of_a_folder_of_checkpoints_is_not_followed(came, tmp_path, name):
+    folder, *_ = came
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "0002.safetensors").write_bytes((folder / "model" / "start.safetensors").read_bytes())
+    (tmp_path / "mine" / name).symlink_to(folder / "model" / "start.safetensors")
+    with pytest.raises(BadInput, match=f"'{name}' in 'mine' is a link that leads out of the folder"):
+        read_record(tmp_path / "mine")
+
+
+def swollen(folder):
+    """A course of 112 MB in 112 kB."""
+    np.savez_compressed(folder / "course.npz", ids=np.zeros(14_000_000, dtype=np.int64))
 
 
 def course(folder, **how):

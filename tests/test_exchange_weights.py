@@ -143,6 +143,22 @@ def test_what_is_not_weights_is_refused_in_a_sentence(tmp_path, kind):
         read_weights(path)
 
 
+SYSTEM, SIZE = b"\x8c\x05posix\x94\x8c\x06system\x94", b"\x8c\x05torch\x8c\x04Size00"
+HIDDEN = {
+    "STACK_GLOBAL": b"\x80\x04" + SYSTEM + SIZE + b"h\x00h\x01\x93\x8c\x04true\x85R.",  # shows torch.Size, calls os.system
+    "EXT1": b"\x80\x02\x82\x01.", "EXT2": b"\x80\x02\x83\x01\x01.", "EXT4": b"\x80\x02\x84\x01\x01\x01\x01.",
+    "INST": b"(itorch\nSize\n.", "OBJ": b"(ctorch\nSize\no.", "NEWOBJ_EX": b"\x80\x04ctorch\nSize\n)}\x92.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("instruction", HIDDEN)
+def test_an_instruction_that_hides_what_it_calls_is_refused_by_us(tmp_path, instruction):
+    """Whatever name stands before it, allowed or not; PyTorch's own reader is not reached."""
+    path = rewritten(tmp_path / "w.pt", lambda name, data: HIDDEN[instruction] if name.endswith("data.pkl") else data)
+    with pytest.raises(BadInput, match=rf"would run something that it names as torch\.save never does \({instruction}\)"):
+        read_weights(path)
+
+
 @pytest.mark.parametrize("how", ["pt", "safetensors"])
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
 def test_a_program_in_disguise_never_runs(tmp_path, how, protocol):

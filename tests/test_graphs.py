@@ -33,6 +33,7 @@ from influence.exchange.record import read_record
 from influence.grads import sweep
 from influence.loop import Bound
 from influence.models._operations import PURE, operation
+from influence.models._program import tried
 from influence.registry import models
 from influence.store import Project
 from influence.ui.bringing import keep
@@ -381,6 +382,60 @@ def refused(path: Path, folder: Path, match: str) -> None:
         perform("import_model", project, {"path": str(path), "data": str(data)})
     assert not project.runs()
     assert len(str(error.value)) < 500
+
+
+def text(nodes: list, y: str = "y") -> str:
+    """A graph of inputs (4,) whose answer is a linear layer's of 2 outputs, with these nodes before it."""
+    last = ["aten.linear.default", {"input": {"of": "x"}, "weight": {"of": "w"}}, [y]]
+    tensors = {"w": ["m.w", "parameter", [2, 4], "float32"]}
+    return json.dumps({"x": ["x", "float32", [4]], "y": y, "tensors": tensors, "nodes": [*nodes, last]})
+
+
+def ref(name: str) -> dict[str, str]:
+    return {"of": name}
+
+
+ROWS = ["aten.sym_size.int", {"self": ref("x"), "dim": 0}, ["n"]]
+GROWING = {
+    "rows times rows": [ROWS, ["_operator.mul", {"a": ref("n"), "b": ref("n")}, ["n2"]], ["aten.ones.default", {"size": [ref("n2")]}, ["big"]]],
+    "a tensor of rows by rows": [ROWS, ["aten.ones.default", {"size": [ref("n"), ref("n")]}, ["big"]]],
+    "each row against each": [["aten.unsqueeze.default", {"self": ref("x"), "dim": 1}, ["u"]], ["aten.sub.Tensor", {"self": ref("u"), "other": ref("x")}, ["big"]]],
+    "rows attending to rows": [["aten.unsqueeze.default", {"self": ref("x"), "dim": 0}, ["q"]],
+        ["aten.scaled_dot_product_attention.default", {"query": ref("q"), "key": ref("q"), "value": ref("q")}, ["big"]]],
+    "only of many rows": [ROWS, ["_operator.floordiv", {"a": ref("n"), "b": 100}, ["h"]], ["aten.ones.default", {"size": [ref("h"), ref("h"), ref("h")]}, ["big"]]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", GROWING)
+def test_a_step_that_takes_more_for_each_row_the_more_there_are_is_refused(how):
+    with pytest.raises(BadInput, match=r"numbers of two rows and [\d,]+ of [\d,]+: more for each row"):
+        tried(text(GROWING[how]), (4,), 2)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"of": ["x"]}, {"of": {"of": "x"}}, {"dtype": "nn"}, {"dtype": ["float32"]}, {"number": []}, {"number": "many"}, {"what": "x"}, {},
+     {"of": "x", "dtype": "float32"}, [[{"dtype": "_dynamo"}]]],
+)  # fmt: skip
+def test_a_value_that_no_graph_has_is_refused(value):
+    with pytest.raises(BadInput, match="The graph is damaged"):
+        tried(text([["aten.relu.default", {"self": value}, ["r"]]]), (4,), 2)
+
+
+def test_sizes_in_proportion_to_rows_are_not():
+    proportional = [ROWS, ["_operator.mul", {"a": ref("n"), "b": 3}, ["m"]], ["aten.ones.default", {"size": [ref("m"), 4]}, ["some"]],
+                    ["aten.ones.default", {"size": [50, 50]}, ["fixed"]]]  # fmt: skip
+    assert len(tried(text(proportional), (4,), 2).nodes) == 5
+
+
+def test_numbers_squared_again_and_again_stop_at_a_bound():
+    """Forty squarings of a size have a million million digits."""
+    nodes = [
+        ROWS,
+        *(["_operator.mul", {"a": ref(f"n{k}" if k else "n"), "b": ref(f"n{k}" if k else "n")}, [f"n{k + 1}"]] for k in range(40)),
+    ]
+    with pytest.raises(BadInput, match=r"mul' in the graph makes a size of [\d,]+ of two rows"):
+        tried(text(nodes), (4,), 2)
 
 
 @pytest.mark.parametrize("how", [how for how, (_, match) in HOSTILE.items() if match])

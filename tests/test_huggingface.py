@@ -534,10 +534,16 @@ def test_from_the_hub_come_only_files_that_are_read(made, tmp_path, monkeypatch)
     with hugging.stand_in(made / "bert", {"pytorch_model.bin": b"\x80", "evil.py": b"raise"}) as (address, asked):
         whole = hub.snapshot_download
         monkeypatch.setattr(hub, "snapshot_download", lambda name, **given: whole(name, **given, endpoint=address, cache_dir=tmp_path))
+        with monkeypatch.context() as small:
+            small.setattr("influence.exchange.hub.MOST_BYTES", 1000)
+            with pytest.raises(BadInput, match=r"'someone/tiny' has .* GB on the hub"):
+                fetched("hub:someone/tiny")
+        assert not list(tmp_path.rglob("*.safetensors")), "nothing of it is brought"
         folder = Path(fetched("hub:someone/tiny"))
         assert card_of(folder).classes == ("grim", "kind")
         assert not [path for path in asked if path.endswith((".bin", ".py"))]
         assert {"config.json", "tokenizer.json"} < set(FILES)
+    assert Path(fetched("hub:someone/tiny")) == folder, "without a network, what is here already"
     with pytest.raises(BadInput, match=r"could not be had from the hub .*Offline\? .*hf download someone/other --local-dir FOLDER"):
         fetched("hub:someone/other")
     with pytest.raises(BadInput, match="no model of the hub"):

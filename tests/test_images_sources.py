@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -368,6 +369,16 @@ def test_ordinary_tables_are_no_images(tmp_path):
         find(tmp_path / "t.csv", "labels")
     with pytest.raises(BadInput, match="no paths of images"):
         find(tmp_path / "t.csv", "a")
+
+
+def test_a_folder_that_is_given_as_a_dot_has_a_name(tmp_path, monkeypatch):
+    from influence.data.images.folder import from_folder
+
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.zip").write_bytes(b"PK")
+    monkeypatch.chdir(tmp_path / "pictures")
+    with pytest.raises(BadInput, match="'pictures' holds an archive"):
+        from_folder(Path())
 
 
 def test_the_arrays_of_a_model_from_elsewhere_are_no_images(tmp_path):

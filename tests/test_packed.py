@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,8 @@ def test_a_climbing_path_lands_in_the_folder_or_nowhere(tmp_path):
 
 def test_a_bomb_stops_at_its_bound(tmp_path, monkeypatch):
     path = archive(tmp_path / "a.zip", {"m/data.npz": b"\0" * 10**7})
-    monkeypatch.setattr("influence.exchange.packed.MOST_BYTES", 10**6)
-    with pytest.raises(BadInput, match="unpacks to"):
+    monkeypatch.setattr("influence.exchange.packed.SMALL", 10**4)
+    with pytest.raises(BadInput, match="unpacks to 10 MB of files; at most 1 MB"):
         unpacked(path, tmp_path / "out")
     liar = bytearray(path.read_bytes())
     at = liar.rindex(b"PK\x01\x02") + 24  # the directory's word for the unpacked size
@@ -73,6 +74,26 @@ def test_a_bomb_stops_at_its_bound(tmp_path, monkeypatch):
     with pytest.raises(BadInput):
         unpacked(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "most"), [("model.safetensors", 10), ("data.npz", 100)])
+def test_an_upload_that_swells_is_refused_and_nothing_of_it_is_kept(tmp_path, monkeypatch, name, most):
+    """So many zeros in weights are no weights; tables and pictures shrink more."""
+    monkeypatch.setattr("influence.exchange.packed.SMALL", 10**5)
+    for size, refused in ((most * 10**5 + 1, True), (most * 10**5, False)):
+        content = archive(tmp_path / "a.zip", {f"m/{name}": bytes(size)}).read_bytes()
+        assert len(content) < 10**5
+        with pytest.raises(BadInput, match=f"at most {most // 10} MB") if refused else nullcontext():
+            keep(tmp_path / "kept", "a.zip", content)
+        assert len(list((tmp_path / "kept").iterdir())) == (not refused)
+
+
+def test_an_upload_unpacks_to_ten_uploads_at_most(tmp_path, monkeypatch):
+    monkeypatch.setenv("INFLUENCE_MAX_MB", "1")
+    path = archive(tmp_path / "b.zip", {"m/data.npz": bytes(2 * 10**7)})
+    with pytest.raises(BadInput, match="at most 10 MB"):
+        keep(tmp_path / "more", "b.zip", path.read_bytes())
+    assert not list((tmp_path / "more").iterdir())
 
 
 def test_an_upload_is_kept_once_by_its_content(tmp_path):
@@ -93,3 +114,10 @@ def test_weights_of_pytorch_are_no_packed_folder(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
     assert not is_packed(tmp_path / "w.pt")
     assert is_packed(archive(tmp_path / "a.zip", GOOD))
+
+
+def test_an_uploaded_archive_may_be_called_as_it_likes(tmp_path):
+    content = archive(tmp_path / "a.zip", GOOD).read_bytes()
+    for name in ("unpacked.zip", "x"):
+        kept = keep(tmp_path / name, name, content)
+        assert (kept.name, {path.name for path in kept.iterdir()}) == (Path(name).stem, {Path(n).name for n in GOOD})

@@ -82,6 +82,25 @@ def test_a_model_is_brought_by_path_and_every_check_is_told(project):
     assert project.run(job.result["run"]).kind == "import"
 
 
+def test_settings_that_weights_do_not_tell_are_given(project):
+    at = by_path(opened(), "model")
+    at = ran(at.text_input(key="bring.settings").set_value("relu").run())
+    assert "Settings are NAME=VALUE" in said(at)
+    ran(at.text_input(key="bring.settings").set_value("activation=gelu dropout=0.2").run())
+    ran(at.button(key="bring.start").click().run())
+    assert jobs.listed(project, 1)[0].args["set"] == {"activation": "gelu", "dropout": "0.2"}
+
+
+def test_a_damaged_table_is_a_sentence(folder):
+    (folder / "cut.csv").write_text("a,b\n" + "1,2\n" * 300 + "1,2,3\n")
+    at = opened()
+    ran(at.segmented_control(key="bring.kind").set_value("table").run())
+    at.query_params["source"] = "Path"
+    ran(at.run())
+    at = ran(at.selectbox(key="load.path.path").set_value("cut.csv").run())
+    assert "has 3 cells" in said(at)
+
+
 def test_what_is_outside_the_open_folders_is_not_found(folder):
     at = opened()
     ran(at.segmented_control(key="bring.model.way").set_value("Path").run())
@@ -96,5 +115,5 @@ def test_what_cannot_be_brought_is_said_and_nothing_is_kept(project, folder):
     at = by_path(opened(), "other")
     ran(at.button(key="bring.start").click().run())
     assert worked(project).state == "failed"
-    assert "'course.npz' cannot be read" in said(ran(at.run()))
+    assert "'course.npz' is no zip archive, or damaged" in said(ran(at.run()))
     assert not project.runs()

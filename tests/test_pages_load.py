@@ -306,13 +306,21 @@ def test_a_check_of_a_file_that_changed_since_is_not_shown(empty, shown, tmp_pat
     assert "Everything fits" not in text(drawn(at))
 
 
-def test_a_column_that_says_train_or_test_is_pointed_out(empty, shown):
+def test_the_column_that_says_train_or_test_is_chosen(empty, shown):
     at = uploaded(shown, empty, content=column(part=["train", "test", "dev", "train"] * 50, kind=["train", "bus"] * 100))
-    assert "part says which rows are train and which test: choose A column" in text(at).replace("*", "")
-    next(w for w in at.segmented_control if w.label == "Test rows").set_value("split")
-    drawn(at)
-    assert next(w for w in at.selectbox if w.label == "Column that says train or test").options[0] == "part"
+    assert next(w for w in at.segmented_control if w.label == "Test rows").value == "split"
+    assert next(w for w in at.selectbox if w.label == "Column that says train or test").value == "part"
     assert "says which rows" not in text(at)
+    next(w for w in at.segmented_control if w.label == "Test rows").set_value("share")
+    assert "part says which rows are train and which test: choose A column" in text(drawn(at)).replace("*", "")
+
+
+def test_of_several_columns_that_say_train_or_test_none_is_chosen(empty, shown):
+    at = uploaded(shown, empty, content=column(part=["train", "test", "dev", "train"] * 50, other=["train", "test"] * 100))
+    assert next(w for w in at.segmented_control if w.label == "Test rows").value == "share"
+    next(w for w in at.segmented_control if w.label == "Test rows").set_value("split")
+    box = next(w for w in drawn(at).selectbox if w.label == "Column that says train or test")
+    assert (box.options[:2], box.value) == (["part", "other"], None)
 
 
 def test_a_table_of_a_database_is_chosen(empty, shown, tmp_path):

@@ -199,6 +199,8 @@ def test_no_interval_is_too_few_to_say(nothing):
 
 
 def test_settings_are_one_line_however_long_they_are():
+    assert words.named({"name": "graph", "given": {"graph": '{"x": 1}'}}) == "graph"
+    assert words.named({"name": "mlp", "given": {"hidden": (64, 32), "config": "{}"}}) == "mlp (hidden 64 by 32)"
     said = words.settings({"hidden": (64, 32), "rate": 0.5, "none": "", "config": "{" + "x" * 5_000})
     assert said.startswith("hidden 64 by 32, rate 0.5, config {xxx")
     assert len(said) < 120

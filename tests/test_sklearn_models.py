@@ -48,6 +48,8 @@ def arrives(tmp_path, model, rows: pd.DataFrame, target: str, **given) -> np.nda
     inputs.to_parquet(tmp_path / "rows.parquet")
     project = Project(tmp_path / "project")
     result = perform("import_model", project, {"path": str(folder), "data": str(tmp_path / "rows.parquet")})
+    followed = next(check for check in result["checks"] if check["check"] == "Its training can be followed")
+    assert followed["found"].startswith("It came without its training. If Lethe trained it, export it")
     said = pd.read_parquet(result["predictions"]).set_index("id").sort_index()
     seen = inputs[list(model.feature_names_in_)]
     if hasattr(model, "predict_proba"):

@@ -133,6 +133,9 @@ def _best(case: Case, by_damping: Mapping[float, peers.Method]) -> dict[str, Any
         except TimeoutError as error:
             note = str(error)
             break
+        except Exception as error:  # a peer fails in its own way, and that is a result too
+            note = f"it fails: {type(error).__name__}: {error}"
+            break
         seconds = time.perf_counter() - began
         left = max(1.0, left - (time.process_time() - spent))
         scores = scores[:, : case.real.shape[1]]

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Literal, TypedDict
 
 import numpy as np
+import pandas as pd
 import torch
 
 from influence import grads, training
 from influence.data.dataset import ROLES, Dataset
+from influence.data.split import says_train, tells_roles
 from influence.data.suspects import Finding, suspects
 from influence.errors import BadInput
 from influence.evidence import words
@@ -106,6 +108,24 @@ def _suspicion(finding: Finding, unseen: Collection[str]) -> Check:
     return checked(title, "doubtful", finding.sentence, MENDS[finding.kind], leak=finding.column)
 
 
+def divided(dataset: Dataset) -> list[Check]:
+    """Say which columns of a table tell train from test, and are an input or not followed."""
+    if dataset.encoding.get("kind") not in ("table", "text"):
+        return []
+    parts = {role: dataset.split(role).columns for role in ROLES}
+    train, found = np.repeat([role == "train" for role in ROLES], [len(part) for part in parts.values()]), []
+    for column in dataset.columns:
+        name, seen = str(column["name"]), column.get("input", True)
+        if name == dataset.target or column.get("distinct", 0) > 3 or name not in parts["train"]:
+            continue
+        values = pd.concat([part[name] for part in parts.values()], ignore_index=True)
+        if tells_roles(values) and (seen or not (says_train(values) == train).all()):
+            said = f"{name!r} says which rows are train and test, and is {'an input of the model' if seen else 'not followed'}."
+            mend = f"Choose it as the column that says train or test: --split {name}. Or leave it out: --drop {name}."
+            found.append(checked("Train and test rows", "doubtful", said, mend))
+    return found
+
+
 def deterministic(trained: Trained, dataset: Dataset) -> Check:
     """Say whether the model answers the same twice, as everything here takes for granted."""
     few = dataset.evaluation.take(np.arange(min(256, len(dataset.evaluation))))
@@ -164,4 +184,5 @@ def runs(model: Architecture, dataset: Dataset) -> Check:
         said = grads.outputs(Bound(model), dataset.train.take(np.arange(2)))
     except RuntimeError as error:
         raise BadInput(f"The model does not take these inputs: {' '.join(str(error).split())[:200]}. Choose another model.") from None
-    return checked("Shapes", "good", f"inputs {tuple(dataset.train.shape)} give {said.shape[1]} outputs, as the target needs.")
+    given = tuple(dataset.train.shape)
+    return checked("Shapes", "good", f"inputs {given} give {words.count(said.shape[1], 'output')}, as the target needs.")

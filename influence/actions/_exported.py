@@ -17,23 +17,23 @@ OPEN: tuple[Any, ...] = ("", [], {}, 0, 0.2)
 """What arguments are when nobody gave them."""
 
 
-def completed(exported: Exported | None, data: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def completed(exported: Exported | None, data: str, given: Mapping[str, Any], sheet: str = "") -> dict[str, Any]:
     """Return the arguments by which data are read, those left open as the model's own data were; columns only if the data have them."""
     told = dict(exported.data) if exported else {}
     made = {name: told.get(name, value) if value in OPEN else value for name, value in given.items()}
-    here = _columns(data) if any(told.get(name) for name in (*LISTS, "id", "split")) else None
+    here = _columns(data, sheet) if any(told.get(name) for name in (*LISTS, "id", "split")) else None
     if here is not None:
         made |= {name: [part for part in made[name] if part in here] for name in LISTS if name in made and not given[name]}
         made |= {name: made[name] if made[name] in here else "" for name in ("id", "split") if not given[name]}
     return made
 
 
-def _columns(data: str) -> set[str] | None:
+def _columns(data: str, sheet: str) -> set[str] | None:
     """Return the names of a table's columns; None for what is no table."""
     if holds_images(data):  # a folder of them may have a table beside, which does not tell all columns
         return None
     try:
-        return {str(name) for name in read_table(data, rows=5).columns}
+        return {str(name) for name in read_table(data, rows=5, sheet=sheet).columns}
     except BadInput:
         return None
 

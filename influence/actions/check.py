@@ -62,7 +62,7 @@ def check(
     model = model or default_model(data, data_set)
     built, recipe = configured(dataset.train, model, {"seed": seed, **(set or {})}, vocabulary_of(dataset))
     report(Event("check", 0, STEPS, note="Looking at classes and groups"))
-    found = [*_checks.sizes(dataset), _checks.runs(built, dataset)]
+    found = [*_checks.sizes(dataset), *_checks.divided(dataset), _checks.runs(built, dataset)]
     report(Event("check", 1, STEPS, note="Looking for leaks and copies"))
     found += _checks.suspected(dataset)
     report(Event("check", 2, STEPS, note="Timing a few batches"))

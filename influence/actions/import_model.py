@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from influence import grads, training
 from influence.actions import _checks, _exported, _huggingface
+from influence.actions._accuracy import accuracy as _accuracy
+from influence.actions._accuracy import refuse_accuracy
 from influence.actions._checks import Check, checked
 from influence.actions._measures import group_columns
 from influence.actions._new_run import new_run
 from influence.actions.train import dataset_of
+from influence.data.arrays import is_arrays
 from influence.data.dataset import Dataset
+from influence.data.read import told
 from influence.data.stated import refuse_unused
 from influence.errors import BadInput
-from influence.evaluation._tables import wilson
 from influence.exchange import snippets
+from influence.exchange.exported import is_exported
 from influence.exchange.hub import fetched
 from influence.exchange.matching import AUTO, Match
 from influence.exchange.record import Record, read_record
@@ -29,8 +30,6 @@ from influence.registry import described
 from influence.store import Project
 from influence.types import Event, Report, Trained, ignore
 
-CLOSE = 0.005
-"""By how much a stated accuracy may lie outside the 95 % interval of the one found: it was rounded."""
 ENDS = 1e-3
 """How far from the model's weights a training that is run again may end, in units of their size: other sums on another machine."""
 
@@ -54,6 +53,8 @@ def import_model(
     preprocessing: str = "",
     data_set: Mapping[str, Any] | None = None,
     kinds: Mapping[str, str] | None = None,
+    sheet: str = "",
+    sql: str = "",
     seed: int = 0,
     name: str = "",
     check_only: bool = False,
@@ -73,18 +74,24 @@ def import_model(
         BadInput: anything given cannot be used, or the model is seen to be another than was trained; nothing is written then.
     """
     began = time.perf_counter()
+    refuse_accuracy(accuracy)
     report(Event("read", 0, 3, note="Reading the model"))
     given_as, path = Path(path).name, fetched(path)
     its = _huggingface.opened(path)
     record = its.begun() if its else read_record(path, rates)
     report(Event("read", 1, 3, note="Reading the data"))
+    _refuse_model(data)
     columns = {"protected": list(protected), "audit": list(audit), "drop": list(drop), "id": id, "split": split, "test_share": test_share}
     columns["kinds"] = dict(kinds or {})
     asked: dict[str, Any] = {"target": target, "eval": eval, "seed": seed, "data_set": dict(data_set or {})}
-    asked = _exported.completed(record.exported, data, asked | columns)
+    asked = _exported.completed(record.exported, data, asked | columns, sheet)
     columns = {name: asked.pop(name) for name in columns}
     encoding = its.read(data, asked) if its else _exported.encoding_of(record.exported, preprocessing)
-    dataset = dataset_of(data, **asked, name=name, columns=columns, folder=project.path / "work", report=report, encoding=encoding)
+    part = {"sheet": sheet, "query": sql}
+    dataset = dataset_of(
+        data, **asked, name=name, columns=columns, folder=project.path / "work", report=report, encoding=encoding, part=part
+    )
+    data = told(data)
     refuse_unused(preprocessing, dataset.encoding)
     if its:
         record = its.answering(record, dataset)
@@ -93,12 +100,15 @@ def import_model(
     trained, match = record.trained(dataset.train.shape, dataset.train.outputs, model, set)
     report(Event("check", 2, 3, note="Checking"))
     trained, followed = _followed(trained, record, dataset, report)
-    own = [_answers(match), followed, *_accuracy(trained, dataset, accuracy), _checks.deterministic(trained, dataset)]
+    sure = not match.guessed or followed["verdict"] == "good"
+    own = [_answers(match, sure), followed, *_accuracy(trained, match, dataset, accuracy, sure), _checks.deterministic(trained, dataset)]
     own += its.checks(dataset) if its else _exported.checks(record.exported, dataset)
-    checks = [*_checks.sizes(dataset), *_checks.suspected(dataset), _checks.runs(trained.model, dataset), *own, *_checks.methods(trained)]
+    data_checks = [*_checks.sizes(dataset), *_checks.divided(dataset), *_checks.suspected(dataset)]
+    checks = [*data_checks, _checks.runs(trained.model, dataset), *own, *_checks.methods(trained)]
     if check_only:
         return {"run": "", "model": described(trained.model), "checks": checks, "seconds": time.perf_counter() - began}
     given = {"data": data, "model": model, "set": dict(set or {}), "rates": list(rates), "preprocessing": preprocessing, **asked, **columns}
+    given |= {"sheet": sheet, "sql": sql}
     source = {"data": data, "target": dataset.target, "model": given_as}
     run, body = new_run(
         project, "import", dataset, trained, settings={**given, "path": given_as, "accuracy": accuracy},
@@ -116,6 +126,12 @@ def import_model(
     }
 
 
+def _refuse_model(data: str) -> None:
+    folder = Path(data)
+    if not is_arrays(data) and ((folder / "record.json").is_file() or is_exported(folder)):
+        raise BadInput(f"{folder.name!r} is a model, not data. Give the folder that influence.save_data wrote, or a table.")
+
+
 def _refuse_classes(record: Record, dataset: Dataset) -> None:
     own = dataset.train.classes
     if record.classes and own and tuple(record.classes) != tuple(own):
@@ -125,7 +141,7 @@ def _refuse_classes(record: Record, dataset: Dataset) -> None:
         )
 
 
-def _answers(match: Match) -> Check:
+def _answers(match: Match, sure: bool) -> Check:
     what = "Answers as where it was trained"
     if match.off is not None:
         said = "to the bit" if not match.off else f"to {match.off:.1g} of the answers' size"
@@ -133,9 +149,13 @@ def _answers(match: Match) -> Check:
     if getattr(match.model, "graph", ""):
         mend = "Say what it reached where it was trained (--accuracy): a difference shows inputs or classes gone wrong."
         return checked(what, "none", "it came as a graph of its own operations, so that nothing of it was guessed.", mend)
-    guessed = f" Taken at their defaults, since weights do not tell them: {', '.join(match.guessed)}." if match.guessed else ""
+    said = "no probe came with it: only the shapes are known to fit."
     mend = "Bring a few inputs with the answers that it gave there: recorder.save(folder, probe=x)."
-    return checked(what, "none", f"no probe came with it: only the shapes are known to fit.{guessed}", mend)
+    if sure:
+        return checked(what, "none", said, mend)
+    found = f"{said} Weights do not tell {', '.join(match.guessed)}: taken as {match.settings()}."
+    other = f", for example --set {match.others[0].settings(' --set ')} if it was" if match.others else ""
+    return checked(what, "doubtful", found, f"Say what it was (--set, or Settings on the page){other}. Or b{mend[1:]}")
 
 
 def _followed(trained: Trained, record: Record, dataset: Dataset, report: Report) -> tuple[Trained, Check]:
@@ -162,29 +182,3 @@ def _followed(trained: Trained, record: Record, dataset: Dataset, report: Report
     return without, checked(
         what, "doubtful", f"run again, it ends {off:.1%} of the weights' size away from the model.", mend, snippets.RECORDER
     )
-
-
-def _accuracy(trained: Trained, dataset: Dataset, stated: float | None) -> list[Check]:
-    """Compare with what is known of the model; classes in another order are the usual reason where they differ."""
-    if not dataset.train.classes:
-        return []
-    bound = training.load(trained)
-    parts = [dataset.evaluation, dataset.holdout]
-    said = np.concatenate([grads.outputs(bound, part).argmax(1).numpy() for part in parts])
-    y = np.concatenate([part.y for part in parts])
-    found, most = float((said == y).mean()), float(np.bincount(y).max() / len(y))
-    counts = np.zeros((dataset.train.outputs,) * 2, dtype=int)
-    np.add.at(counts, (y, said), 1)
-    best = counts.max(0).sum() / len(y)  # every answer read as the class that it most often stands for
-    low, high = wilson(round(found * len(y)), len(y))
-    told = f"{found:.1%} ({low:.1%} to {high:.1%}) of {len(y):,} test rows; always saying the most frequent class: {most:.1%}"
-    if best > found + 0.1:
-        mend = "Name the classes in the order of the model's outputs: recorder.save(classes=...), or save_data(classes=...)."
-        return [checked("Classes in the model's order", "doubtful", f"{told}; in another order its answers would reach {best:.1%}.", mend)]
-    what = "Right as often as known"
-    if stated is None:
-        mend = "" if found > most else "It knows no more than the most frequent class: look whether the inputs are those it was trained on."
-        return [checked(what, "none" if found > most else "doubtful", f"{told}.", mend or "Say what it reached where it was trained.")]
-    near = low - CLOSE <= stated <= high + CLOSE
-    mend = "" if near else "Look whether the inputs are prepared as there, and whether the test rows are the same."
-    return [checked(what, "good" if near else "doubtful", f"{told}; stated was {stated:.1%}.", mend)]

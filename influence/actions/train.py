@@ -153,6 +153,8 @@ def dataset_of(
         wish = wished(images, target=target, seed=seed, name=name, reading=reading, **columns)
         return prepare_images(images, wish, source={"path": Path(data).name, "kind": images.kind}, folder=folder, report=report)
     if not target:
+        if not (is_address(data) or is_name(data) or Path(data).exists()):
+            read_table(data)  # says that there is none
         raise BadInput("No target column was given; name the column to predict (--target COL).")
     second = read_table(eval) if eval else None
     where = told(data) if is_name(data) else Path(told(data)).name

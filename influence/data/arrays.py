@@ -7,7 +7,6 @@ A folder of three files, written by `save_data` in the program that trained the 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,8 @@ import pandas as pd
 from influence.data.choices import Choices
 from influence.data.dataset import ROLES, Dataset
 from influence.data.groups import refuse_groupless
+from influence.data.images.npy import STORED
+from influence.data.images.npy import arrays as listed
 from influence.data.read import read_table
 from influence.data.schema import infer, plain
 from influence.data.split import TRAIN, halved, refuse_empty
@@ -87,6 +88,18 @@ def is_arrays(path: str | Path) -> bool:
     return all((Path(path) / file).is_file() for file in FILES)
 
 
+def refuse_links(folder: Path) -> None:
+    """See that a folder of files from elsewhere holds no links that lead out of it: only what lies in it was meant to be read.
+
+    Raises:
+        BadInput: it does.
+    """
+    home = folder.resolve()
+    odd = next((path.name for path in sorted(folder.iterdir()) if not path.resolve().is_relative_to(home)), None)
+    if odd is not None:
+        raise BadInput(f"{odd!r} in {folder.name!r} is a link that leads out of the folder. Put the file itself there.")
+
+
 def prepare_arrays(path: str | Path, protected: Sequence[str] = (), audit: Sequence[str] = (), seed: int = 0, name: str = "") -> Dataset:
     """Return the data set in a folder that `save_data` wrote; `protected` and `audit` replace the columns that it names.
 
@@ -94,16 +107,19 @@ def prepare_arrays(path: str | Path, protected: Sequence[str] = (), audit: Seque
         BadInput: a file is missing or damaged, or the parts do not fit together.
     """
     path = Path(path)
-    told, arrays = _json(path / "data.json"), _npz(path / "data.npz")
+    refuse_links(path)
+    told, arrays = _json(path / "data.json"), listed(path / "data.npz", STORED, WRITE)
     table = read_table(path / "columns.parquet", MOST_BYTES)
     missing = [part for part in ("y", "ids", "test") if part not in arrays]
-    named = {key.removeprefix("x."): value for key, value in arrays.items() if key.startswith("x.")}
-    if missing or ("x" not in arrays and not named):
+    inputs = [key for key in arrays if key.startswith("x.")] or [key for key in arrays if key == "x"]
+    if missing or not inputs:
         raise BadInput(f"data.npz lacks {(missing or ['x'])[0]!r}. {WRITE}")
     told |= {"name": name or told["name"]}
     told |= {"protected": list(protected)} if protected else {}
     told |= {"audit": list(audit)} if audit else {}
-    return _dataset(named or arrays["x"], arrays["y"], arrays["ids"], arrays["test"].astype(bool), table, told, seed)
+    x: Tree = {key.removeprefix("x."): arrays[key].whole() for key in inputs} if inputs != ["x"] else arrays["x"].whole()
+    y, ids, test = (arrays[name].whole() for name in ("y", "ids", "test"))
+    return _dataset(x, y, ids, test.astype(bool), table, told, seed)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -115,20 +131,6 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError):
         raise BadInput(f"{path.name!r} is missing or damaged. {WRITE}") from None
     return {**texts, **lists}
-
-
-def _npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MOST_BYTES:
-            raise BadInput(f"{path.name!r} unpacks to {size / 1e9:,.0f} GB; at most {MOST_BYTES / 1e9:.0f} GB are read. Bring fewer rows.")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except BadInput:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError):
-        raise BadInput(f"{path.name!r} is damaged, or holds Python objects, which are never read. {WRITE}") from None
 
 
 def _dataset(x: Tree, y: np.ndarray, ids: np.ndarray, test: np.ndarray, table: pd.DataFrame, told: Mapping[str, Any], seed: int) -> Dataset:

@@ -31,6 +31,17 @@ class Rows:
         table = self.table[mask].reset_index(drop=True)
         return Rows(table, self.ids[mask], None if self.second is None else self.second[mask])
 
+    def labelled(self, target: str) -> Rows:
+        """Return the rows with a value of the target.
+
+        Raises:
+            BadInput: there is none.
+        """
+        given = self.table[target].notna().to_numpy()
+        if not given.any():
+            raise BadInput(f"The target {target!r} has no value in any row. Fill it, or choose another target.")
+        return self.take(given)
+
     def roles(self, split: str, share: float, seed: int) -> np.ndarray:
         """Return a role per row, (N,) int8: by the second file, else by a split column, else by share."""
         if self.second is not None:

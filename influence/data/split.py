@@ -26,6 +26,11 @@ def tells_roles(column: pd.Series) -> bool:
     return len(values) in (2, 3) and None not in roles and len(set(roles)) == len(roles) and TRAIN in roles
 
 
+def says_train(column: pd.Series) -> np.ndarray:
+    """Return which rows a column that tells roles calls training rows, (N,) bool."""
+    return column.map(lambda value: WORDS.get(str(value).strip().lower()) == TRAIN).to_numpy(dtype=bool)
+
+
 def by_share(ids: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Return a role per id, (N,) int8: each is a test row with probability `share`, and test rows are halved.
 

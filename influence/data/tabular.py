@@ -77,7 +77,7 @@ def prepare(
     columns = corrected({column.name: column for column in infer(table)}, choices.kinds, table)
     every = gather(table, evaluation_frame, choices, columns)
     _refuse_extreme(every.table[choices.shown(every.table)], columns)
-    rows = every.take(every.table[target].notna().to_numpy())
+    rows = every.labelled(target)
     roles = rows.roles(split, test_share, seed)
     goal = target_of(encoding or {}, target, rows.table[target])
     goal = goal or fit_target(rows.table[target], roles == TRAIN, columns[target], _task(task, choices))
@@ -110,18 +110,24 @@ def _refuse_extreme(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:
         if extreme.any():
             first = int(extreme.argmax())
             raise BadInput(
-                f"{name!r} is infinite or too large in {int(extreme.sum())} rows, first in row {first} ({table[name][first]}); "
+                f"{name!r} is infinite or too large in {_rows(extreme)}, first in row {first} ({table[name][first]}); "
                 f"numbers must lie within {LARGEST:.0e}. Correct the cells, or empty them."
             )
+
+
+def _rows(mask: np.ndarray) -> str:
+    return f"{int(mask.sum()):,} row{'' if mask.sum() == 1 else 's'}"
 
 
 def _encoding(table: pd.DataFrame, train: np.ndarray, choices: Choices, columns: Mapping[str, Column]) -> dict[str, Any]:
     inputs = choices.candidates(table)
     encoding = fit_encoding(table, [columns[name] for name in inputs], train)
     if not encoding["features"]:
+        text = next((name for name in inputs if columns[name].kind == "text"), "")
+        mend = f"{text!r} holds free text: name it as the column of texts (--text {text})" if text else "Leave out fewer"
         raise BadInput(
-            "No column is left as an input; numbers, categories or flags are needed (free text is not supported in tables). "
-            f"Columns: {', '.join(f'{c.name} ({c.kind})' for c in list(columns.values())[:8])}. Leave out fewer, or choose another table."
+            "No column is left as an input; numbers, categories or flags are needed. "
+            f"Columns: {', '.join(f'{c.name} ({c.kind})' for c in list(columns.values())[:8])}. {mend}, or choose another table."
         )
     return encoding
 

@@ -139,6 +139,12 @@ def settings(given: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {_setting(value)}" for key, value in given.items() if value != "")
 
 
+def named(model: Mapping[str, Any]) -> str:
+    """Return the name of a model with its settings, but for those that are whole files: "mlp (hidden 16)"."""
+    told = settings({key: value for key, value in model["given"].items() if not str(value).startswith("{")})
+    return f"{model['name']} ({told})" if told else str(model["name"])
+
+
 def _setting(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " by ".join(map(_setting, value)) or "none"

@@ -40,13 +40,19 @@ class Probe:
 class Match:
     """An architecture, how weights are named in it, and how far its answers are from a probe's (None: there was none).
 
-    `names`: by the name that it has here, the name that it had there. `guessed`: settings that nothing could tell.
+    `names`: by the name that it has here, the name that it had there. `guessed`: settings that nothing could tell. `others`: the matches
+    with other values of these.
     """
 
     model: Architecture
     names: Mapping[str, str]
     off: float | None
     guessed: tuple[str, ...] = ()
+    others: tuple[Match, ...] = ()
+
+    def settings(self, between: str = ", ") -> str:
+        """Return what was guessed as it would be given: "activation=gelu"."""
+        return between.join(f"{name}={getattr(self.model, name)}" for name in self.guessed)
 
     def renamed(self, state: State) -> State:
         """Return another state of the same training under the names that it has here.
@@ -89,7 +95,7 @@ def matched(
         raise BadInput(f"These weights fit no model of inputs {inputs} and {outputs} outputs. {said} Choose another model, or other data.")
     tried = [variant for match in found for variant in _variants(match, {**(hints or {}), **(given or {})})]
     if probe is None:
-        return tried[0]
+        return replace(tried[0], others=tuple(m for m in tried[1:] if type(m.model) is type(tried[0].model)))
     told = [replace(match, off=_off(match, state, probe), guessed=()) for match in tried]
     best = min(told, key=lambda match: match.off if match.off is not None and np.isfinite(match.off) else np.inf)
     if best.off is None or not best.off < SAME:

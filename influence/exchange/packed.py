@@ -8,6 +8,7 @@ import stat
 import zipfile
 from pathlib import Path
 
+from influence.data.read import size_limit
 from influence.errors import BadInput
 from influence.exchange.pt2 import is_graph
 
@@ -16,7 +17,11 @@ KNOWN = re.compile(
     r"|(vocab|merges)\.txt|(course|probe|data)\.npz|columns\.parquet|README\.md|[\w.\- ]{1,120}\.(safetensors|pt|pth|ckpt|pt2)"
 )
 """Names that a record, a data folder, a folder of checkpoints or one of Hugging Face has."""
-MOST_BYTES, MOST_FILES = 16_000_000_000, 2000
+WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".pt2")
+WEIGHTS_GROW, ALL_GROW, MOST_FILES = 10, 100, 2000
+"""How many times its own size an archive may unpack to, in weights, which hardly shrink, and in all; and into how many files."""
+SMALL = 1_000_000
+"""Bytes that any archive is taken to have."""
 NEEDED = "A zip of the folder that recorder.save or influence.save_data wrote, or of checkpoints, is needed."
 
 
@@ -43,7 +48,7 @@ def unpacked(path: Path, into: Path) -> Path:
     half.mkdir(parents=True)
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in _members(archive, path.name):
+            for member in _members(archive, path.name, path.stat().st_size):
                 _write(archive, member, half / Path(member.filename).name)
         half.rename(into)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
@@ -53,7 +58,7 @@ def unpacked(path: Path, into: Path) -> Path:
     return into
 
 
-def _members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, name: str, packed: int) -> list[zipfile.ZipInfo]:
     files = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
     odd = [m.filename for m in files if not KNOWN.fullmatch(Path(m.filename).name) or stat.S_ISLNK(m.external_attr >> 16)]
     folders = {str(Path(m.filename).parent) for m in files}
@@ -61,12 +66,23 @@ def _members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
         raise BadInput(f"{name!r} holds {odd[0][:80]!r}, which is no part of a model or its data. {NEEDED}")
     if len(folders) != 1:
         raise BadInput(f"{name!r} holds files of {len(folders)} folders; those of one are needed. {NEEDED}")
-    size = sum(m.file_size for m in files)
-    if size > MOST_BYTES or len(files) > MOST_FILES:
-        raise BadInput(f"{name!r} unpacks to {len(files):,} files and {size / 1e9:,.1f} GB; at most {MOST_FILES:,} and 16 GB are unpacked.")
+    _refuse_growth(files, name, packed)
     if len({Path(m.filename).name for m in files}) < len(files):
         raise BadInput(f"{name!r} names a file twice. {NEEDED}")
     return files
+
+
+def _refuse_growth(files: list[zipfile.ZipInfo], name: str, packed: int) -> None:
+    if len(files) > MOST_FILES:
+        raise BadInput(f"{name!r} holds {len(files):,} files; at most {MOST_FILES:,} are unpacked. Bring fewer checkpoints.")
+    weights = [m for m in files if Path(m.filename).suffix in WEIGHTS]
+    for what, parts, growth in (("weights", weights, WEIGHTS_GROW), ("files", files, ALL_GROW)):
+        size, most = sum(m.file_size for m in parts), min(growth * max(packed, SMALL), WEIGHTS_GROW * size_limit())
+        if size > most:
+            raise BadInput(
+                f"{name!r} has {packed / 1e6:,.1f} MB and unpacks to {size / 1e6:,.0f} MB of {what}; at most {most / 1e6:,.0f} MB are "
+                "unpacked. Bring fewer checkpoints or rows, or give the folder by its path."
+            )
 
 
 def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, to: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from influence.data.arrays import refuse_links
+from influence.data.images.npy import STORED, arrays
 from influence.digest import digest
 from influence.errors import BadInput
 from influence.exchange.exported import Exported, is_exported, read_exported
 from influence.exchange.matching import AUTO, Match, Probe, matched
 from influence.exchange.pt2 import graph_in
-from influence.exchange.weights import MOST_BYTES, Weights, read_weights
+from influence.exchange.weights import Weights, read_weights
 from influence.loop import Bound
 from influence.registry import build, described
 from influence.training import checkpoint
@@ -25,6 +26,7 @@ from influence.types import Checkpoint, Course, Recipe, Trained
 MOST_JSON = 50_000_000
 COURSE = {"ids": "iuU", "places": "iu", "sizes": "iu", "lr": "f"}
 """Arrays of a course, and the kinds of number that each may be."""
+WRITE = "Write it with influence.Recorder.save."
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt")
 
 
@@ -81,9 +83,11 @@ def read_record(path: str | Path, rates: Sequence[float] = ()) -> Record:
     `rates`: step sizes of checkpoints, one for all or one each; else what the files say, else 1, with which TracIn still ranks.
 
     Raises:
-        BadInput: something is missing, damaged, or of another kind.
+        BadInput: something is missing, damaged, of another kind, or a link that leads out of the folder.
     """
     path = Path(path)
+    if path.is_dir():
+        refuse_links(path)
     if is_exported(path):
         return _exported(path, rates)
     if path.is_dir() and (path / "record.json").is_file():
@@ -108,7 +112,7 @@ def _exported(folder: Path, rates: Sequence[float]) -> Record:
     weights, probe = exported.weights(), _probe(folder)
     if (folder / "record.json").is_file():
         return replace(_recorded(folder), classes=exported.classes, exported=exported)
-    said = "The model was exported without its training. Export it with --format record, or train here."
+    said = "It came without its training. If Lethe trained it, export it with --format record; else record it with influence.Recorder."
     return Record(((weights, 1, rates[0] if rates else 1.0),), None, said, probe=probe, classes=exported.classes, exported=exported)
 
 
@@ -168,45 +172,24 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file; pickled ones are refused.
-
-    Raises:
-        BadInput: it cannot be read so.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MOST_BYTES:
-            raise BadInput(f"{path.name!r} unpacks to {size / 1e9:,.0f} GB; at most {MOST_BYTES / 1e9:.0f} GB are read.")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except BadInput:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise BadInput(
-            f"{path.name!r} cannot be read: {' '.join(str(error).split())[:120]}. Write it again; arrays of objects never are read."
-        ) from None
-
-
 def _probe(folder: Path) -> Probe | None:
     if not (folder / "probe.npz").is_file():
         return None
-    found = read_arrays(_inside(folder, "probe.npz"))
-    y = found.pop("y", np.empty(0))
-    named = {name.removeprefix("x."): value for name, value in found.items() if name.startswith("x.")}
-    alone = set(found) == {"x"}
-    if not (alone or (named and len(named) == len(found))) or not len(y) or {len(x) for x in found.values()} != {len(y)}:
+    found = arrays(_inside(folder, "probe.npz"), STORED, WRITE)
+    y, x = found.pop("y", None), list(found)
+    alone = x == ["x"]
+    if not (alone or (x and all(name.startswith("x.") for name in x))) or not y or {len(part) for part in found.values()} != {len(y)}:
         raise BadInput("probe.npz must hold x and y of one length. Write it with influence.Recorder.save(probe=...).")
-    return Probe(found["x"] if alone else named, y)
+    return Probe(found["x"].whole() if alone else {name.removeprefix("x."): found[name].whole() for name in x}, y.whole())
 
 
 def _course(path: Path, recipe: Recipe) -> dict[str, np.ndarray]:
-    found = read_arrays(_inside(path.parent, path.name))
-    named = {**COURSE, **({"widths": "iu"} if "widths" in found else {})}
+    listed = arrays(_inside(path.parent, path.name), STORED, WRITE)
+    named = {**COURSE, **({"widths": "iu"} if "widths" in listed else {})}
     for name, kinds in named.items():
-        if name not in found or found[name].ndim != 1 or found[name].dtype.kind not in kinds:
+        if name not in listed or len(listed[name].shape) != 1 or listed[name].dtype.kind not in kinds:
             raise BadInput(f"{path.name!r} lacks {name!r}, or it is no list of the right kind. Write it with influence.Recorder.save.")
+    found = {name: listed[name].whole() for name in named}
     places, sizes, lr = found["places"].astype(np.int64), found["sizes"].astype(np.int64), found["lr"].astype(np.float64)
     fits = len(sizes) == len(lr) > 0 and sizes.min() > 0 and sizes.sum() == len(places) and np.isfinite(lr).all()
     if not fits or places.min() < 0 or places.max() >= len(found["ids"]) or len(np.unique(found["ids"])) != len(found["ids"]):

@@ -31,6 +31,8 @@ ALLOWED = re.compile(
     r"|torch (\w+Storage|float\d+|bfloat16|u?int\d+|bool)|torch\.storage UntypedStorage"
 )
 """What weights are made of; anything else in a file is somebody's program."""
+HIDING = ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ_EX")
+"""Instructions of a pickle that call what other instructions prepared, so that a walk does not see its name; torch.save writes none."""
 MEMBERS = re.compile(r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)")
 KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 NESTED = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
@@ -123,6 +125,11 @@ def _refuse_programs(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
         raise BadInput(f"{path.name!r} is damaged. Save it again. {NEEDED}") from None
     for name in names:
+        if name in HIDING:
+            raise BadInput(
+                f"{path.name!r} would run something that it names as torch.save never does ({name}) when opened, and never is here. "
+                "Save model.state_dict() again by torch.save, without a pickle_protocol."
+            )
         if not ALLOWED.fullmatch(name):
             raise BadInput(
                 f"{path.name!r} would run {name.replace(' ', '.')!r} when opened, and never is here: it holds more than weights (a whole "
@@ -131,21 +138,17 @@ def _refuse_programs(path: Path) -> None:
 
 
 def _named(data: bytes) -> list[str]:
-    """Return the classes and functions that a pickle names, found by walking its opcodes without executing any.
+    """Return the classes and functions that a pickle names, found by walking its opcodes without executing any; of `HIDING`, their own.
 
     Raises:
         ValueError: it is no pickle.
     """
-    found, texts = [], ["", ""]
+    found = []
     for opcode, argument, _ in pickletools.genops(data):
-        if opcode.name in ("GLOBAL", "INST"):
+        if opcode.name == "GLOBAL":
             found.append(str(argument))
-        elif opcode.name == "STACK_GLOBAL":
-            found.append(f"{texts[-2]} {texts[-1]}")
-        elif opcode.name in ("EXT1", "EXT2", "EXT4"):
-            found.append("copyreg extension")
-        elif isinstance(argument, str):
-            texts = [texts[-1], argument]
+        elif opcode.name in HIDING:
+            found.append(opcode.name)
     return found
 
 

@@ -19,6 +19,7 @@ from influence.models._operations import operation, refuse_training
 MOST_TEXT, MOST_NODES, MOST_PARAMETERS = 20_000_000, 50_000, 1_000_000_000
 DTYPES = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 KINDS = ("parameter", "buffer")
+NUMBERS = ("inf", "-inf", "nan")
 WRITTEN = "Write it again with torch.export.save."
 
 
@@ -83,6 +84,7 @@ def told(text: str) -> Told:
         assert dtype in DTYPES
         assert len(nodes) <= MOST_NODES
         assert all(_is_held(held) for held in tensors.values())
+        assert all(_is_value(value) for node in nodes for value in node.given.values())
         assert len({held.name for held in tensors.values()}) == len(tensors)
         assert sum(math.prod(held.shape) for held in tensors.values()) <= MOST_PARAMETERS
     except (ValueError, TypeError, KeyError, AssertionError, AttributeError, RecursionError):
@@ -97,6 +99,15 @@ def _is_held(held: Held) -> bool:
     sizes = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**31 for n in held.shape)
     real = held.dtype in ("float32", "float64") or held.kind == "buffer"
     return plain and sizes and held.kind in KINDS and held.dtype in DTYPES and real
+
+
+def _is_value(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_value(part) for part in value)
+    if not isinstance(value, Mapping):
+        return True
+    ((kind, text),) = value.items()
+    return isinstance(text, str) and (kind == "of" or (kind == "dtype" and text in DTYPES) or (kind == "number" and text in NUMBERS))
 
 
 def _check(made: Told) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from influence.errors import BadInput
 from influence.models._graph import WRITTEN, Held, Node, Told, told
@@ -16,6 +17,10 @@ from influence.models._operations import MADE, name_of, operation
 
 MOST_NUMBERS = 2**26
 """Numbers that one step may hold for two rows: beyond that it is no model that can be followed here."""
+MOST_SIZE = 2**62
+"""The largest number that arithmetic of sizes may give."""
+MORE_ROWS = (3, 4096)
+"""Numbers of rows for which a graph is tried besides two."""
 
 
 class Program(nn.Module):
@@ -132,9 +137,25 @@ def _value(value: Any, made: Mapping[str, Any]) -> Any:
     return getattr(torch, value["dtype"]) if "dtype" in value else float(value["number"])
 
 
+class _Largest(TorchDispatchMode):
+    """Notes the largest tensor that is made, also by operations within others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for part in found if isinstance(found, tuple | list) else (found,):
+            self.most = max(self.most, part.numel() if isinstance(part, torch.Tensor) else 0)
+        return found
+
+
 @lru_cache(maxsize=16)
 def tried(text: str, inputs: tuple[int, ...], outputs: int) -> Told:
-    """Return what a text says, once it is seen to take two rows of such inputs and to answer with so many outputs; shapes alone are run.
+    """Return what a text says, once it is seen to take rows of such inputs and to answer each with so many outputs.
+
+    Shapes alone are run: of two rows, and of more to see that no step needs more than its share of memory for each.
 
     Raises:
         BadInput: it does not, or a step would need more memory than any model here.
@@ -143,21 +164,49 @@ def tried(text: str, inputs: tuple[int, ...], outputs: int) -> Told:
     if len(inputs) != len(graph.shape) or any(size not in (None, given) for size, given in zip(graph.shape, inputs, strict=True)):
         wanted = tuple("any" if size is None else size for size in graph.shape)
         raise BadInput(f"The graph takes inputs {wanted}, and the data have {inputs}. Bring the data in the form that the model saw.")
+    few = _needed(graph, inputs, outputs, 2)
+    for rows in MORE_ROWS:
+        for node, two, more in zip(graph.nodes, few, _needed(graph, inputs, outputs, rows), strict=True):
+            if 2 * more > rows * two:
+                raise BadInput(
+                    f"{node.target[:80]!r} in the graph makes {two:,} numbers of two rows and {more:,} of {rows:,}: more for each row, the "
+                    "more there are. Only models that answer each row by itself can be followed here."
+                )
+    return graph
+
+
+def _needed(graph: Told, inputs: tuple[int, ...], outputs: int, rows: int) -> list[int]:
+    """Return how many numbers each step makes of so many rows, at most at once in one tensor.
+
+    Raises:
+        BadInput: it cannot be run, a step makes too many, or the answer is of another shape.
+    """
+    seen = _Largest()
+    made: list[int] = []
 
     def look(node: Node, found: Any) -> None:
-        for part in found if isinstance(found, tuple | list) else (found,):
-            if isinstance(part, torch.Tensor) and part.numel() > MOST_NUMBERS:
-                raise BadInput(f"{node.target[:80]!r} in the graph makes {part.numel():,} numbers of two rows; that is no model for here.")
+        if seen.most > MOST_NUMBERS // 2 * rows or (isinstance(found, int) and abs(found) > MOST_SIZE):
+            what = f"a size of {found:,}" if isinstance(found, int) else f"{seen.most:,} numbers"
+            of = "two" if rows == 2 else f"{rows:,}"
+            raise BadInput(f"{node.target[:80]!r} in the graph makes {what} of {of} rows; that is no model for here.")
+        made.append(seen.most)
+        seen.most = 0
 
     try:
         with torch.device("meta"), torch.no_grad():
-            answer = Program(graph).walk(torch.zeros(2, *inputs, dtype=getattr(torch, graph.dtype)), look)
+            program, x = Program(graph), torch.zeros(rows, *inputs, dtype=getattr(torch, graph.dtype))
+            with seen:
+                answer = program.walk(x, look)
     except BadInput:
         raise
     except Exception as error:  # whatever the first step that cannot be brings about
         said = " ".join(str(error).split())[:160]
         raise BadInput(f"The graph cannot be run on inputs {inputs}: {said}. {WRITTEN}") from None
-    if not isinstance(answer, torch.Tensor) or answer.shape != (2, outputs):
-        real = tuple(answer.shape[1:]) if isinstance(answer, torch.Tensor) and answer.shape[:1] == (2,) else "otherwise"
+    _refuse_answer(answer, rows, outputs)
+    return made
+
+
+def _refuse_answer(answer: Any, rows: int, outputs: int) -> None:
+    if not isinstance(answer, torch.Tensor) or answer.shape != (rows, outputs):
+        real = tuple(answer.shape[1:]) if isinstance(answer, torch.Tensor) and answer.shape[:1] == (rows,) else "otherwise"
         raise BadInput(f"The graph answers {real} to a row; the target needs {outputs} outputs. Bring the model with one output per class.")
-    return graph

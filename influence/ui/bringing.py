@@ -16,7 +16,7 @@ from influence.errors import BadInput
 from influence.exchange import packed, snippets
 from influence.jobs import Job
 from influence.registry import models
-from influence.ui import checks, jobs, loading, sources, standing, state, texts, words
+from influence.ui import checks, jobs, loading, sheets, sources, standing, state, texts, words
 
 AUTO = "auto"
 WEIGHTS = ("safetensors", "pt", "pth", "ckpt", "pt2", "zip")
@@ -72,22 +72,40 @@ def data() -> tuple[str, dict[str, Any]] | None:
             )
             return None
         return str(found), {}
+    try:
+        return _table()
+    except BadInput as error:
+        st.error(words.escaped(error), icon=":material/error:")
+        return None
+
+
+def _table() -> tuple[str, dict[str, Any]] | None:
+    """Draw the choice of a table and of its parts.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
     source = sources.choose()
     if source is None:
         return None
     if source.bundled:
         return source.data, {}
-    source = texts.column(source)
-    read = {"data_set": dict(source.data_set)} if source.texts else {}
+    source = texts.column(sheets.choose(source))
+    read: dict[str, Any] = {"data_set": dict(source.data_set)} if source.texts else {}
+    read |= {"sheet": source.sheet} if isinstance(source, sheets.Sheet) else {}
     return source.data, loading.parts(source).given() | read
 
 
 def known() -> dict[str, Any]:
     """Draw what a person may know of the model; return arguments of the action."""
-    left, middle, right, last = st.columns(4)
+    left, stated, middle, right, last = st.columns((5, 4, 4, 4, 4))
     kind = left.selectbox(
         "Model", [AUTO, *models.classes], format_func=lambda name: "Found from the weights" if name == AUTO else words.title(name),
         key="bring.model",
+    )  # fmt: skip
+    settings = stated.text_input(
+        "Settings", placeholder="not stated", key="bring.settings",
+        help="Of the model, such as activation=relu heads=4. Weights do not tell an activation, attention heads or pooling.",
     )  # fmt: skip
     rates = middle.text_input(
         "Step sizes", placeholder="as in the files", key="bring.rates", help="Of the checkpoints, with commas, or one for all."
@@ -102,7 +120,16 @@ def known() -> dict[str, Any]:
     except ValueError:
         st.error(f"Step sizes are numbers with commas between them; got {words.escaped(rates)}.")
         st.stop()
-    return {"model": kind, "rates": given, "accuracy": accuracy, "name": name}
+    return {"model": kind, "set": _settings(settings), "rates": given, "accuracy": accuracy, "name": name}
+
+
+def _settings(text: str) -> dict[str, str]:
+    """Return NAME=VALUE texts as a mapping; say what is none."""
+    parts = [part.partition("=") for part in text.split()]
+    if not all(name and between and value for name, between, value in parts):
+        st.error(f"Settings are NAME=VALUE with blanks between them, such as activation=relu; got {words.escaped(text)}.")
+        st.stop()
+    return {name: value for name, _, value in parts}
 
 
 def _chosen(key: str, label: str, kinds: tuple[str, ...]) -> Path | None:
@@ -138,10 +165,9 @@ def keep(folder: Path, name: str, content: memoryview | bytes) -> Path:
         file = half / sources.safe(name)
         file.write_bytes(content)
         if packed.is_packed(file):
-            packed.unpacked(file, half / "unpacked" / file.stem)
+            whole = packed.unpacked(file, half / secrets.token_hex(6))
             file.unlink()
-            shutil.move(half / "unpacked" / file.stem, half / file.stem)
-            (half / "unpacked").rmdir()
+            whole.rename(half / file.stem)
         if not place.exists():  # somebody else may have brought the same file at the same time
             half.rename(place)
     finally:
@@ -172,9 +198,9 @@ def brought(job: Job) -> None:
     if st.session_state.pop("bring.start.asked", "") == job.id:
         state.show(run=run.id, group="")
         st.rerun()
-    told = words.settings(result["model"]["given"])
+    said = words.named({**result["model"], "name": words.title(result["model"]["name"])})
     st.success(
-        f"{words.title(result['model']['name'])} ({words.escaped(told)}) is in the project. On holdout rows: {standing.headline(run)}.",
+        f"{words.escaped(said)} is in the project. On holdout rows: {standing.headline(run)}.",
         icon=":material/check_circle:",
     )
     state.link("audit", "See its groups on Audit", run=run.id, group="")

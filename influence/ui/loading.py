@@ -130,27 +130,25 @@ def _hint(names: list[str], chosen: list[str]) -> str:
 
 def _tests(source: Source, names: list[str], key: str) -> dict[str, Any]:
     """Draw the choice of the test rows, of which one half answers questions and the other is held out."""
+    own = [name for name in _splits(canonical(source.stamp), source) if name in names]
     about = "One half of the test rows is asked questions; the other half is the holdout, on which results are measured."
     how = st.segmented_control(
         "Test rows",
         list(TESTS),
-        default="share",
+        default="split" if len(own) == 1 else "share",
         required=True,
         format_func=TESTS.__getitem__,
         key=f"{key}.tests",
         help=about,
         persist_state="session",
     )
-    own = _splits(canonical(source.stamp), source)
     if own and how != "split":
         st.caption(f"{words.escaped(own[0])} says which rows are train and which test: choose *{TESTS['split']}* to use it.")
     if how == "split":
         names = [*own, *(name for name in names if name not in own)]
-        label = "Column that says train or test"
-        return {
-            "split": st.selectbox(label, names, index=None, placeholder="Choose a column", key=f"{key}.split", persist_state="session")
-            or ""
-        }
+        place = 0 if len(own) == 1 else None
+        asked: dict[str, Any] = {"placeholder": "Choose a column", "key": f"{key}.split", "persist_state": "session"}
+        return {"split": st.selectbox("Column that says train or test", names, index=place, **asked) or ""}
     if how == "eval":
         return {"eval": sources.second(source)}
     return {"test_share": st.slider("Share of test rows", 0.05, 0.5, 0.2, 0.05, key=f"{key}.share", persist_state="session")}

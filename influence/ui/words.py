@@ -15,6 +15,7 @@ from influence.evidence.words import (
     escaped,
     interval,
     known,
+    named,
     number,
     percent,
     settings,
@@ -23,8 +24,8 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "SIMULATED", "TOO_FEW", "about", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "number",
-    "percent", "run_name", "settings", "signed", "size", "title", "verb",
+    "SIMULATED", "TOO_FEW", "about", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "named",
+    "number", "percent", "run_name", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"

@@ -26,7 +26,7 @@ def from_folder(path: Path) -> Images:
     files, folders = _listed(root)
     inner = next((file for file in files if is_archive(file)), None)
     if inner:
-        raise BadInput(f"{path.name!r} holds an archive, {inner!r}; archives inside are not opened. Unpack it there, or take it out.")
+        raise BadInput(f"{root.name!r} holds an archive, {inner!r}; archives inside are not opened. Unpack it there, or take it out.")
 
     @contextmanager
     def opened(paths: list[str]) -> Iterator[Read]:
@@ -38,7 +38,7 @@ def from_folder(path: Path) -> Images:
         except Unreadable as reason:
             raise BadInput(f"{file!r} {reason}. Correct it, or take it out.") from None
 
-    return images_of("folder", path.name, files, folders, content, opened)
+    return images_of("folder", root.name, files, folders, content, opened)
 
 
 def allowed_folder(path: str | Path, roots: Iterable[str | Path]) -> Path:

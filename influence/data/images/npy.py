@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,22 +14,27 @@ from typing import IO
 
 import numpy as np
 
-from influence.data.images.zipped import members
+from influence.data.images.zipped import MOST_GROWTH, members
 from influence.errors import BadInput
 
 KINDS = "biufU"
+PIECE = 1 << 24
+"""Bytes that are unpacked at once."""
+STORED = 2
+"""How many times its own size an archive of arrays may unpack to that `numpy.savez` wrote, which packs nothing."""
 BROKEN = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, SyntaxError)
 
 
 @dataclass(frozen=True)
 class Array:
-    """One array of an archive, not read yet: its member, shape, type, and where its values begin in the member."""
+    """One array of an archive, not read yet: its member, shape, type, where its values begin in the member, and their order."""
 
     archive: Path
     member: str
     shape: tuple[int, ...]
     dtype: np.dtype
     start: int
+    by_column: bool = False
 
     @property
     def name(self) -> str:
@@ -41,17 +47,37 @@ class Array:
         Raises:
             BadInput: it is damaged.
         """
-        with self.rows() as read:
-            return read(0, len(self)).copy()
+        try:
+            with zipfile.ZipFile(self.archive) as archive, archive.open(self.member) as stream:
+                stream.read(self.start)
+                found = np.empty(math.prod(self.shape) * self.dtype.itemsize, np.uint8)
+                for first in range(0, len(found), PIECE):
+                    part = found[first : first + PIECE]
+                    part[:] = np.frombuffer(stream.read(len(part)), np.uint8, len(part))
+            if self.dtype.kind == "U" and found.view(np.dtype("u4").newbyteorder(self.dtype.byteorder)).max(initial=0) > sys.maxunicode:
+                raise self.damaged()
+            return found.view(self.dtype).reshape(self.shape, order="F" if self.by_column else "C")
+        except (*BROKEN, TypeError):  # a `BadInput` too, which is a ValueError
+            raise self.damaged() from None
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
 
     @contextmanager
     def rows(self) -> Iterator[Rows]:
-        """Yield how rows are read; places that ascend are read fastest."""
+        """Yield how rows are read; places that ascend are read fastest.
+
+        Raises:
+            BadInput: it lies column by column.
+        """
+        if self.by_column:
+            raise BadInput(f"The array {self.name!r} in {self.archive.name!r} lies column by column. Save numpy.ascontiguousarray of it.")
         with zipfile.ZipFile(self.archive) as archive, archive.open(self.member) as stream:
             yield Rows(self, stream)
+
+    def damaged(self) -> BadInput:
+        """Return the refusal of an array whose values are not what its head says."""
+        return BadInput(f"The array {self.name!r} in {self.archive.name!r} is damaged. Save it again.")
 
 
 @dataclass(frozen=True)
@@ -74,16 +100,16 @@ class Rows:
             data = self.stream.read((last - first) * step)
             return np.frombuffer(data, self.array.dtype).reshape(last - first, *shape)
         except BROKEN:
-            raise BadInput(f"The array {self.array.name!r} in {self.array.archive.name!r} is damaged. Save it again.") from None
+            raise self.array.damaged() from None
 
 
-def arrays(path: Path) -> dict[str, Array]:
-    """Return the arrays of an NPZ archive by name, none of them read.
+def arrays(path: Path, growth: int = MOST_GROWTH, mend: str = "Save the images as PNG or JPEG.") -> dict[str, Array]:
+    """Return the arrays of an NPZ archive by name, none of them read. `growth`, `mend`: as in `members`.
 
     Raises:
-        BadInput: it is no NPZ archive, too large or damaged, or an array holds Python objects or lies column by column.
+        BadInput: it is no NPZ archive, too large or damaged, or an array holds Python objects.
     """
-    found = members(path)
+    found = members(path, growth, mend)
     other = next((info.filename for info in found if not info.filename.endswith(".npy")), None)
     if other is not None or not found:
         what = f"{other!r}" if other else "nothing"
@@ -109,8 +135,6 @@ def _head(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Array:
         )
     if dtype.kind not in KINDS:
         raise BadInput(f"The array {name!r} in {path.name!r} is of type {dtype}; numbers or text are needed. Convert it.")
-    if by_column and len(shape) > 1:
-        raise BadInput(f"The array {name!r} in {path.name!r} lies column by column. Save numpy.ascontiguousarray of it.")
     if start + math.prod(shape) * dtype.itemsize != info.file_size:
         raise BadInput(f"The array {name!r} in {path.name!r} is damaged: it is of another length than it says. Save it again.")
-    return Array(path, info.filename, tuple(shape), dtype, start)
+    return Array(path, info.filename, tuple(shape), dtype, start, by_column and len(shape) > 1)

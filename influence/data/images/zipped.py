@@ -11,14 +11,16 @@ MOST_DIRECTORY = 100_000_000
 """Bytes of the list of members: about a million of them."""
 MOST_UNPACKED = 20_000_000_000
 MOST_GROWTH = 100
-"""How many times its own size an archive may unpack to; small archives may unpack to 100 MB in any case."""
+"""How many times its own size an archive may unpack to."""
+SMALL = 100_000_000
+"""Bytes that any archive may unpack to."""
 END, WIDE, LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 TAIL = 65_634
 """Bytes in which the end records lie: 22 and 76, and a comment of at most 65,536."""
 
 
-def members(path: Path) -> list[zipfile.ZipInfo]:
-    """Return what an archive holds.
+def members(path: Path, growth: int = MOST_GROWTH, mend: str = "Save the images as PNG or JPEG.") -> list[zipfile.ZipInfo]:
+    """Return what an archive holds. `growth`: how many times its own size it may unpack to; `mend`: what to do if it would be more.
 
     Raises:
         BadInput: it is no zip archive, damaged, or too large, packed or unpacked.
@@ -31,10 +33,10 @@ def members(path: Path) -> list[zipfile.ZipInfo]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         raise BadInput(f"{path.name!r} is no zip archive, or damaged. Make it again.") from None
     unpacked = sum(info.file_size for info in found)
-    if unpacked > min(MOST_UNPACKED, MOST_GROWTH * max(size, 1_000_000)):
+    if unpacked > min(MOST_UNPACKED, max(growth * size, SMALL)):
         raise BadInput(
             f"{path.name!r} has {size / 1e6:,.1f} MB and would unpack to {unpacked / 1e6:,.0f} MB, {unpacked / max(size, 1):,.0f} times as "
-            f"much; at most {MOST_GROWTH} times and {MOST_UNPACKED / 1e9:.0f} GB are read. Save the images as PNG or JPEG."
+            f"much; at most {growth} times and {MOST_UNPACKED / 1e9:.0f} GB are read. {mend}"
         )
     return found
 

@@ -16,6 +16,8 @@ from influence.data.readers import Asked, refuse_large
 from influence.errors import BadInput
 
 BATCH = 10_000
+CELL = 32
+"""Bytes of a value in a table of Python objects, besides its text: a place in a list, and a number."""
 QUERY = re.compile(r"\s*(select|with|values|table)\b", re.IGNORECASE)
 SQLITE = "sqlite"
 
@@ -121,7 +123,7 @@ def table(names: list[str], fetch: Callable[[int], Sequence[Sequence[Any]]], nam
         for column, values in zip(columns, zip(*batch, strict=True), strict=True):
             column.extend(values)
             size += sum(len(value) for value in values if isinstance(value, str | bytes))
-        refuse_large(count, len(names), name, size)
+        refuse_large(count, len(names), name, size + CELL * count * len(names))
     _refuse_bytes(names, columns, name)
     return pd.DataFrame({place: pd.Series(column, dtype=object) for place, column in enumerate(columns)}, copy=False).set_axis(
         names, axis=1

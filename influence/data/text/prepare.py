@@ -74,7 +74,7 @@ def prepare_texts(
     _refuse_column(reading.text, table, choices)
     columns = corrected({column.name: column for column in infer(table)}, choices.kinds, table)
     every = gather(table, evaluation_frame, choices, columns)
-    rows = every.take(every.table[target].notna().to_numpy())
+    rows = every.labelled(target)
     roles = rows.roles(split, test_share, seed)
     goal = target_of(encoding or {}, target, rows.table[target]) or _target(rows.table[target], roles == TRAIN, columns[target], choices)
     refuse_empty(roles)
