@@ -185,6 +185,7 @@ def test_a_gzip_bomb_is_stopped_on_the_way(tmp_path, monkeypatch):
         (gzip.compress(b""), "is empty"),
         (gzip.compress(b"\x89PNG"), "is an image"),
     ],
+    ids=["twice", "cut", "empty", "image"],  # content holds the time: workers would see other tests
 )
 def test_what_is_in_a_gzip_file_is_looked_at(tmp_path, content, message):
     with pytest.raises(BadInput, match=message):
