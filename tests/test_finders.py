@@ -92,7 +92,7 @@ def test_truth_may_be_written_in_any_case_and_numbers_in_any_form():
     [
         ("text", "at least", "3", "text holds no numbers"),
         ("category", "at most", "x", "holds no numbers"),
-        ("day", "at least", "2020-01-02", "holds no numbers"),
+        ("day", "at least", "soon", "day holds dates; got 'soon'"),
         ("int", "at least", "many", "holds numbers; got 'many'"),
         ("int", "not equal to", "nan", "holds numbers"),
         ("int", "missing", "", "There are no rows where int is missing"),

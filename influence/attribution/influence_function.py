@@ -12,10 +12,12 @@ response; Bae et al., arXiv:2209.05364).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 
 from influence.attribution._shared import objective, only_trained_on
@@ -60,16 +62,44 @@ class InfluenceFunction:
         Raises:
             BadInput: all parameters of the layers are frozen, or the question's gradient or a score is not finite.
         """
+        values = self._swept(trained, train, (train,), question, report, workspace)[0]
+        return Scores(values, train.ids, question.labels, "influence_function", self.calibrated)
+
+    def replaced(
+        self,
+        trained: Trained,
+        train: Examples,
+        second: Examples,
+        question: Question,
+        report: Report = ignore,
+        workspace: Workspace | None = None,
+    ) -> Scores:
+        """Return how replacing a row by its second version (the same ids in order) is estimated to move the question, (N, Q).
+
+        The curvature is that of the rows as they are.
+
+        Raises:
+            BadInput: as for scores.
+        """
+        own, other = self._swept(trained, train, (train, second), question, report, workspace)
+        return Scores(own - other, train.ids, question.labels, "influence_function", self.calibrated)
+
+    def _swept(
+        self, trained: Trained, train: Examples, versions: Sequence[Examples], question: Question, report: Report, space: Workspace | None
+    ) -> list[np.ndarray]:
+        """Return the scores of each version of the rows, with the curvature of the training rows."""
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
             of = objective(trained, train, self.layers)
-            factors = self._factors(of, trained, train, workspace or Workspace(), report)
+            factors = self._factors(of, trained, train, space or Workspace(), report)
             ridge = self.damping or damping.chosen(factors, trained.recipe)
             _, v = query_gradient(of.bound, question)
             towards, residual = self._solve(factors, v * of.mask, ridge, report)
-            x, y = tensors(train, of.bound.dtype)
-            values = sweep(of.bound, x, y, of.rows.loss, towards, self.batch, report=report) / of.n
+            found = []
+            for rows in versions:
+                x, y = tensors(rows, of.bound.dtype)
+                found.append(sweep(of.bound, x, y, of.rows.loss, towards, self.batch, report=report) / of.n)
         report(Event("sweep", len(train), len(train), self._said(residual), {"damping": ridge, "relative residual": residual}))
-        return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "influence_function", self.calibrated)
+        return [only_trained_on(values, train, trained) for values in found]
 
     def _factors(self, of: Objective, trained: Trained, train: Examples, workspace: Workspace, report: Report) -> EKFAC:
         """Return the factors, kept so that a second question does not fit them again."""

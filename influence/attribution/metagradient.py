@@ -70,6 +70,28 @@ class Metagradient:
             report(Event("walk", self.seeds, self.seeds, "; ".join(f"{name} {e:.2g}" for name, e in told.items()), told))
         return Scores(-np.mean(slopes, axis=0), train.ids, question.labels, "metagradient", self.calibrated)
 
+    def replaced(
+        self,
+        trained: Trained,
+        train: Examples,
+        second: Examples,
+        question: Question,
+        report: Report = ignore,
+        workspace: Workspace | None = None,
+    ) -> Scores:
+        """Return the predicted change of the question if a row is replaced by its second version (the same ids in order), (N, Q).
+
+        Of this model alone, whatever the setting `seeds` says; both versions go through the same walk.
+
+        Raises:
+            BadInput: as for scores; or the second versions have other ids, or cannot be walked in this model.
+        """
+        most = allowed() if workspace is None else workspace.memory
+        memory = min(self.memory or most, most)
+        found = walk(trained, train, question, memory, self.recompute, report, second, workspace).replaced
+        assert found is not None  # there were second versions
+        return Scores(found, train.ids, question.labels, "metagradient", self.calibrated)
+
     def _models(self, trained: Trained, train: Examples, memory: float, report: Report) -> Iterator[Trained]:
         """Yield the model, then others of its recipe with the seeds after its own."""
         yield trained

@@ -75,6 +75,25 @@ class TracIn:
         total = _summed(trained, train, (len(train), len(question.labels)), score, report)
         return Scores(total, train.ids, question.labels, "tracin", self.calibrated)
 
+    def replaced(
+        self,
+        trained: Trained,
+        train: Examples,
+        second: Examples,
+        question: Question,
+        report: Report = ignore,
+        workspace: Workspace | None = None,
+    ) -> Scores:
+        """Return how replacing a row by its second version (the same ids in order) moves the question, (N, Q); in no unit of it.
+
+        The steps on the row as it is are taken back, and those on its second version taken instead.
+
+        Raises:
+            BadInput: as for scores.
+        """
+        own, other = (self(trained, rows, question, report, workspace) for rows in (train, second))
+        return Scores(own.values - other.values, train.ids, question.labels, "tracin", self.calibrated)
+
     def _by_products(self, bound: Bound, rows: Rows, question: Question, memory: float, report: Report) -> np.ndarray | None:
         """Return the scores of one checkpoint if the question is many values of one row each, (N, Q).
 

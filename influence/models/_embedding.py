@@ -21,15 +21,15 @@ def embedding(count: int, width: int) -> nn.Embedding:
     return table
 
 
-def usual(rows: int, lr: float, eps_root: float = 1e-8, **own: Any) -> dict[str, Any]:
-    """Return the recipe for so many texts where nothing else is chosen: AdamW, at least 5 epochs and 300 steps (docs/decisions).
+def usual(rows: int, lr: float, eps_root: float = 1e-8, least: tuple[int, int] = (5, 300), **own: Any) -> dict[str, Any]:
+    """Return the recipe for so many texts where nothing else is chosen: AdamW, at least so many epochs and steps (docs/decisions).
 
     Plain SGD hardly moves the vectors of words that few texts have. `eps_root` makes the steps of those smooth, so that a metagradient can
     be trusted.
     """
     size = 32 if rows < 1_000 else 64 if rows < 50_000 else 256
     steps = -(-rows // size)
-    fitted = {"batch_size": size, "epochs": max(5, -(-300 // max(1, steps)))}
+    fitted = {"batch_size": size, "epochs": max(least[0], -(-least[1] // max(1, steps)))}
     return {"optimizer": "adamw", "lr": lr, "weight_decay": 0.01, "eps_root": eps_root, **fitted, **own}
 
 

@@ -91,7 +91,7 @@ class Transformer:
     @staticmethod
     def usual(rows: int) -> dict[str, Any]:
         """Return the recipe for so many rows where nothing else is chosen."""
-        return usual(rows, lr=1e-3, warmup=0.1)
+        return usual(rows, lr=5e-4, eps_root=1e-6, least=(3, 100), warmup=0.1)
 
     @staticmethod
     def sized(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -16,9 +16,16 @@ from influence.types import Examples, Scores, Selection
 from tests.questions import rows
 
 NAMES = sorted(finders.classes)
-GIVEN: dict[str, Any] = {"ids": "107, 103", "value": "a", "k": 7}
+PATTERN = '[{"column": "group", "is_": "equal to", "value": "a"}, {"column": "age", "is_": "at most", "value": "50"}]'
+GIVEN: dict[str, Any] = {"ids": "107, 103", "value": "a", "k": 7, "conditions": PATTERN, "outline": "-1 -1, 1 -1, 1 1, -1 1"}
 """Settings without a useful default, by name; a setting that names a column gets "group"."""
-WRONG: dict[str, Any] = {"ids": "no such row", "k": 1000, "label": "no such question"}
+WRONG: dict[str, Any] = {
+    "ids": "no such row",
+    "k": 1000,
+    "label": "no such question",
+    "conditions": "no such pattern",
+    "outline": "0 0, 1 1",
+}
 
 
 def asked(name: str, **given: Any) -> Any:

@@ -1,0 +1,57 @@
+"""Effects with their intervals, one bar each, and beside each what a retraining really changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import plotly.graph_objects as go
+
+from influence.charts.colours import GREY, GROUPS, HELPFUL
+from influence.charts.frame import framed
+from influence.evidence.words import interval, number
+
+LONGEST = 60
+"""Characters of a name; longer ones are cut, the whole stands in the tooltip."""
+MARKS = {
+    "realised, these rows": ("diamond", GROUPS[1]),
+    "realised, holdout rows": ("diamond-open", GROUPS[1]),
+    "as many random rows": ("x", GREY),
+}
+
+
+def bars(
+    names: Sequence[str], effects: Sequence[tuple[float, float, float]], realised: Mapping[str, Sequence[float | None]], axis: str
+) -> go.Figure:
+    """Draw a bar per name from the effects (value, low, high), the first on top, and a mark for each realised change that is known.
+
+    `realised`: by the names in `MARKS`, one value per bar, None where nothing was retrained.
+    """
+    places = list(range(len(names)))
+    value, low, high = ([effect[k] for effect in effects] for k in range(3))
+    figure = go.Figure(
+        go.Bar(
+            x=value,
+            y=places,
+            orientation="h",
+            name="predicted",
+            marker_color=HELPFUL,
+            error_x={
+                "type": "data",
+                "array": [h - v for v, h in zip(value, high, strict=True)],
+                "arrayminus": [v - at for v, at in zip(value, low, strict=True)],
+                "color": GREY,
+            },
+            customdata=[f"{escape(n)}: {number(v)} ({interval(a, b)})" for n, v, a, b in zip(names, value, low, high, strict=True)],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    )
+    for name, values in realised.items():
+        there = [k for k in places if values[k] is not None]
+        if there:
+            symbol, tint = MARKS[name]
+            marker = {"symbol": symbol, "size": 12, "color": tint, "line": {"width": 2, "color": tint}}
+            figure.add_trace(go.Scatter(x=[values[k] for k in there], y=there, mode="markers", name=name, marker=marker))
+    cut = [escape(n if len(n) <= LONGEST else n[: LONGEST - 1] + "…") for n in names]
+    figure.update_yaxes(tickvals=places, ticktext=cut, range=[len(names) - 0.4, -0.6], showgrid=False)
+    return framed(figure, 90 + 34 * max(2, len(names)), x=axis, legend=True)
