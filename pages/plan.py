@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import choosing, jobs, planning, state
+from influence.ui import budgeting, choosing, jobs, planning, state
 
 state.page("Plan", "What would the model be without some rows? Predictions first, real retraining beside them, and nothing is changed yet.")
 run = state.need_run()
@@ -24,6 +24,7 @@ st.subheader("How many rows?", anchor=False)
 label = planning.choose_label(note)
 planning.trusted(run, note, label)
 planning.slider(run, note, label)
+budgeting.from_target(run, note, label)
 st.subheader("Current selection", anchor=False)
 choosing.told()
 selection = choosing.review(run, (state.group(), state.dataset(run).target))

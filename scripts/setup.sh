@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 stamp=.venv/.installed
-wanted=$(cat requirements.txt requirements-text.txt requirements-mlflow.txt requirements-dev.txt | cksum)
+wanted=$(cat requirements.txt requirements-text.txt requirements-mlflow.txt requirements-map.txt requirements-dev.txt | cksum)
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 

@@ -9,17 +9,14 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.decomposition import PCA
 
 from influence.charts import spread
 from influence.charts.agreement import agreement
-from influence.charts.colours import GREY, GROUPS, ROLES, of_groups
+from influence.charts.colours import DIVERGING, GREY, GROUPS, ROLES, SEQUENTIAL, of_groups
 from influence.charts.curves import curve
+from influence.charts.density import density
 from influence.charts.forest import forest
 from influence.charts.matrix import matrix
-from influence.ui.scored import in_polygon
 
 CONFIG = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 TABLE = pd.DataFrame(
@@ -118,73 +115,30 @@ def test_histogram_counts_every_row_once():
     assert sum(spread.histogram(np.zeros(7), "change").data[1].y) == 7
 
 
-@pytest.mark.parametrize("shape", [(300, 6), (40, 90), (200, 8, 8), (50, 2)])
-def test_plane_is_that_of_principal_components(shape):
-    x = np.random.default_rng(0).normal(size=shape) * np.linspace(1, 3, shape[-1])
-    flat = x.reshape(len(x), -1)
-    found, truth = spread.plane(x.astype(np.float32)), PCA(2, svd_solver="full").fit_transform(flat.astype(np.float32).astype(np.float64))
-    for i in range(2):
-        assert np.allclose(found[:, i] * np.sign(found[:, i] @ truth[:, i]), truth[:, i], atol=1e-5)
+@pytest.mark.parametrize("ground", ["light", "dark"])
+def test_ramps_stand_out_from_their_ground_where_values_are_strong_and_go_back_to_it_at_nothing(ground):
+    own = luminance(tomllib.loads(CONFIG.read_text(encoding="utf-8"))["theme"][ground]["backgroundColor"])
+
+    def contrast(colour: str) -> float:
+        light, dark = sorted((luminance(colour), own), reverse=True)
+        return (light + 0.05) / (dark + 0.05)
+
+    both = DIVERGING[ground]
+    assert min(contrast(both[0]), contrast(both[-1])) > 7
+    assert contrast(both[len(both) // 2]) == min(map(contrast, both))
+    assert 1.3 < contrast(both[len(both) // 2]) < 3, "still seen"
+    assert contrast(SEQUENTIAL[ground][-1]) > 7
+    assert [contrast(c) for c in SEQUENTIAL[ground]] == sorted(contrast(c) for c in SEQUENTIAL[ground])
 
 
-def test_plane_of_wide_inputs_is_near_and_the_same_every_time():
-    rng = np.random.default_rng(0)
-    x = (rng.normal(size=(120, 2)) * [6, 3]) @ rng.normal(size=(2, spread.EXACT + 50)) + rng.normal(size=(120, spread.EXACT + 50))
-    found, truth = spread.plane(x), PCA(2, svd_solver="full").fit_transform(x)
-    assert (spread.plane(x) == found).all()
-    for i in range(2):
-        assert abs(np.corrcoef(found[:, i], truth[:, i])[0, 1]) > 0.9999
-
-
-@pytest.mark.parametrize("x", [np.arange(5.0)[:, None], np.ones((6, 3)), np.ones((1, 4)), np.zeros((0, 3)), np.eye(2, 7)])
-def test_plane_survives_what_has_no_plane(x):
-    found = spread.plane(x)
-    assert found.shape == (len(x), 2)
-    assert np.isfinite(found).all()
-    spans = np.linalg.matrix_rank(x - x.mean(0)) if len(x) else 0
-    assert np.linalg.matrix_rank(found) == min(2, spans)
-
-
-def test_a_sample_is_capped_in_order_and_the_same_every_time():
-    assert (spread.sample(50) == np.arange(50)).all()
-    drawn = spread.sample(spread.DRAWN + 1000)
-    assert len(drawn) == spread.DRAWN == len(set(drawn.tolist()))
-    assert (np.diff(drawn) > 0).all()
-    assert (drawn == spread.sample(spread.DRAWN + 1000)).all()
-    assert drawn[-1] < spread.DRAWN + 1000
-
-
-def test_chosen_rows_stand_out_on_the_map_and_colours_are_centred_on_zero():
-    xy, values = np.arange(8.0).reshape(4, 2), np.array([-2.0, 0, 1, 0.5])
-    points = spread.map_of(xy, values, np.arange(4), np.array([True, False, False, False]), "rank score").data[0]
-    assert list(points.x) == [0, 2, 4, 6]
-    assert points.marker.colorbar.title.text == "rank score"
-    assert points.marker.cmin == -points.marker.cmax
-    assert points.marker.size[0] > points.marker.size[1]
-    assert points.marker.line.width[0] > points.marker.line.width[1] == 0
-    assert spread.map_of(xy, np.zeros(4), np.arange(4), np.zeros(4, dtype=bool), "score").data[0].marker.cmax == 1
-
-
-def winding(point: np.ndarray, corners: np.ndarray) -> int:
-    """How often the outline goes round a point, from the angles under which its edges are seen."""
-    seen = np.arctan2(*(corners - point).T[::-1])
-    turned = np.diff(np.r_[seen, seen[0]])
-    return round(float(((turned + np.pi) % (2 * np.pi) - np.pi).sum() / (2 * np.pi)))
-
-
-@given(st.integers(0, 10_000), st.integers(3, 9))
-def test_in_polygon_is_where_the_outline_goes_round_an_odd_number_of_times(seed, corners):
-    rng = np.random.default_rng(seed)
-    outline, points = rng.normal(size=(corners, 2)), rng.normal(size=(60, 2))
-    truth = [winding(p, outline) % 2 == 1 for p in points]
-    assert in_polygon(points, outline).tolist() == truth
-    assert in_polygon(points, outline[::-1]).tolist() == truth
-
-
-def test_in_polygon_of_a_square_and_of_nothing():
-    square = np.array([[0, 0], [2, 0], [2, 2], [0, 2]], dtype=float)
-    assert in_polygon(np.array([[1, 1], [3, 1], [-1, 1], [1, 3], [1, -1]], dtype=float), square).tolist() == [True] + [False] * 4
-    assert not in_polygon(np.ones((2, 2)), np.zeros((0, 2))).any()
+def test_density_counts_every_row_once():
+    xy = np.random.default_rng(0).normal(size=(500, 2))
+    figure = density(xy, "first", "second").data[0]
+    assert figure.customdata.sum() == 500
+    seen = ~np.isnan(np.asarray(figure.z, dtype=float))
+    np.testing.assert_allclose(10 ** np.asarray(figure.z, dtype=float)[seen], figure.customdata[seen])
+    counts = figure.customdata[np.argmin(np.abs(figure.y - xy[0, 1])), np.argmin(np.abs(figure.x - xy[0, 0]))]
+    assert counts >= 1, "x lies along, y up"
 
 
 def test_colours_belong_to_names_in_sorted_order():

@@ -20,10 +20,9 @@ import torch
 from torch import nn
 
 from influence.attribution._shared import only_trained_on, training_loss
-from influence.errors import BadInput
-from influence.grads import owners
-from influence.grads.query import fitted, slices
+from influence.grads.hidden import ends_linear, hidden
 from influence.grads.query import part as rows_of
+from influence.grads.query import slices
 from influence.loop import Bound, tensors, threads
 from influence.registry import attribution, option
 from influence.training import load
@@ -45,8 +44,7 @@ class ActivationSimilarity:
 
     def unavailable(self, trained: Trained) -> str:
         """Say why the model has no last hidden layer, or ""."""
-        last = owners(Bound(trained.model).module)[-1:]
-        if last and isinstance(last[0][1], nn.Linear):
+        if ends_linear(Bound(trained.model).module):
             return ""
         return (
             "Activation similarity compares the inputs of a last Linear layer; this model does not end in one. Choose gradient_similarity."
@@ -91,14 +89,5 @@ class ActivationSimilarity:
         Raises:
             BadInput: something follows that layer, or it is used more than once.
         """
-        layer, caught = owners(bound.module)[-1][1], []
-        hook = layer.register_forward_hook(lambda _m, given, out: caught.append((given[0], out)))
-        try:
-            with torch.no_grad():
-                z = bound.module(fitted(bound, x))
-        finally:
-            hook.remove()
-        if len(caught) != 1 or caught[0][1] is not z or caught[0][0].dim() != 2:
-            raise BadInput("The model's output is not that of its last Linear layer: there is no last hidden layer to compare.")
-        h = caught[0][0]
+        h, z = hidden(bound, x)
         return (nn.functional.normalize(h, dim=1) if self.normalise == "cosine" else h), z

@@ -14,9 +14,11 @@ from influence.errors import BadInput
 from influence.registry import attribution, described, finders, queries
 from influence.store import Run
 from influence.types import SIGN, Examples, Scores, as_places
-from influence.ui import agreements, choosing, forms, kept, pictures, state, texts, trust, words
+from influence.ui import agreements, choosing, forms, kept, mapping, pictures, state, texts, trust, words
 
 SHOWN = 1000
+ELSEWHERE = ("polygon", "pattern", "budget")
+"""Finders that have their own place: on the map, on Suspects and on Plan."""
 
 
 def found(run: Run, query: str, query_set: dict[str, Any], method: str, settings: dict[str, Any]) -> dict[str, Any] | None:
@@ -34,16 +36,14 @@ def results(run: Run, result: dict[str, Any]) -> None:
     st.subheader(f"Rows behind: {result['labels'][0]}", anchor=False)
     trust.light(run, result["query"], result["method"], "scored.trust")
     legend(run, result, scores)
-    left, right = st.columns([2, 3], gap="large")
-    with left:
-        axis = "predicted change if removed" if scores.calibrated else "rank score"
-        st.plotly_chart(
-            spread.histogram(scores.column(), axis), key="scored.histogram", config={"displayModeBar": False},
-            alt=f"Histogram of {axis} over the training rows. {_finding(scores)}",
-        )  # fmt: skip
-        st.caption(_finding(scores))
-    with right:
-        _map(run, scores)
+    mapping.section(run, result, scores)
+    st.subheader("Rows by score", anchor=False)
+    axis = "predicted change if removed" if scores.calibrated else "rank score"
+    st.plotly_chart(
+        spread.histogram(scores.column(), axis), key="scored.histogram", config={"displayModeBar": False},
+        alt=f"Histogram of {axis} over the training rows. {_finding(scores)}",
+    )  # fmt: skip
+    st.caption(_finding(scores))
     helpful, other = st.tabs(_names(result))
     better = "higher" if result["better"] == "higher" else "lower"
     with helpful:
@@ -94,49 +94,6 @@ def _finding(scores: Scores) -> str:
     return f"{len(values):,} training rows; the strongest 1 % carry {words.percent(share, 0)} of all influence."
 
 
-def _map(run: Run, scores: Scores) -> None:
-    drawn, xy = kept.plane(run.dataset, run)
-    above = np.argsort(np.abs(scores.column()[drawn]), kind="stable")  # what is drawn last lies on top
-    drawn, xy = drawn[above], xy[above]
-    selection = state.selection()
-    chosen = pd.Index(scores.ids[drawn]).isin(pd.Index(selection.ids)) if selection else np.zeros(len(drawn), dtype=bool)
-    title = "change if<br>removed" if scores.calibrated else "rank score"
-    figure = spread.map_of(xy, scores.column()[drawn], scores.ids[drawn], chosen, title)
-    about = "Training rows by the first two principal components of their inputs, coloured by score. The tables below hold the same rows."
-    event = st.plotly_chart(figure, key=f"scored.map.{run.dataset[:12]}", on_select="rerun", selection_mode=("lasso", "box"), alt=about)
-    inside = _inside(event.get("selection", {}), xy) if event else np.zeros(len(drawn), dtype=bool)
-    part = "all rows" if len(drawn) == len(scores.ids) else f"a sample of {len(drawn):,} of {len(scores.ids):,} rows"
-    st.caption(f"Map of {part} by their inputs. Draw a lasso or a box to choose rows; the table below does the same without a mouse.")
-    if inside.any():
-        ids = "\n".join(map(str, scores.ids[drawn][inside].tolist()))
-        st.button(
-            f"Add the {inside.sum():,} encircled rows", icon=":material/lasso_select:", key="scored.lasso",
-            on_click=choosing.find, args=(run, "rows", {"ids": ids}, scores, "Add to the selection"),
-        )  # fmt: skip
-
-
-def _inside(selection: dict[str, Any], xy: np.ndarray) -> np.ndarray:
-    """Return which points lie in any lasso or box: from their outlines alone, so that no points travel."""
-    found = np.zeros(len(xy), dtype=bool)
-    for lasso in selection.get("lasso", []):
-        found |= in_polygon(xy, np.column_stack([lasso["x"], lasso["y"]]))
-    for box in selection.get("box", []):
-        (x0, x1), (y0, y1) = sorted(box["x"]), sorted(box["y"])
-        found |= (xy[:, 0] >= x0) & (xy[:, 0] <= x1) & (xy[:, 1] >= y0) & (xy[:, 1] <= y1)
-    return found
-
-
-def in_polygon(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Return which points (M, 2) lie inside a polygon (K, 2): an odd number of its edges crossed to the right."""
-    inside = np.zeros(len(points), dtype=bool)
-    x, y = points.T
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        crosses = (y0 > y) != (y1 > y)
-        if y0 != y1:
-            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    return inside
-
-
 def _rows(run: Run, train: Examples, scores: Scores, order: np.ndarray, result: dict[str, Any], key: str) -> None:
     count = st.select_slider("Rows shown", [20, 50, 100, 200, 500, SHOWN], 50, key=f"scored.{key}.count")
     at = order[:count]
@@ -176,7 +133,7 @@ def beside(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
 def _ways(run: Run, train: Examples, scores: Scores, result: dict[str, Any], better: str) -> None:
     st.subheader("Choose rows", anchor=False)
-    names = list(finders.classes)
+    names = [name for name in finders.classes if name not in ELSEWHERE]
     first, second = st.columns(2)
     name = first.segmented_control("By", names, default="top_k" if "top_k" in names else names[0], format_func=_way, key="scored.finder")
     how = second.selectbox("Then", list(choosing.HOW), key="scored.how")

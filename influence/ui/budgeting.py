@@ -1,0 +1,95 @@
+"""The part of the Plan page that goes from a target to rows: the fewest that reach it, the frontier, and models really retrained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from influence.actions import preview
+from influence.charts.frontier import ANY, frontier
+from influence.evidence import budget as told
+from influence.jobs import Job
+from influence.store import Run
+from influence.types import Selection
+from influence.ui import costs, jobs, state, words
+
+SEEDS = 3
+RETRAININGS = 20 + 2 * SEEDS
+"""Calibrating ones, the first time a question is asked, and those that check the rows found."""
+SPARED = ("accuracy_margin", "accuracy")
+"""Questions that a budget spares: they have no budget of their own."""
+
+
+def from_target(run: Run, note: dict[str, Any], label: str) -> None:
+    """Draw the choice of target and loss for the metric chosen above, the job, and what it found."""
+    st.subheader("From a target to rows", anchor=False)
+    if note["queries"][label]["name"] in SPARED or not note["calibration"]:
+        st.caption("A budget spares accuracy and needs scores in the metric's own unit: choose a gap or a loss above.")
+        return
+    read, now = note["measured_labels"][label], note["before"][label]["measured"]
+    st.markdown(f"Which are the fewest rows without which {words.escaped(read)}, now {words.number(now)}, reaches a target?")
+    job = _ask(run, note, label)
+    jobs.follow(job, on_done=lambda job: _found(run, job), key="budget.follow")
+
+
+def _ask(run: Run, note: dict[str, Any], label: str) -> Job | None:
+    now, least = note["before"][label]["measured"], preview.limits(note, label)
+    higher = note["better"][label] == "higher"
+    left, right = st.columns(2)
+    key = f"{run.id}.{label}"
+    target = left.number_input(
+        "Target", *_within(least), value=_half(now, higher, least[1]), step=0.005, format="%.4f", key=f"budget.target.{key}"
+    )
+    points = right.number_input(
+        "Accuracy may fall by, points", 0.0, 100.0, 0.3, 0.1, key=f"budget.loss.{key}", help="0.3 points: from 85.9 % to 85.6 %"
+    )
+    query = note["queries"][label]
+    args = {
+        "run": run.id, "query": query["name"], "query_set": query["given"], "target": target, "max_accuracy_loss": round(points / 100, 6),
+        "seeds": SEEDS,
+    }  # fmt: skip
+    cost = f"At most {costs.retrainings(run, RETRAININGS)}; fewer for another target"
+    return jobs.run_button("Find the fewest rows", "budget", args, "budget.find", cost=cost, primary=False, icon=":material/savings:")
+
+
+def _within(limits: tuple[float, float]) -> tuple[float | None, float | None]:
+    low, high = limits
+    return (low if abs(low) < float("inf") else None, high if abs(high) < float("inf") else None)
+
+
+def _half(now: float, higher: bool, most: float) -> float:
+    """Return a first target: half of what is measured, or half-way up to the most that there is."""
+    return round((now + min(most, 2 * now)) / 2 if higher else now / 2, 4)
+
+
+def _found(run: Run, job: Job) -> None:
+    result = job.result or {}
+    st.markdown(told.finding(result, words.escaped))
+    st.caption(f"{told.fewest(result)} {words.escaped(told.spared(result))} Evaluation rows, n = {result['n_evaluation']:,}.")
+    points = _points(result)
+    read = result["predicted"][result["question"]]["measured_label"]
+    picture = frontier(points, result["taken"], result["target"], f"{read}, predicted")
+    alt = f"{read} predicted by rows removed, for several losses of accuracy; {len(result['ids']):,} rows reach {result['target']:g}."
+    st.vega_lite_chart(picture, key="budget.frontier", alt=alt)
+    with st.expander("Read as a table"):
+        st.dataframe(points, hide_index=True, alt="The curves above as figures.")
+    if result["retrained"]:
+        st.markdown(words.escaped(told.kept(result)))
+        head, cells = told.retrained(result)
+        st.dataframe(pd.DataFrame(cells, columns=head), hide_index=True, alt="What models measure that were really retrained.")
+    st.button(
+        f"Use these {words.count(len(result['ids']), 'row')}", key="budget.use", type="primary", icon=":material/checklist:",
+        on_click=_use, args=(result,),
+    )  # fmt: skip
+
+
+def _points(result: dict[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame(result["frontier"])
+    allowed = [ANY if pd.isna(x) else f"{100 * x:.2f} points" for x in table["allowed"]]
+    return table.assign(allowed=allowed).reset_index(drop=True)
+
+
+def _use(result: dict[str, Any]) -> None:
+    state.project().choose(Selection(tuple(result["ids"]), "remove", result["reason"]))

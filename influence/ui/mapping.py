@@ -1,0 +1,204 @@
+"""The map on the Influence page: every training row as a point, and an outline drawn round some of them as a way to a selection.
+
+What is drawn is state, not an event: whatever happens to a message, the next look at the page has the outline that is on the map.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from influence import plane
+from influence.actions import coordinates
+from influence.charts.density import density
+from influence.digest import digest
+from influence.finders.polygon import corners, written
+from influence.store import Run
+from influence.types import Scores
+from influence.ui import choosing, colouring, jobs, kept, state, words
+from influence.ui.map import canvas, names, packed
+
+LAYOUTS = {"pca": "Principal components", "umap": "UMAP: neighbours"}
+WAYS = {"Use these": "Replace the selection", "Add these": "Add to the selection", "Take out these": "Take out of the selection"}
+
+
+def section(run: Run, result: dict[str, Any], scores: Scores) -> None:
+    """Draw the map of all training rows with the scores of a question."""
+    st.subheader("Map", anchor=False)
+    method = st.segmented_control(
+        "Layout", list(LAYOUTS), default="pca", required=True, format_func=LAYOUTS.__getitem__, key="map.layout",
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
+    laid = _laid(run, method)
+    if laid:
+        st.markdown(_meaning(laid, result, scores))
+        st.fragment(_map)(run, result, laid)
+
+
+def _laid(run: Run, method: str) -> dict[str, Any] | None:
+    """Return a run's coordinates; where there are none, have them computed: principal components at once, UMAP when asked."""
+    found = coordinates.kept(state.project(), run.id, method)
+    if found:
+        return found
+    args = {"run": run.id, "method": method}
+    job = jobs.asked("coordinates", args)
+    if method == "umap":
+        if plane.umap_library() is None:
+            st.info(plane.INSTALL, icon=":material/info:")
+            return None
+        cost = f"Minutes: it learns of at most {coordinates.SAMPLE:,} rows and places the others among them. It is kept."
+        job = jobs.run_button("Lay out by UMAP", "coordinates", args, "map.umap", cost=cost, primary=False)
+    elif job is None or job.state == "done":  # done, and deleted since
+        job = jobs.get(jobs.submit("coordinates", args))
+    jobs.follow(job, key="map.follow")
+    return None
+
+
+def _meaning(laid: dict[str, Any], result: dict[str, Any], scores: Scores) -> str:
+    """Say what a point is, what its colour means, and what to do."""
+    metric, unit = words.escaped(result["labels"][0]), "in its own unit" if scores.calibrated else "as a rank, in no unit"
+    of = f"{laid['of']} ({words.count(laid['width'], 'number')} a row)"
+    if laid["method"] == "umap":
+        where = f"rows that are neighbours in {of} lie together; distances between clusters mean little"
+    else:
+        share = words.percent(sum(laid["shares"]), 0)
+        where = f"placed by {of}, so that rows which are alike there lie together; the two axes show {share} of how rows differ"
+    return (
+        f"Each point is a training row, {where}. ▼ orange: removing the row is predicted to lower *{metric}*, ▲ violet: to raise it, "
+        f"{unit}; strong ones lie on top. Draw round some points to count them, then choose them."
+    )
+
+
+def _map(run: Run, result: dict[str, Any], laid: dict[str, Any]) -> None:
+    offered = colouring.offered(run, result)
+    left, _ = st.columns([1, 2])
+    name = left.selectbox("Colour by", list(offered), key="map.colour")
+    outline = _drawn(run, result, laid, name if name in offered else colouring.INFLUENCE)
+    answer = st.container()
+    outline = _by_numbers(laid, outline)
+    with answer:
+        if outline:
+            _answer(run, result, laid, outline)
+        else:
+            st.caption("Nothing is outlined yet. The lists below hold the most helpful and the most harmful rows.")
+
+
+def _drawn(run: Run, result: dict[str, Any], laid: dict[str, Any], name: str) -> str:
+    """Draw the map and return the outline on it as text, or ""."""
+    xy = kept.scores(laid["coordinates"])
+    if st.session_state.get("map.missing"):
+        st.info("This browser cannot draw the map (it has no WebGL2). Here is how many rows lie where.", icon=":material/info:")
+        about = f"How many of {len(xy.ids):,} training rows lie where, by {laid['of']}."
+        st.plotly_chart(density(xy.values, *xy.labels), key="map.density", alt=about)
+        return ""
+    selection = state.selection()
+    digests = (run.id, laid["coordinates"], result["scores"], name, selection.digest if selection else "")
+    shown = _payload(*digests, run, result, laid)
+    key = f"map.{laid['coordinates'][:12]}"
+    drawn = canvas(data=shown, key=key, on_outline_change=_taken, on_missing_change=_taken)
+    if drawn.get("missing"):
+        st.session_state["map.missing"] = True
+        st.rerun(scope="fragment")
+    return rounded(drawn.get("outline"))
+
+
+def _taken() -> None:
+    """Nothing at once: what the map holds is read whenever it is drawn."""
+
+
+def rounded(outline: Any) -> str:
+    """Return an outline that a browser tells as text, its numbers to seven digits; "" for none, or what is none."""
+    try:
+        found = np.array([[float(f"{value:.7g}") for value in corner] for corner in outline or ()])
+        return written(found) if corners(written(found)) is not None else ""
+    except (TypeError, ValueError):  # BadInput is a ValueError too
+        return ""
+
+
+@st.cache_resource(show_spinner=False, max_entries=6)
+def _payload(
+    run: str, coordinates: str, scores: str, name: str, selection: str, _run: Run, _result: dict[str, Any], _laid: dict[str, Any]
+) -> bytes:
+    """Return all that the map draws; kept by the digests of what it is made from."""
+    xy, made, chosen = kept.scores(coordinates), state.dataset(_run), state.selection()
+    colours = colouring.offered(_run, _result)[name]()
+    marks = choosing.places(_run, chosen) if chosen else None
+    marks = np.zeros(len(xy.ids), dtype=bool) if marks is None else marks
+    labels, classes = _labels(made)
+    header = {
+        **colours.header(), "key": digest([run, coordinates, scores, name, selection]), "placed": coordinates, "n": len(xy.ids),
+        "axes": list(xy.labels), "extent": extent(xy.values), "marked": bool(marks.any()), "classes": classes, "target": made.target,
+        "alt": f"Map of {len(xy.ids):,} training rows by {_laid['of']}, coloured by {colours.title}; {int(marks.sum()):,} are selected.",
+    }  # fmt: skip
+    arrays = {"places": xy.values.astype(np.float32), "values": colours.values.astype(np.float32), "labels": labels}
+    return packed(header, {**arrays, "marks": marks.astype(np.uint8), "ids": names(xy.ids)})
+
+
+def _labels(made: Any) -> tuple[np.ndarray, list[str] | None]:
+    """Return each row's label as the script reads it, and the names of the classes, if it has any."""
+    if made.train.classes:
+        return made.train.y.astype(np.uint8 if len(made.train.classes) <= 256 else np.uint32), list(map(str, made.train.classes))
+    target = made.encoding.get("target", {})
+    return (made.train.y * target.get("sd", 1.0) + target.get("mean", 0.0)).astype(np.float32), None
+
+
+def extent(xy: np.ndarray) -> list[float]:
+    """Return the box that holds all points, never without width or height: left, low, right, high."""
+    if not len(xy):
+        return [-1.0, -1.0, 1.0, 1.0]
+    low, high = xy.min(0).astype(float), xy.max(0).astype(float)
+    spare = np.where(high > low, 0.0, np.maximum(1.0, np.abs(low)) * 0.5)
+    return [*(low - spare).tolist(), *(high + spare).tolist()]
+
+
+def _by_numbers(laid: dict[str, Any], outline: str) -> str:
+    """Draw the box by numbers, which needs no mouse; return the outline that was made last, there or on the map."""
+    key = f"map.outline.{laid['coordinates'][:12]}"
+    seen, box = st.session_state.get(key, ("", ""))
+    if outline != seen:
+        box = ""
+    with st.expander("Choose a box by numbers, without a mouse"), st.form("map.box", border=False):
+        ends = extent(kept.scores(laid["coordinates"]).values)
+        fields = zip(st.columns(4), ("Left", "Right", "Bottom", "Top"), (ends[0], ends[2], ends[1], ends[3]), strict=True)
+        left, right, low, high = (
+            column.number_input(label, value=value, format="%.4g", key=f"{key}.{label}") for column, label, value in fields
+        )
+        if st.form_submit_button("Count the rows inside", icon=":material/select:"):
+            box = rounded([(left, low), (right, low), (right, high), (left, high)])
+    st.session_state[key] = (outline, box)
+    return box or outline
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def within(coordinates: str, outline: str) -> np.ndarray:
+    """Return which rows lie inside an outline, (N,) bool."""
+    return plane.inside(kept.scores(coordinates).values, corners(outline))
+
+
+def _answer(run: Run, result: dict[str, Any], laid: dict[str, Any], outline: str) -> None:
+    """Say how many rows are inside and what their removal is predicted to do, and offer to choose them."""
+    found, scores = within(laid["coordinates"], outline), kept.scores(result["scores"])
+    n = int(found.sum())
+    if not n:
+        st.markdown("**No row** lies inside the outline. Draw it round some points.")
+        return
+    st.markdown(f"**{words.count(n, 'training row')} inside** ({words.percent(n / len(found))} of all). {told(scores, found, result)}")
+    given = {"outline": outline, "coordinates": laid["coordinates"]}
+    with st.container(horizontal=True):
+        for verb, how in WAYS.items() if state.selection() else [next(iter(WAYS.items()))]:
+            label = f"{verb} {words.count(n, 'row')}"
+            if st.button(label, key=f"map.{how}", icon=":material/lasso_select:"):
+                choosing.find(run, "polygon", given, kept.scores(laid["coordinates"]), how)
+                st.rerun()
+
+
+def told(scores: Scores, found: np.ndarray, result: dict[str, Any]) -> str:
+    """Say what the scores of the rows inside, (N,) bool, add up to, or how they rank."""
+    values, metric = scores.column()[found], words.escaped(result["labels"][0])
+    if scores.calibrated:
+        total = words.signed(float(values.sum()))
+        return f"Without them all *{metric}* is predicted to change by {total}: a sum of scores, which has no interval; Plan tells one."
+    lower, all_lower = (values < 0).mean(), (scores.column() < 0).mean()
+    return f"Removing {words.percent(lower, 0)} of them is predicted to lower *{metric}*; of all rows it is {words.percent(all_lower, 0)}."
