@@ -65,6 +65,8 @@ Kind = Annotated[
 Sheet = Annotated[str, typer.Option(help="Sheet of an Excel file; default: the first that holds a table.")]
 Sql = Annotated[str, typer.Option(help="Query, where DATA is a database's address (SQLAlchemy's URL).")]
 
+Positive = Annotated[str, typer.Option(help="Favourable class, of which rates and gaps speak; default: the last in sorted order.")]
+
 HOME = Path(__file__).resolve().parents[1] / "projects" / "demo"
 
 
@@ -99,6 +101,7 @@ def train(
     kind: Kind = [],  # noqa: B006
     sheet: Sheet = "",
     sql: Sql = "",
+    positive: Positive = "",
     seed: int = 0,
     project: ProjectDir = HOME,
     as_json: Json = False,
@@ -106,7 +109,7 @@ def train(
     """Train a model with a recipe that can be replayed."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split}
     chosen = {"model": model, "set": pairs(set), "data_set": reading(data_set, image=image, text=text), "seed": seed}
-    read = {"eval": eval, "preprocessing": preprocessing, "kinds": kinds(kind), "sheet": sheet, "sql": sql}
+    read = {"eval": eval, "preprocessing": preprocessing, "kinds": kinds(kind), "sheet": sheet, "sql": sql, "positive": positive}
     act("train", project, {"data": data, **columns, **chosen, **read, "exclude": read_ids(exclude) or []}, as_json)
 
 
@@ -129,6 +132,7 @@ def check(
     kind: Kind = [],  # noqa: B006
     sheet: Sheet = "",
     sql: Sql = "",
+    positive: Positive = "",
     seed: int = 0,
     project: ProjectDir = HOME,
     as_json: Json = False,
@@ -136,7 +140,7 @@ def check(
     """Look at data before they are trained on: classes and groups, leaks, copies, and what training will cost. Nothing is kept."""
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split}
     chosen = {"model": model, "set": pairs(set), "data_set": reading(data_set, image=image, text=text), "seed": seed}
-    read = {"eval": eval, "preprocessing": preprocessing, "kinds": kinds(kind), "sheet": sheet, "sql": sql}
+    read = {"eval": eval, "preprocessing": preprocessing, "kinds": kinds(kind), "sheet": sheet, "sql": sql, "positive": positive}
     act("check", project, {"data": data, **columns, **chosen, **read}, as_json)
 
 
@@ -167,6 +171,7 @@ def import_model(
     kind: Kind = [],  # noqa: B006
     sheet: Sheet = "",
     sql: Sql = "",
+    positive: Positive = "",
     name: Annotated[str, typer.Option(help="What to call it.")] = "",
     check_only: Annotated[bool, typer.Option("--check-only", help="Check it, and keep nothing.")] = False,
     project: ProjectDir = HOME,
@@ -176,7 +181,7 @@ def import_model(
     columns = {"target": target, "protected": protected, "audit": audit, "drop": drop, "id": id, "split": split, "eval": eval}
     chosen = {"model": model, "set": pairs(set), "rates": numbers(rates, "--rates"), "accuracy": accuracy, "name": name}
     chosen |= {"preprocessing": preprocessing, "data_set": reading(data_set, image=image, text=text), "check_only": check_only}
-    chosen |= {"kinds": kinds(kind), "sheet": sheet, "sql": sql}
+    chosen |= {"kinds": kinds(kind), "sheet": sheet, "sql": sql, "positive": positive}
     act("import_model", project, {"path": path, "data": data, **columns, **chosen}, as_json)
 
 
@@ -242,6 +247,32 @@ def mislabelled(
 
 
 @app.command()
+def suspects(
+    query: QueryName,
+    query_set: QuerySet = [],  # noqa: B006
+    method: Annotated[
+        str, typer.Option("--method", help="Method whose scores are summed; default: the best that is open to the model.")
+    ] = "",
+    set: Set = [],  # noqa: B006
+    max_conditions: Annotated[int, typer.Option(help="Most conditions of a pattern, 1 to 4.")] = 2,
+    with_label: Annotated[bool, typer.Option("--with-label", help="Let the target be a condition, beside another.")] = False,
+    remedy: Annotated[str, typer.Option(help="What is predicted: remove the rows, or relabel them.")] = "remove",
+    least: Annotated[float, typer.Option(help="Least share of the training rows that a pattern holds.")] = 0.01,
+    most: Annotated[float, typer.Option(help="Largest share of the training rows that a pattern holds.")] = 0.5,
+    limit: Annotated[int, typer.Option(help="How many patterns to list.")] = 20,
+    check: Annotated[int, typer.Option(help="Retrain without each of the first so many patterns, and say what it really changes.")] = 0,
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Search for patterns of training rows behind a question: the largest summed improvement if they are removed first."""
+    asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set), "run": run or None}
+    search = {"max_conditions": max_conditions, "with_label": with_label, "remedy": remedy, "least": least, "most": most, "limit": limit}
+    act("suspects", project, {**asked, **search, "check": check}, as_json, memory=memory)
+
+
+@app.command()
 def preview(
     scores: Annotated[Path | None, typer.Option(help="Parquet of scores made by attribute; only ranks.")] = None,
     top: Annotated[int, typer.Option(help="With --scores: this many rows whose removal is predicted to help most.")] = 0,
@@ -261,6 +292,37 @@ def preview(
         raise BadInput("Give either --scores F.parquet with --top K, or --ids IDS.csv.")
     rows = read_ids(ids) if scores is None else ranked_ids(scores, top)
     act("preview", project, {"run": run or None, "group": group, "ids": rows}, as_json, memory=memory)
+
+
+@app.command()
+def budget(
+    query: QueryName,
+    target: Annotated[float, typer.Option(help="What the question, as people read it, should come to.")],
+    max_accuracy_loss: Annotated[float, typer.Option(help="By how much accuracy may fall: 0.003 is 0.3 points.")],
+    query_set: QuerySet = [],  # noqa: B006
+    mode: Annotated[str, typer.Option(help="remove whole rows, or reweight: take a part of their weight.")] = "remove",
+    part: Annotated[float, typer.Option(help="reweight: largest part of one row's weight that is taken.")] = 1.0,
+    most: Annotated[float, typer.Option(help="Largest share of the training rows.")] = 0.1,
+    seeds: Annotated[int, typer.Option(help="Fresh seeds with which models are really retrained, as a check; 0: none.", min=0)] = 3,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write: id and weight (0: removed), for --ids.")] = None,
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Find the fewest rows whose removal brings a question to a target at a bounded loss of accuracy; retrain to check."""
+
+    def write(home: Any, result: dict[str, Any]) -> None:
+        if out is not None:
+            result["csv"] = str(write_table(pd.DataFrame({"id": result["ids"], "weight": result["weights"]}), out))
+
+    import pandas as pd
+
+    if out is not None:
+        writable(out)
+    given = {"mode": mode, "part": part, "most": most, "seeds": seeds, "run": run or None}
+    asked = {"query": query, "query_set": pairs(query_set), "target": target, "max_accuracy_loss": max_accuracy_loss}
+    act("budget", project, {**asked, **given}, as_json, write, memory)
 
 
 @app.command()

@@ -50,8 +50,8 @@ def train(project: Project, data: Data, target: str = "", *, report: Report = ig
     """Train a model with a recipe that can be replayed; it becomes the project's newest run.
 
     `data`: a table, the path of one or of images, or "bundled:NAME". `given`: `protected`, `audit`, `drop` (lists of columns), `id` and
-    `split` (columns), `eval` (a second table), `model`, `preprocessing`, `exclude` (ids), `seed`, `name`; all else are settings of the
-    model and of its training, for example `hidden=(32,)` or `epochs=5`.
+    `split` (columns), `positive` (the favourable class), `eval` (a second table), `model`, `preprocessing`, `exclude` (ids), `seed`,
+    `name`; all else are settings of the model and of its training, for example `hidden=(32,)` or `epochs=5`.
 
     Returns `run`, `n_train`, `metrics` (holdout rows), `evaluation_metrics`, `predictions` (path), `notes`, `seconds`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,8 @@ FEWEST = 10
 """Fewer rows than this say too little of a group to be shown with an interval or to form a gap."""
 
 MISSING = "missing"
-SHOWN = 8
+SHOWN, NAMED = 8, 20
+"""How many groups and classes a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def edges_of(examples: Examples, column: str, bins: int) -> tuple[float, ...]:
 
 
 def place_of(positive: str, examples: Examples) -> int:
-    """Return the place of the positive class; the last in sorted order by default.
+    """Return the place of the positive class; by default the one that is favourable in these data.
 
     Raises:
         BadInput: the target is a number, or there is no such class.
@@ -87,8 +89,23 @@ def place_of(positive: str, examples: Examples) -> int:
     if not examples.classes:
         raise BadInput("Rates need classes; this target is a number. Ask group_loss_gap, worst_group_loss or loss instead.")
     if positive and positive not in examples.classes:
-        raise BadInput(f"There is no class {positive!r}; there are: {', '.join(examples.classes)}. Choose one of them.")
-    return examples.classes.index(positive) if positive else len(examples.classes) - 1
+        raise BadInput(f"There is no class {positive!r}; there are: {named(examples.classes)}. Choose one of them.")
+    return examples.classes.index(positive or examples.favourable)
+
+
+def other_than(examples: Examples, positive: str) -> str:
+    """Return a positive class that a person named, or "" if it is the one that is favourable in these data anyway.
+
+    Raises:
+        BadInput: the target is a number, or there is no such class.
+    """
+    return "" if not positive or examples.classes[place_of(positive, examples)] == examples.favourable else positive
+
+
+def named(classes: Sequence[str]) -> str:
+    """Return the names of classes in one line: the first twenty, and how many there are where that are not all."""
+    more = f", … ({len(classes)} in all)" if len(classes) > NAMED else ""
+    return ", ".join(classes[:NAMED]) + more
 
 
 def column_of(examples: Examples, column: str) -> pd.Series:

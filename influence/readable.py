@@ -10,6 +10,7 @@ from influence.actions import preview as previewed
 from influence.actions import smoothness as smooth
 from influence.actions._measures import evaluated, units
 from influence.evaluation.fidelity import verdict
+from influence.evidence import budget as budgets
 from influence.evidence import checks, words
 from influence.evidence.fidelity import RANKS, SIZE, figures, where
 from influence.registry import mislabelled
@@ -127,6 +128,26 @@ def _mislabelled(project: Project, result: Result) -> list[str]:
     ]
 
 
+def _suspects(project: Project, result: Result) -> list[str]:
+    listed = result["suspects"]
+    what = "improvement if they are relabelled" if result["settings"]["remedy"] == "relabel" else "improvement if they are removed"
+    unit = "" if result["calibrated"] else " These scores order patterns; they are in no unit."
+    if not listed:
+        return [f"No pattern of training rows stands out among {result['looked_at']:,} for {result['label']}."]
+    rows = [(s["rule"], f"{s['n']:,}", *(_score(s[k]) for k in ("effect", "low", "high", "effect_per_row")), _realised(s)) for s in listed]
+    return [
+        f"{result['label']} is {words.number(result['value']['measured'])}. Patterns of training rows by summed predicted {what}, of "
+        f"{result['looked_at']:,} looked at:{unit}",
+        *table("<>>>>>>", ("pattern", "rows", "effect", "low", "high", "per row", "realised"), rows),
+        "Realised: the improvement on the evaluation rows if really retrained so (--check K); on the holdout rows in --json.",
+    ]
+
+
+def _realised(suspect: Mapping[str, Any]) -> str:
+    better = 1 if suspect.get("better") == "higher" else -1
+    return _score(better * suspect["realised"]["same"]["evaluation"]["change"]) if "realised" in suspect else "-"
+
+
 def _preview(project: Project, result: Result) -> list[str]:
     note = previewed.kept(project, result["run"], result["group"]) or {}
     which = "this row" if result["n"] == 1 else f"these {result['n']:,} rows"
@@ -151,6 +172,14 @@ def _preview(project: Project, result: Result) -> list[str]:
         "decisions; a metric that counts decisions is predicted through its own.",
         *filter(None, [units(project.dataset(project.run(result["run"]).dataset))]),
     ]
+
+
+def _budget(project: Project, result: Result) -> list[str]:
+    real = [budgets.kept(result), *table("<<>>>>>", *budgets.retrained(result))] if result["retrained"] else []
+    ids = ", ".join(map(str, result["ids"][:FIRST]))
+    written = f"All: {result['csv']}" if "csv" in result else "--out FILE.csv writes all, for --ids."
+    first = f"The first of these rows: {ids}. {written}"
+    return [budgets.finding(result), budgets.fewest(result), budgets.spared(result), *real, first]
 
 
 def _fidelity(project: Project, result: Result) -> list[str]:
@@ -238,7 +267,9 @@ TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
     "import_model": _import_model,
     "attribute": _attribute,
     "mislabelled": _mislabelled,
+    "suspects": _suspects,
     "preview": _preview,
+    "budget": _budget,
     "fidelity": _fidelity,
     "smoothness": _smoothness,
     "agreement": _agreement,

@@ -67,7 +67,8 @@ class Examples:
     `x`: a tree of arrays, N leading. `y`: (N,), int64 places in `classes`, or float32 for a numeric target.
     `ids`: N distinct integers or strings; examples are referred to by id, never by position.
     `columns`: a table of N rows for people (raw features, groups, text, paths); the model never sees it.
-    `classes`: names of the C classes in sorted order; empty for a numeric target.
+    `classes`: names of the C classes in sorted order; empty for a numeric target. `positive`: the class of which rates and gaps speak, ""
+    for the last.
 
     Raises:
         BadInput: lengths differ, ids repeat, or y does not fit the classes.
@@ -78,6 +79,7 @@ class Examples:
     ids: np.ndarray
     columns: pd.DataFrame
     classes: tuple[str, ...] = ()
+    positive: str = ""
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -98,6 +100,11 @@ class Examples:
         return len(self.classes) or 1
 
     @property
+    def favourable(self) -> str:
+        """The class of which rates and gaps speak unless a question names another; "" for a numeric target."""
+        return self.positive or (self.classes[-1] if self.classes else "")
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one input, without N."""
         return tuple(leaves(self.x)[0].shape[1:])
@@ -106,7 +113,7 @@ class Examples:
         """Return the rows at a mask or at positions, ids kept."""
         table = self.columns.iloc[np.flatnonzero(places) if places.dtype == bool else places]
         x = tree_map(lambda leaf: leaf[places], self.x)
-        return Examples(x, self.y[places], self.ids[places], table.reset_index(drop=True), self.classes)
+        return Examples(x, self.y[places], self.ids[places], table.reset_index(drop=True), self.classes, self.positive)
 
     def mask(self, ids: Iterable[Any]) -> np.ndarray:
         """Return which rows carry one of `ids`, (N,) bool.
@@ -134,7 +141,8 @@ class Examples:
     @cached_property
     def digest(self) -> str:
         """Identity by content."""
-        return digest({"x": self.x, "y": self.y, "ids": self.ids, "columns": self.columns, "classes": self.classes})
+        stated = {"positive": self.positive} if self.positive else {}  # data of which nobody said it stay what they were
+        return digest({"x": self.x, "y": self.y, "ids": self.ids, "columns": self.columns, "classes": self.classes, **stated})
 
 
 @dataclass(frozen=True)

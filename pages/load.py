@@ -37,6 +37,8 @@ elif not seen:
     st.subheader("2 Columns", anchor=False)
     source = texts.column(source)
     parts = loading.parts(source)
+if seen:
+    parts = loading.favouring(source, parts, seen)
 
 st.subheader("2 Model" if source.bundled else "3 Model", anchor=False)
 model, settings = loading.model(source, seen)

@@ -211,6 +211,21 @@ def test_what_is_no_data_is_said(came, tmp_path):
         perform("import_model", project, {"path": str(folder / "model"), "data": str(tmp_path / "nope")})
 
 
+def test_a_record_with_the_table_it_came_from_says_what_it_saw(came, tmp_path):
+    """A table is prepared anew, and need not give the inputs that the recorded model saw."""
+    folder, *_ = came
+    x, y, group, _ = table()
+    rows = pd.DataFrame(x[:, :4], columns=list("abcd")).assign(group=group, outcome=np.where(y, "yes", "no"))
+    rows.to_csv(tmp_path / "table.csv", index=False)
+    said = r"inputs of shape \(5,\), and these data make \(6,\)\. Bring the data as it saw them: the folder that influence\.save_data wrote"
+    with pytest.raises(BadInput, match=said):
+        perform(
+            "import_model",
+            Project(tmp_path / "p"),
+            {"path": str(folder / "model"), "data": str(tmp_path / "table.csv"), "target": "outcome"},
+        )
+
+
 @pytest.mark.parametrize(("stated", "said"), [(84, "give 0.84"), (-0.1, "from 0 to 1"), (float("nan"), "from 0 to 1")])
 def test_a_known_accuracy_is_a_share(tmp_path, stated, said):
     with pytest.raises(BadInput, match=said):

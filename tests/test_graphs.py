@@ -33,10 +33,10 @@ from influence.exchange.record import read_record
 from influence.grads import sweep
 from influence.loop import Bound
 from influence.models._operations import PURE, operation
-from influence.models._program import tried
+from influence.models._program import Program, _needed, refuse_growth, tried
 from influence.registry import models
 from influence.store import Project
-from influence.ui.bringing import keep
+from influence.ui.modelfiles import keep
 from tests.test_exchange_weights import Canary
 
 N = 600
@@ -422,6 +422,79 @@ def test_a_value_that_no_graph_has_is_refused(value):
         tried(text([["aten.relu.default", {"self": value}, ["r"]]]), (4,), 2)
 
 
+def at_only(hit: list, rows: str = "hit") -> list:
+    """Nodes that make ten million numbers where a size, made by `hit`, is 1, and one number elsewhere."""
+    return [ROWS, *hit, ["_operator.mul", {"a": ref(rows), "b": 10**7}, ["k"]], ["_operator.add", {"a": ref("k"), "b": 1}, ["s"]],
+            ["aten.ones.default", {"size": [ref("s")]}, ["big"]]]  # fmt: skip
+
+
+LATE = {
+    "at one number": (at_only([["_operator.eq", {"a": ref("n"), "b": 400}, ["hit"]]]), 400),
+    "at some, by a remainder": (at_only([["_operator.mod", {"a": ref("n"), "b": 1009}, ["r"]], ["_operator.eq", {"a": ref("r"), "b": 7}, ["hit"]]]), 7),
+    "at a single row": (at_only([["_operator.lt", {"a": ref("n"), "b": 2}, ["hit"]]]), 1),
+    "at none": (at_only([["_operator.lt", {"a": ref("n"), "b": 1}, ["hit"]]]), 0),
+    "beyond a number, without arithmetic": (
+        [["aten.slice.Tensor", {"self": ref("x"), "dim": 0, "start": 5000}, ["late"]], ["aten.unsqueeze.default", {"self": ref("late"), "dim": 1}, ["u"]],
+         ["aten.sub.Tensor", {"self": ref("u"), "other": ref("late")}, ["big"]]], 9000,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("when", LATE)
+def test_memory_that_explodes_at_some_number_of_rows_alone_is_refused_there(when, monkeypatch):
+    """Two, three and 4,096 rows show nothing of it; it is refused before a tensor of real numbers is made, each time."""
+    nodes, rows = LATE[when]
+    module = replace(models.make("graph", {"graph": text(nodes)}), inputs=(4,), outputs=2)()
+    assert module(torch.zeros(12, 4)).shape == (12, 2)
+    made = []
+    whole = type(module).walk
+    monkeypatch.setattr(type(module), "walk", lambda self, x, look: made.append(x.device.type) or whole(self, x, look))
+    for _ in range(2):
+        with pytest.raises(BadInput, match=r"numbers of two rows and [\d,]+ of [\d,]+: more for each row"):
+            module(torch.zeros(rows, 4))
+    assert set(made) == {"meta"}
+
+
+def test_a_file_whose_memory_explodes_at_the_number_of_training_rows_is_refused(good, tmp_path):
+    """The 30 training rows of `refused` are answered at once when a model is measured."""
+    size = lambda name: {"as_sym_int": {"as_name": name}}  # noqa: E731
+
+    def call(target: str, to: str, *inputs, kind: str = "as_sym_int"):
+        given = [{"name": name, "arg": arg, "kind": 1} for name, arg in inputs]
+        return {
+            "target": target,
+            "inputs": given,
+            "outputs": [size(to) if kind == "as_sym_int" else {"as_tensor": {"name": to}}],
+            "metadata": {},
+        }
+
+    def change(found):
+        found["graph_module"]["graph"]["nodes"][:0] = [
+            call("torch.ops.aten.sym_size.int", "n", ("self", {"as_tensor": {"name": "input"}}), ("dim", {"as_int": 0})),
+            call("_operator.eq", "hit", ("a", size("n")), ("b", size("n") | {"as_sym_int": {"as_int": 30}})),
+            call("_operator.mul", "k", ("a", size("hit")), ("b", {"as_int": 10**8})),
+            call("_operator.add", "s", ("a", size("k")), ("b", {"as_int": 1})),
+            call("torch.ops.aten.ones.default", "big", ("size", {"as_sym_ints": [{"as_name": "s"}]}), kind="as_tensor"),
+        ]
+
+    refused(rewritten(good, tmp_path / "model.pt2", told("models/model.json", change)), tmp_path, "of 30: more for each row")
+
+
+def test_each_number_of_rows_is_looked_at_once(good, monkeypatch):
+    found = read_graph(good)
+    for cached in (tried, refuse_growth, _needed):
+        cached.cache_clear()
+    runs = []
+    whole = Program.walk
+    monkeypatch.setattr(Program, "walk", lambda self, x, look: runs.append(x.device.type) or whole(self, x, look))
+    for _ in range(3):
+        module = replace(models.make("graph", {"graph": found.text}), inputs=(4,), outputs=3)()
+        for rows in (17, 18):
+            module(torch.zeros(rows, 4))
+    assert runs.count("cpu") == 6
+    assert runs.count("meta") == 5, "2, 3 and 4,096 rows before, then 17 and 18"
+
+
 def test_sizes_in_proportion_to_rows_are_not():
     proportional = [ROWS, ["_operator.mul", {"a": ref("n"), "b": 3}, ["m"]], ["aten.ones.default", {"size": [ref("m"), 4]}, ["some"]],
                     ["aten.ones.default", {"size": [50, 50]}, ["fixed"]]]  # fmt: skip
@@ -444,6 +517,22 @@ def test_what_is_no_plain_graph_is_refused_in_a_sentence(good, tmp_path, monkeyp
     change, match = HOSTILE[how]
     refused(rewritten(good, tmp_path / "model.pt2", change), tmp_path, match)
     assert not Path("CANARY").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_under_the_name_of_a_graph_is_told_as_one(good, tmp_path, protocol):
+    path = tmp_path / "model.pt2"
+    path.write_bytes(pickle.dumps(Canary(tmp_path / "ran"), protocol=protocol))
+    refused(path, tmp_path, r"'model\.pt2' is a Python pickle, which can run programs when opened and never is here\. Write it by")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_of_several_graphs_names_them(good, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("b.pt2", "a.pt2", "c.pt2"):
+        (folder / name).write_bytes(good.read_bytes())
+    refused(folder, tmp_path, r"'models' holds 3 \.pt2 files: a\.pt2, b\.pt2, c\.pt2\. Name one of them")
 
 
 def test_nothing_pickled_is_opened(good, tmp_path):

@@ -281,6 +281,16 @@ def test_one_class_is_refused(tmp_path):
         prepare_images(images, wished(images), folder=tmp_path / "scratch")
 
 
+@pytest.mark.parametrize("split", ["", "part"])
+def test_labels_that_are_all_empty_are_said_to_be(tmp_path, split):
+    """Rows without a label are left out, and a split column without rows is not what is wrong."""
+    names = [f"{i}.png" for i in range(30)]
+    listed = "file_name,label,part\n" + "".join(f"{name},,{'test' if i % 3 else 'train'}\n" for i, name in enumerate(names))
+    images = find(as_zip(tmp_path / "set.zip", {name: packed(grey(i)) for i, name in enumerate(names)} | {"metadata.csv": listed.encode()}))
+    with pytest.raises(BadInput, match=r"The target 'label' has no value for any image of 'set\.zip'\. Fill it, or choose another target"):
+        prepare_images(images, wished(images, target="label", split=split), folder=tmp_path)
+
+
 def test_images_without_classes_are_refused(tmp_path):
     images = find(as_zip(tmp_path / "set.zip", {f"{i}.png": packed(grey(i)) for i in range(30)}))
     with pytest.raises(BadInput, match="Nothing says what the images"):

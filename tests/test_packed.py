@@ -11,7 +11,7 @@ import pytest
 
 from influence.errors import BadInput
 from influence.exchange.packed import is_packed, unpacked
-from influence.ui.bringing import keep
+from influence.ui.modelfiles import keep
 
 
 def archive(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> Path:

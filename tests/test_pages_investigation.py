@@ -188,7 +188,7 @@ def test_classes_and_groups_are_chosen_not_typed(made):
     _, runs = made
     at = opened("influence", run=runs["loans"], query="equal_opportunity_gap")
     box = next(b for b in at.selectbox if b.key.endswith("positive"))
-    assert box.options == ["Default", "declined", "granted"]
+    assert box.options == ["Default: granted", "declined", "granted"]
     ran(box.select("declined").run())
     assert next(b for b in at.button if b.key == "influence.score")
     box = next(b for b in opened("influence", run=runs["loans"], query="group_rate").selectbox if b.key.endswith("which"))

@@ -8,6 +8,7 @@ import pytest
 
 from influence import jobs
 from influence.actions import perform
+from influence.actions.coordinates import counted
 from influence.store import Project
 from influence.ui import texts
 from tests import drawing
@@ -109,7 +110,8 @@ def test_influence_shows_the_text_of_rows_and_never_a_whole_book(scored, shown):
 
 def test_texts_alike_lie_near_each_other():
     x = np.array([[5, 6, 7, 0], [7, 5, 6, 0], [5, 6, 7, 8], [20, 21, 22, 0], [0, 0, 0, 0]])
-    found = texts.counted(x)
-    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    found = counted(x)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(found[:4], axis=1), 1)
     assert np.linalg.norm(found[0] - found[2]) < np.linalg.norm(found[0] - found[3])
     assert not found[4].any()

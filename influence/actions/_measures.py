@@ -86,7 +86,7 @@ def evaluated(run: Run, dataset: Dataset, query: Mapping[str, Any], measured: fl
     The interval is that of the run's own table; None where that table measures something else: another class, other bins, one row.
     """
     given, classes = query["given"], dataset.evaluation.classes
-    usual = given.get("positive", "") in ("", *classes[-1:]) and given.get("bins", BINS) == BINS
+    usual = given.get("positive", "") in ("", dataset.evaluation.favourable) and given.get("bins", BINS) == BINS
     entry = _entry(run.body["evaluation_metrics"], query["name"], given, bool(classes)) if usual else None
     if entry is None:
         return None

@@ -38,6 +38,7 @@ def check(
     kinds: Mapping[str, str] | None = None,
     sheet: str = "",
     sql: str = "",
+    positive: str = "",
     report: Report = ignore,
 ) -> dict[str, Any]:
     """Return what `train` with the same arguments would find, without training: nothing is kept.
@@ -57,7 +58,7 @@ def check(
     encoding = read_encoding(preprocessing) if preprocessing else None
     dataset = dataset_of(
         data, data_set, target, eval, seed, name, columns, project.path / "work", report, encoding, {"sheet": sheet, "query": sql}
-    )
+    ).favouring(positive)
     refuse_unused(preprocessing, dataset.encoding)
     model = model or default_model(data, data_set)
     built, recipe = configured(dataset.train, model, {"seed": seed, **(set or {})}, vocabulary_of(dataset))

@@ -12,8 +12,9 @@ import pandas as pd
 
 from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now
-from influence.actions.preview import kept
+from influence.actions.preview import kept, key
 from influence.errors import BadInput
+from influence.groups import other_than
 from influence.registry import queries
 from influence.store import Project
 from influence.types import Question, Report, as_places, ignore
@@ -27,21 +28,23 @@ def confirm(
     ks: Sequence[int],
     better: str = "lower",
     seeds: int = 3,
+    positive: str = "",
     report: Report = ignore,
 ) -> dict[str, Any]:
     """Retrain without the k rows that the preview ranks first for `label`, for each k, and measure on evaluation and holdout rows.
 
     The table's columns: k, truth (same, fresh), seed, role, label, value, measured, value_change, measured_change; a fresh model is
-    compared with the model of the same seed that kept all rows.
+    compared with the model of the same seed that kept all rows. `positive`: the favourable class of the preview, as for `prepare`.
 
     Raises:
-        BadInput: the preview was not prepared, or the model cannot be trained again.
+        BadInput: the preview was not prepared, there is no such class, or the model cannot be trained again.
     """
     began = time.perf_counter()
     it = opened(project, run)
-    note = kept(project, it.run.id, group)
+    positive = other_than(it.dataset.evaluation, positive)
+    note = kept(project, it.run.id, group, positive)
     if note is None:
-        raise BadInput("There is no preview of this run and group yet; prepare it first.")
+        raise BadInput("There is no preview of this run, group and favourable class yet; prepare it first.")
     if label not in note["labels"]:
         raise BadInput(f"There is no metric {label!r} in this preview; there are: {', '.join(note['labels'])}.")
     ranked = project.scores(note["scores"])
@@ -58,11 +61,11 @@ def confirm(
     digest = project.put_table(pd.concat(tables, ignore_index=True))
     seconds = time.perf_counter() - began
     with project.transaction():
-        project.note(f"confirm/{it.run.id}/{group}/{label}", {"points": digest, "ks": sizes, "seeds": seeds})
+        project.note(key(it.run.id, group, positive, label), {"points": digest, "ks": sizes, "seeds": seeds})
         project.record(
             "confirm",
             inputs={"run": it.run.id, "scores": note["scores"]},
-            settings={"group": group, "label": label, "better": better, "ks": sizes, "seeds": seeds},
+            settings={"group": group, "positive": positive, "label": label, "better": better, "ks": sizes, "seeds": seeds},
             outputs={"points": digest},
             measures={},
             seconds=seconds,

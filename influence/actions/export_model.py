@@ -130,7 +130,13 @@ def _described(it: Opened) -> Exported:
     settings = origin(it.project, it.run.id).body["settings"]
     data = {name: settings.get(name) or "" for name in PARTS} | {name: list(settings.get(name) or ()) for name in LISTS}
     data |= {name: settings[name] for name in ("test_share", "seed", "data_set", "kinds") if settings.get(name)}
-    data |= {"name": it.dataset.name, "target": it.dataset.target, "digest": it.run.dataset, "eval": ""}
+    data |= {
+        "positive": it.dataset.train.positive,
+        "name": it.dataset.name,
+        "target": it.dataset.target,
+        "digest": it.run.dataset,
+        "eval": "",
+    }
     claim = {"level": it.run.body["claim"], "removed": len(it.trained.removed)}
     dtype = it.trained.recipe.dtype if it.trained.recipe else "float32"
     return Exported(it.trained.model, it.dataset.encoding, dtype, data, claim)

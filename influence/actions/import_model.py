@@ -14,6 +14,7 @@ from influence.actions._accuracy import refuse_accuracy
 from influence.actions._checks import Check, checked
 from influence.actions._measures import group_columns
 from influence.actions._new_run import new_run
+from influence.actions._ordered import guessed, in_order, numbered
 from influence.actions.train import dataset_of
 from influence.data.arrays import is_arrays
 from influence.data.dataset import Dataset
@@ -55,6 +56,7 @@ def import_model(
     kinds: Mapping[str, str] | None = None,
     sheet: str = "",
     sql: str = "",
+    positive: str = "",
     seed: int = 0,
     name: str = "",
     check_only: bool = False,
@@ -84,8 +86,8 @@ def import_model(
     columns = {"protected": list(protected), "audit": list(audit), "drop": list(drop), "id": id, "split": split, "test_share": test_share}
     columns["kinds"] = dict(kinds or {})
     asked: dict[str, Any] = {"target": target, "eval": eval, "seed": seed, "data_set": dict(data_set or {})}
-    asked = _exported.completed(record.exported, data, asked | columns, sheet)
-    columns = {name: asked.pop(name) for name in columns}
+    asked = _exported.completed(record.exported, data, asked | columns | {"positive": positive}, sheet)
+    columns, positive = {name: asked.pop(name) for name in columns}, asked.pop("positive")
     encoding = its.read(data, asked) if its else _exported.encoding_of(record.exported, preprocessing)
     part = {"sheet": sheet, "query": sql}
     dataset = dataset_of(
@@ -96,19 +98,21 @@ def import_model(
     if its:
         record = its.answering(record, dataset)
         model, set = its.architecture(model, set or {})
-    _refuse_classes(record, dataset)
+    positive = positive or dataset.train.favourable  # whatever the order of the model's outputs
+    dataset = in_order(dataset, record.classes or numbered(data, dataset)).favouring(positive)
     trained, match = record.trained(dataset.train.shape, dataset.train.outputs, model, set)
     report(Event("check", 2, 3, note="Checking"))
     trained, followed = _followed(trained, record, dataset, report)
     sure = not match.guessed or followed["verdict"] == "good"
     own = [_answers(match, sure), followed, *_accuracy(trained, match, dataset, accuracy, sure), _checks.deterministic(trained, dataset)]
     own += its.checks(dataset) if its else _exported.checks(record.exported, dataset)
+    own += [] if its or record.classes else guessed(dataset, data)
     data_checks = [*_checks.sizes(dataset), *_checks.divided(dataset), *_checks.suspected(dataset)]
     checks = [*data_checks, _checks.runs(trained.model, dataset), *own, *_checks.methods(trained)]
     if check_only:
         return {"run": "", "model": described(trained.model), "checks": checks, "seconds": time.perf_counter() - began}
     given = {"data": data, "model": model, "set": dict(set or {}), "rates": list(rates), "preprocessing": preprocessing, **asked, **columns}
-    given |= {"sheet": sheet, "sql": sql}
+    given |= {"sheet": sheet, "sql": sql, "positive": positive}
     source = {"data": data, "target": dataset.target, "model": given_as}
     run, body = new_run(
         project, "import", dataset, trained, settings={**given, "path": given_as, "accuracy": accuracy},
@@ -130,15 +134,6 @@ def _refuse_model(data: str) -> None:
     folder = Path(data)
     if not is_arrays(data) and ((folder / "record.json").is_file() or is_exported(folder)):
         raise BadInput(f"{folder.name!r} is a model, not data. Give the folder that influence.save_data wrote, or a table.")
-
-
-def _refuse_classes(record: Record, dataset: Dataset) -> None:
-    own = dataset.train.classes
-    if record.classes and own and tuple(record.classes) != tuple(own):
-        raise BadInput(
-            f"The model's outputs are {', '.join(record.classes[:8])}, in this order; the data's classes are {', '.join(own[:8])}. Both "
-            "must be the same in the same order: rename the target's values, or bring the data by influence.save_data(classes=...)."
-        )
 
 
 def _answers(match: Match, sure: bool) -> Check:

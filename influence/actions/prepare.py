@@ -14,6 +14,7 @@ from influence.actions._retrained import answers, now, random_sets
 from influence.actions._standard import standard
 from influence.actions.preview import key, twin
 from influence.errors import BadInput
+from influence.groups import other_than
 from influence.registry import attribution, described
 from influence.store import Project
 from influence.types import Query, Question, Report, Scores, ignore
@@ -25,13 +26,15 @@ MAIN = ("Equal-opportunity gap", "Demographic-parity gap", "Group loss gap", "Me
 def prepare(project: Project, run: str | None = None, group: str = "", positive: str = "", report: Report = ignore) -> dict[str, Any]:
     """Score every training row for all standard queries, retrain a dozen times, and keep what previews need.
 
-    A model without a recipe gets TracIn scores, which rank only, and no calibration.
+    A model without a recipe gets TracIn scores, which rank only, and no calibration. `positive`: the class of which rates and gaps speak;
+    "": the one that is favourable in the run's data. Each has a note of its own.
 
     Raises:
-        BadInput: the group column does not exist or holds one group only.
+        BadInput: the group column does not exist or holds one group only, or there is no such class.
     """
     began = time.perf_counter()
     it = opened(project, run)
+    positive = other_than(it.dataset.evaluation, positive)
     question = it.askable(_standard(it, group, positive))
     method = attribution.make("metagradient")
     if method.unavailable(it.trained):
@@ -43,6 +46,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     note = {
         "run": it.run.id,
         "group": group,
+        "positive": positive,
         "scores": project.put_scores(scores),
         "calibrated": scores.calibrated,
         "labels": list(scores.labels),
@@ -56,7 +60,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
         "seconds": time.perf_counter() - began,
     }
     with project.transaction():
-        project.note(key(it.run.id, group), note)
+        project.note(key(it.run.id, group, positive), note)
         project.record(
             "prepare",
             inputs={"run": it.run.id, "question": question.digest},

@@ -10,20 +10,26 @@ import numpy as np
 import pandas as pd
 
 from influence.actions._calibration import band, folded, reach
+from influence.actions._scored import short
 from influence.actions._standard import RATES
 from influence.errors import BadInput
+from influence.groups import other_than
 from influence.store import Project
 from influence.types import Report, Scores, ignore
 
 
-def key(run: str, group: str) -> str:
-    """Return the name under which a run's preview is kept."""
-    return f"preview/{run}/{group}"
+def key(run: str, group: str, positive: str = "", label: str = "") -> str:
+    """Return the name under which a run's preview is kept, or with `label` what confirmed it.
+
+    `positive`: the class that is favourable in it, "" for the one of the run's own data (`influence.groups.other_than`).
+    """
+    asked = short({"group": group, "positive": positive}) if positive else group
+    return f"confirm/{run}/{asked}/{label}" if label else f"preview/{run}/{asked}"
 
 
-def kept(project: Project, run: str, group: str) -> dict[str, Any] | None:
-    """Return what `prepare` kept for a run and group, or None."""
-    return project.noted(key(run, group))
+def kept(project: Project, run: str, group: str, positive: str = "") -> dict[str, Any] | None:
+    """Return what `prepare` kept for a run, a group and a favourable class, or None."""
+    return project.noted(key(run, group, positive))
 
 
 def curves(note: dict[str, Any], scores: Scores, order: np.ndarray, ks: Sequence[int], kind: str = "value") -> pd.DataFrame:
@@ -103,24 +109,26 @@ def preview(
     label: str | int = 0,
     better: str = "lower",
     top: int = 0,
+    positive: str = "",
     report: Report = ignore,
 ) -> dict[str, Any]:
     """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
 
-    The first call for a run and group prepares it (one walk, twenty retrainings).
+    The first call for a run, a group and a class `positive` prepares it (one walk, twenty retrainings). "": the class that is favourable in
+    the run's data.
 
     Raises:
-        BadInput: no rows, unknown rows or more than there are, an unknown question, or a group column that does not exist.
+        BadInput: no rows, unknown rows or more than there are, an unknown question, or a group column or class that does not exist.
     """
     from influence.actions._opened import as_ids, chosen, opened, ranking
 
     it = opened(project, run)
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
-    note = kept(project, it.run.id, by)
+    note = kept(project, it.run.id, by, other_than(it.dataset.evaluation, positive))
     if note is None:
         from influence.actions.prepare import prepare
 
-        note = prepare(project, it.run.id, by, report=report)
+        note = prepare(project, it.run.id, by, positive, report)
     if scores is not None:
         if top < 1:
             raise BadInput(f"--top must be at least 1 with scores; got {top}.")

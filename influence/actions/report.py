@@ -94,7 +94,8 @@ def data_of(it: Opened) -> told.Data:
     bundled = d.source.get("bundled")
     source = f"{bundled['name']}, bundled" if isinstance(bundled, Mapping) else bundled or d.source.get("path") or d.source.get("arrays")
     rows = {role: len(d.split(role)) for role in ("train", "evaluation", "holdout")}
-    return told.Data(d.name, rows, d.target, str(source or d.name), tuple(d.protected), tuple(d.audit), d.simulated, d.notes, d.digest)
+    groups = tuple(d.protected), tuple(d.audit)
+    return told.Data(d.name, rows, d.target, str(source or d.name), *groups, d.simulated, d.notes, d.digest, d.train.favourable)
 
 
 def model_of(it: Opened) -> told.Model:
@@ -137,7 +138,7 @@ def _led(project: Project, it: Opened, selection: Selection | None) -> tuple[dic
     if mine[0].kind == "attribute":
         return settings["query"], settings["method"], scores
     label = str(selection.reason.get("label", "")) if selection else ""
-    note = kept(project, it.run.id, settings["group"])
+    note = kept(project, it.run.id, settings["group"], settings.get("positive", ""))
     return (note["queries"][label], settings["method"], scores) if note and label in note["queries"] else None
 
 

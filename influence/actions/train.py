@@ -53,6 +53,7 @@ def train(
     kinds: Mapping[str, str] | None = None,
     sheet: str = "",
     sql: str = "",
+    positive: str = "",
     report: Report = ignore,
 ) -> dict[str, Any]:
     """Read the data, train, measure on evaluation and holdout rows, and keep it all as a run.
@@ -62,7 +63,8 @@ def train(
     cnn for images that are brought, mlp for all else. `set`: settings of the model and of the recipe by name. `preprocessing`: path of a
     JSON file by which a table's columns become inputs, instead of what is fitted (`influence.data.stated`). `kinds`: what columns are, by
     name, where that is not what their cells suggest (`influence.data.kinds`). `sheet`: of a workbook, by name. `sql`: a query, where `data`
-    is the address of a database; its credentials are kept nowhere.
+    is the address of a database; its credentials are kept nowhere. `positive`: the favourable class, of which rates and gaps speak; by
+    default the last in sorted order.
     `exclude`: ids of training rows to leave out, truth *same* (their places in the order stay empty, fitted encoders are kept).
 
     Raises:
@@ -75,7 +77,7 @@ def train(
     encoding = read_encoding(preprocessing) if preprocessing else None
     dataset = dataset_of(
         data, data_set, target, eval, seed, name, columns, project.path / "work", report, encoding, {"sheet": sheet, "query": sql}
-    )
+    ).favouring(positive)
     data = told(data)
     refuse_unused(preprocessing, dataset.encoding)
     model = model or default_model(data, data_set)
@@ -101,6 +103,7 @@ def train(
             "preprocessing": preprocessing,
             "sheet": sheet,
             "sql": sql,
+            "positive": positive,
             "recipe": recipe.given,
             **columns,
         },

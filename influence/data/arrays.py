@@ -45,6 +45,7 @@ def save_data(
     target: str = "target",
     protected: Sequence[str] = (),
     audit: Sequence[str] = (),
+    positive: str = "",
     name: str = "",
 ) -> Path:
     """Write the arrays that a model is trained and tested on into a new folder, and return its path.
@@ -52,6 +53,7 @@ def save_data(
     `x`: inputs as the model takes them, (N, *shape), or several by name. `y`: places of classes, (N,) whole numbers, or numbers.
     `test`: which rows are test rows, (N,) bool; half of them answer questions, half are held out. `columns`: what people know of each
     row, N rows. `classes`: names in the order of the model's outputs. `protected`, `audit`: columns that form groups.
+    `positive`: the favourable class, of which rates and gaps speak; by default the last.
 
     Raises:
         BadInput: the parts do not fit together, or the folder exists.
@@ -68,6 +70,7 @@ def save_data(
         "target": target,
         "protected": list(protected),
         "audit": list(audit),
+        "positive": positive,
         "name": name or folder.name,
         "classes": list(map(str, classes)),
     }
@@ -126,7 +129,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         assert found["format"] == FORMAT
-        texts = {name: str(found[name]) for name in ("target", "name")}
+        texts = {name: str(found[name]) for name in ("target", "name")} | {"positive": str(found.get("positive", ""))}
         lists = {name: [str(part) for part in found[name]] for name in ("protected", "audit", "classes")}
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError):
         raise BadInput(f"{path.name!r} is missing or damaged. {WRITE}") from None
@@ -160,7 +163,7 @@ def _dataset(x: Tree, y: np.ndarray, ids: np.ndarray, test: np.ndarray, table: p
         encoding={"kind": "arrays", "shape": list(every.shape), "target": target},
         columns=[asdict(column) | {"part": choices.part(name), "input": False} for name, column in columns.items()],
         source={"arrays": told["name"]}, notes="The model sees the arrays that were brought; the columns are for people.",
-    )  # fmt: skip
+    ).favouring(told["positive"])  # fmt: skip
 
 
 def _refuse_misfits(x: Tree, y: np.ndarray, ids: np.ndarray, test: np.ndarray, table: pd.DataFrame, told: Mapping[str, Any]) -> None:

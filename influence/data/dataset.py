@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from influence.digest import digest
+from influence.errors import BadInput
+from influence.groups import named
 from influence.types import Examples
 
 Role: TypeAlias = Literal["train", "evaluation", "holdout"]
@@ -43,6 +45,27 @@ class Dataset:
     def split(self, role: Role) -> Examples:
         """Return the examples of one role."""
         return {"train": self.train, "evaluation": self.evaluation, "holdout": self.holdout}[role]
+
+    def favouring(self, positive: str) -> Dataset:
+        """Return the same data with `positive` for the favourable class, of which rates and gaps speak unless a question names another.
+
+        "" leaves it as it is, which is the last in sorted order where nobody said anything.
+
+        Raises:
+            BadInput: there is no such class, or the target is a number.
+        """
+        classes = self.train.classes
+        if not positive:
+            return self
+        if not classes:
+            raise BadInput(f"{positive!r} is to be the favourable class, and the target {self.target!r} is a number. Leave it out.")
+        if positive not in classes:
+            raise BadInput(
+                f"The favourable class {positive!r} is none of the classes of {self.target!r}: {named(classes)}. Choose one of them."
+            )
+        stated = "" if positive == classes[-1] else positive  # said or not, the last one is the same data
+        train, evaluation, holdout = (replace(self.split(role), positive=stated) for role in ROLES)
+        return replace(self, train=train, evaluation=evaluation, holdout=holdout)
 
     @cached_property
     def digest(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from influence.data.choices import Choices
-from influence.data.schema import Column, plain
+from influence.data.schema import Column, in_rows, plain
 from influence.data.split import TRAIN, by_column, by_share, halved
 from influence.errors import BadInput
 
@@ -79,10 +79,10 @@ def _ids(table: pd.DataFrame, name: str) -> np.ndarray:
     column = table[name]
     missing, repeated = int(column.isna().sum()), column[column.duplicated()]
     if missing:
-        raise BadInput(f"The id column {name!r} is missing in {missing} rows; every row needs an id. Choose another, or none.")
+        raise BadInput(f"The id column {name!r} is missing in {in_rows(missing)}; every row needs an id. Choose another, or none.")
     if len(repeated):
         raise BadInput(
-            f"The id column {name!r} repeats in {len(repeated)} rows, such as {str(repeated.iloc[0])!r}; ids must be distinct. "
+            f"The id column {name!r} repeats in {in_rows(len(repeated))}, such as {str(repeated.iloc[0])!r}; ids must be distinct. "
             "Choose another, or none to number the rows."
         )
     if pd.api.types.is_integer_dtype(column.dtype):

@@ -26,6 +26,11 @@ DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ]\d.*)?|\d{4}/\d{1,2}/\d{1,2}|\d{1,
 DATES = "not an input unless you choose the kind date"
 
 
+def in_rows(n: int, of: str = "") -> str:
+    """Return how many rows: 1 row, 1,234 rows, 2 training rows."""
+    return f"{n:,} {of}{' ' if of else ''}row{'' if n == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Column:
     """One column as a person should see it: its kind, missing cells, distinct values, an example, and a note where something is odd.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from influence.data.dataset import ROLES, Dataset
-from influence.groups import edges_of, groups_of
+from influence.groups import edges_of, groups_of, place_of
 
 BINS = 4
 """Into how many groups a column of numbers is cut, at the quantiles of the evaluation rows."""
@@ -15,7 +15,7 @@ BINS = 4
 def sizes(data: Dataset) -> pd.DataFrame:
     """Return a row per class and per group: Column, Value, and the rows of each role.
 
-    With two classes also the share of the last one among a group's training rows; NaN for the classes themselves.
+    With two classes also the share of the favourable one among a group's training rows; NaN for the classes themselves.
     """
     parts = [_classes(data)] if data.train.classes else []
     parts += [_groups(data, name) for name in dict.fromkeys((*data.protected, *data.audit))]
@@ -34,7 +34,7 @@ def _groups(data: Dataset, name: str) -> pd.DataFrame:
     table = pd.DataFrame(counts).fillna(0).astype(int).rename_axis("Value").reset_index()
     table.insert(0, "Column", name)
     if len(data.train.classes) == 2 and name != data.target:
-        own, train = data.train.y == len(data.train.classes) - 1, by_role["train"]
+        own, train = data.train.y == place_of("", data.train), by_role["train"]
         shares = dict(zip(train.names, train.counts(own) / train.counts().clip(min=1), strict=True))
-        table[f"Share {data.train.classes[-1]} in training"] = table["Value"].map(shares)
+        table[f"Share {data.train.favourable} in training"] = table["Value"].map(shares)
     return table

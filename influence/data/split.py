@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from influence.data.schema import in_rows
 from influence.errors import BadInput
 from influence.keyed import uniform
 
@@ -57,7 +58,7 @@ def by_column(column: pd.Series, ids: np.ndarray, seed: int) -> np.ndarray:
     words = column.astype("str").str.strip().str.lower()
     if column.isna().any():
         raise BadInput(
-            f"The split column {column.name!r} is missing in {int(column.isna().sum())} rows. {NEEDED} Fill it, or leave the rows out."
+            f"The split column {column.name!r} is missing in {in_rows(int(column.isna().sum()))}. {NEEDED} Fill it, or leave the rows out."
         )
     found = sorted(words.unique())
     roles = words.map(WORDS)

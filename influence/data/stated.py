@@ -22,9 +22,10 @@ import pandas as pd
 from influence.data.choices import Choices
 from influence.data.dates import ISO
 from influence.data.encoding import features
-from influence.data.schema import names_of, nearest, numbers
+from influence.data.schema import in_rows, names_of, nearest, numbers
 from influence.data.target import MOST_CLASSES, Target
 from influence.errors import BadInput
+from influence.groups import named
 
 MOST_BYTES = 50_000_000
 LARGEST = 1e30
@@ -182,7 +183,7 @@ def target_of(encoding: Mapping[str, Any], name: str, values: pd.Series) -> Targ
     strange = labels[~labels.isin(told["classes"])]
     if len(strange):
         raise BadInput(
-            f"{len(strange):,} rows have a {name!r} that is none of the model's classes ({', '.join(told['classes'][:8])}), for example "
+            f"{name!r} is none of the model's classes ({named(told['classes'])}) in {in_rows(len(strange))}, for example "
             f"{strange.iloc[0]!r}. Correct the cells, or leave the rows out."
         )
     return Target(name, tuple(told["classes"]))

@@ -14,7 +14,7 @@ from influence.data.encoding import encode, fit_encoding
 from influence.data.groups import refuse_groupless
 from influence.data.kinds import FOR_TARGETS, corrected
 from influence.data.rows import gather
-from influence.data.schema import Column, infer, numbers, plain
+from influence.data.schema import Column, in_rows, infer, numbers, plain
 from influence.data.split import TRAIN, refuse_empty
 from influence.data.stated import BROUGHT, fitting, target_of
 from influence.data.target import Target, Task, fit_target
@@ -110,13 +110,9 @@ def _refuse_extreme(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:
         if extreme.any():
             first = int(extreme.argmax())
             raise BadInput(
-                f"{name!r} is infinite or too large in {_rows(extreme)}, first in row {first} ({table[name][first]}); "
+                f"{name!r} is infinite or too large in {in_rows(int(extreme.sum()))}, first in row {first} ({table[name][first]}); "
                 f"numbers must lie within {LARGEST:.0e}. Correct the cells, or empty them."
             )
-
-
-def _rows(mask: np.ndarray) -> str:
-    return f"{int(mask.sum()):,} row{'' if mask.sum() == 1 else 's'}"
 
 
 def _encoding(table: pd.DataFrame, train: np.ndarray, choices: Choices, columns: Mapping[str, Column]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from influence.data.schema import Column, names_of, numbers
+from influence.data.schema import Column, in_rows, names_of, numbers
 from influence.errors import BadInput
 
 Task: TypeAlias = Literal["auto", "classes", "number"]
@@ -65,10 +65,20 @@ def fit_target(values: pd.Series, train: np.ndarray, column: Column, task: Task)
     rare = counts.index[counts < 2]
     if len(rare):
         raise BadInput(
-            f"The class {rare[0]!r} of {column.name!r} has {counts[rare[0]]} training rows; at least 2 are needed. "
+            f"The class {rare[0]!r} of {column.name!r} has {in_rows(int(counts[rare[0]]), 'training')}; at least 2 are needed. "
             "Leave these rows out, merge classes, or choose another split."
         )
     return Target(column.name, classes)
+
+
+def foreseen(values: pd.Series, column: Column, task: Task) -> tuple[str, ...]:
+    """Return the classes that a target will have, in order; () for a number, and for what will be refused."""
+    given = values.dropna()
+    try:
+        _refuse_kind(given, column, task)
+        return () if _is_number(given, column, task) else _classes(given, column.name)
+    except BadInput:
+        return ()
 
 
 def _refuse_kind(values: pd.Series, column: Column, task: Task) -> None:

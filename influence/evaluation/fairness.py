@@ -28,7 +28,7 @@ class Fairness:
     """
 
     group: str = option("", "Column that forms the groups", column=True)
-    positive: str = option("", "Favourable class; default: the last in sorted order")
+    positive: str = option("", "Favourable class; default: the one chosen with the data, else the last in sorted order")
     bins: int = option(4, "Bins of a numeric group column", min=2, max=20, advanced=True)
     edges: tuple[float, ...] | None = None
 

@@ -86,6 +86,7 @@ def _data(data: Data) -> str:
     rows = ", ".join(f"{words.count(n)} {'training' if role == 'train' else role}" for role, n in data.rows.items())
     facts = {
         "data set": _text(data.name), "source": _text(data.source), "rows": rows, "target": _text(data.target),
+        "class of rates and gaps": _text(data.favourable),
         "protected columns": _text(", ".join(data.protected)), "audit columns": _text(", ".join(data.audit)),
         "notes": _text(data.notes), "digest": f"`{data.digest}`" if data.digest else "",
     }  # fmt: skip

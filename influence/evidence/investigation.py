@@ -36,6 +36,7 @@ class Data:
     simulated: bool = False
     notes: str = ""
     digest: str = ""
+    favourable: str = ""
 
 
 @dataclass(frozen=True)

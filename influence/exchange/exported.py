@@ -35,7 +35,7 @@ MOST_LISTED = 1000
 """Numbers in one setting or shape: a model of more layers than that is nobody's."""
 PROBED = 8
 WRITTEN = "It is written by export-model; bring the whole folder as it was."
-PARTS = ("target", "id", "split", "eval")
+PARTS = ("target", "id", "split", "eval", "positive")
 LISTS = ("protected", "audit", "drop")
 
 

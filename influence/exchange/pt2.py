@@ -20,7 +20,7 @@ import torch
 
 from influence.errors import BadInput
 from influence.exchange._nodes import DTYPES, condensed
-from influence.exchange.weights import MOST_BYTES, Weights, read_weights
+from influence.exchange.weights import MOST_BYTES, PICKLE, Weights, begins_as_pickle, read_weights
 from influence.types import State
 
 MOST_JSON = 100_000_000
@@ -79,8 +79,10 @@ def graph_in(path: Path) -> GraphFile | None:
         [p for p in path.iterdir() if p.suffix == ".pt2"] if path.is_dir() else [path] if is_graph(path) or path.suffix == ".pt2" else []
     )
     if len(files) > 1:
+        names = ", ".join(sorted(file.name for file in files)[:5]) + (", …" if len(files) > 5 else "")
         raise BadInput(
-            f"{path.name!r} holds {len(files)} .pt2 files. One says what the model is; its checkpoints are .safetensors beside it."
+            f"{path.name!r} holds {len(files)} .pt2 files: {names}. Name one of them; its checkpoints are .safetensors beside it, in a "
+            "folder with this one alone."
         )
     return read_graph(files[0]) if files else None
 
@@ -119,7 +121,7 @@ def read_graph(path: str | Path) -> GraphFile:
         said = f"{type(error).__name__} {str(error)[:60]}"
         raise BadInput(f"{path.name!r} is no graph as torch.export writes them ({said}). {EXPORT}") from None
     except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError):
-        raise BadInput(f"{path.name!r} is damaged. {EXPORT}") from None
+        raise BadInput(f"{path.name!r} is {PICKLE if begins_as_pickle(path) else 'damaged'}. {EXPORT}") from None
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:

@@ -64,9 +64,20 @@ class Record:
             name, given = kind["name"], kind["given"]
         elif self.graph and name == AUTO and not given:
             name, given = "graph", {"graph": self.graph}
+        self._refuse_inputs(inputs)
         match = matched(self.checkpoints[-1][0].state, inputs, outputs, name, given, self.probe, self.hints)
         kept: tuple[Checkpoint, ...] = tuple(checkpoint(match.renamed(w.state), step, lr) for w, step, lr in self.checkpoints)
         return Trained(match.model, kept, self._followed(match), removed=self.removed), match
+
+    def _refuse_inputs(self, inputs: tuple[int, ...]) -> None:
+        if self.exported or self.probe is None or isinstance(self.probe.x, Mapping) or self.probe.x.dtype.kind != "f":
+            return  # texts may be of any length, and an exported model brings its own preparation
+        seen = tuple(self.probe.x.shape[1:])
+        if seen != tuple(inputs):
+            raise BadInput(
+                f"The recorded model saw inputs of shape {seen}, and these data make {tuple(inputs)}. Bring the data as it saw them: the "
+                "folder that influence.save_data wrote there."
+            )
 
     def _followed(self, match: Match) -> Recipe | None:
         if self.recipe is None or self.start is None or self.course is None:

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from influence.data.readers._foreign import WALKED, is_pickle
 from influence.errors import BadInput
 from influence.types import State
 
@@ -34,6 +35,7 @@ ALLOWED = re.compile(
 HIDING = ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ_EX")
 """Instructions of a pickle that call what other instructions prepared, so that a walk does not see its name; torch.save writes none."""
 MEMBERS = re.compile(r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)")
+PICKLE = "a Python pickle, which can run programs when opened and never is here"
 KINDS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 NESTED = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
@@ -64,8 +66,7 @@ def read_weights(path: str | Path, whole: bool = False) -> Weights:
         head = file.read(10)
     found = _safetensors(path) if _is_safetensors(head) else _pytorch(path) if head.startswith(b"PK\x03\x04") else None
     if found is None:
-        what = "a Python pickle, which can run programs when opened and never is here" if head[:1] == b"\x80" else "of another kind"
-        raise BadInput(f"{path.name!r} is {what}. {NEEDED}")
+        raise BadInput(f"{path.name!r} is {PICKLE if begins_as_pickle(path) else 'of another kind'}. {NEEDED}")
     state = _tensors(found)
     if not state:
         raise BadInput(f"{path.name!r} holds no weights by name. {NEEDED}")
@@ -77,6 +78,15 @@ def read_weights(path: str | Path, whole: bool = False) -> Weights:
                 f"{name!r} in {path.name!r} holds numbers that are not finite: that training diverged. Bring an earlier checkpoint."
             )
     return Weights(state if whole else _bare(state), _step_size(found))
+
+
+def begins_as_pickle(path: Path) -> bool:
+    """Whether a file is a pickle by itself, not within an archive, judged without executing any of it."""
+    try:
+        with path.open("rb") as file:
+            return is_pickle(file.read(WALKED))
+    except OSError:
+        return False
 
 
 def _is_safetensors(head: bytes) -> bool:

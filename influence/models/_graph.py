@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from influence.errors import BadInput
@@ -68,6 +69,7 @@ def named(value: Any) -> Iterator[str]:
             yield from named(part)
 
 
+@lru_cache(maxsize=16)
 def told(text: str) -> Told:
     """Return what a text says, every part of it checked.
 

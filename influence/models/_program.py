@@ -29,9 +29,10 @@ class Program(nn.Module):
     Linear layers and lookups are PyTorch's own modules again, so that what looks for a last linear layer finds it.
     """
 
-    def __init__(self, graph: Told) -> None:
+    def __init__(self, graph: Told, look: Callable[[tuple[int, ...]], None] = lambda shape: None) -> None:
+        """Make its layers and tensors. `look` sees the shape of rows before they are answered, and may refuse it."""
         super().__init__()
-        self._told = graph
+        self._told, self._look = graph, look
         self._layers: dict[int, str] = {}
         for at, node in enumerate(graph.nodes):
             self._layer(at, node)
@@ -99,7 +100,13 @@ class Program(nn.Module):
         module.register_parameter(name, nn.Parameter(value))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the graph."""
+        """Run the graph.
+
+        Raises:
+            BadInput: a step would need more memory for each row than it does of two.
+        """
+        if all(isinstance(size, int) for size in x.shape):  # symbols while it is exported again, when nothing is computed
+            self._look(tuple(x.shape))
         return self.walk(x, lambda node, found: None)
 
     def walk(self, x: torch.Tensor, look: Callable[[Node, Any], None]) -> torch.Tensor:
@@ -164,31 +171,46 @@ def tried(text: str, inputs: tuple[int, ...], outputs: int) -> Told:
     if len(inputs) != len(graph.shape) or any(size not in (None, given) for size, given in zip(graph.shape, inputs, strict=True)):
         wanted = tuple("any" if size is None else size for size in graph.shape)
         raise BadInput(f"The graph takes inputs {wanted}, and the data have {inputs}. Bring the data in the form that the model saw.")
-    few = _needed(graph, inputs, outputs, 2)
     for rows in MORE_ROWS:
-        for node, two, more in zip(graph.nodes, few, _needed(graph, inputs, outputs, rows), strict=True):
-            if 2 * more > rows * two:
-                raise BadInput(
-                    f"{node.target[:80]!r} in the graph makes {two:,} numbers of two rows and {more:,} of {rows:,}: more for each row, the "
-                    "more there are. Only models that answer each row by itself can be followed here."
-                )
+        refuse_growth(text, inputs, outputs, (rows, *inputs))
     return graph
 
 
-def _needed(graph: Told, inputs: tuple[int, ...], outputs: int, rows: int) -> list[int]:
+@lru_cache(maxsize=1024)
+def refuse_growth(text: str, inputs: tuple[int, ...], outputs: int, shape: tuple[int, ...]) -> None:
+    """See that no step makes more numbers of x (B, *shape) than two rows of `inputs` let expect: B halves of what it makes of these.
+
+    Arithmetic of sizes can compare and divide, and views can leave out the first thousand rows, so that what a graph needs of one number of
+    rows tells nothing of another: every shape is looked at when it is first seen, by its shapes alone.
+
+    Raises:
+        BadInput: one does.
+    """
+    rows = max(shape[0], 2)  # what does not depend on the rows is as large for one
+    two = _needed(text, tuple(map(max, inputs, shape[1:])), outputs, 2)
+    for node, few, more in zip(told(text).nodes, two, _needed(text, shape[1:], outputs, shape[0]), strict=True):
+        if 2 * more > rows * few:
+            raise BadInput(
+                f"{node.target[:80]!r} in the graph makes {few:,} numbers of two rows and {more:,} of {shape[0]:,}: more for each row, the "
+                "more there are. Only models that answer each row by itself can be followed here."
+            )
+
+
+@lru_cache(maxsize=64)
+def _needed(text: str, inputs: tuple[int, ...], outputs: int, rows: int) -> tuple[int, ...]:
     """Return how many numbers each step makes of so many rows, at most at once in one tensor.
 
     Raises:
         BadInput: it cannot be run, a step makes too many, or the answer is of another shape.
     """
-    seen = _Largest()
+    graph, seen = told(text), _Largest()
     made: list[int] = []
 
     def look(node: Node, found: Any) -> None:
-        if seen.most > MOST_NUMBERS // 2 * rows or (isinstance(found, int) and abs(found) > MOST_SIZE):
+        if seen.most > MOST_NUMBERS // 2 * max(rows, 2) or (isinstance(found, int) and abs(found) > MOST_SIZE):
             what = f"a size of {found:,}" if isinstance(found, int) else f"{seen.most:,} numbers"
-            of = "two" if rows == 2 else f"{rows:,}"
-            raise BadInput(f"{node.target[:80]!r} in the graph makes {what} of {of} rows; that is no model for here.")
+            of = "two rows" if rows == 2 else "1 row" if rows == 1 else f"{rows:,} rows"
+            raise BadInput(f"{node.target[:80]!r} in the graph makes {what} of {of}; that is no model for here.")
         made.append(seen.most)
         seen.most = 0
 
@@ -203,7 +225,7 @@ def _needed(graph: Told, inputs: tuple[int, ...], outputs: int, rows: int) -> li
         said = " ".join(str(error).split())[:160]
         raise BadInput(f"The graph cannot be run on inputs {inputs}: {said}. {WRITTEN}") from None
     _refuse_answer(answer, rows, outputs)
-    return made
+    return tuple(made)
 
 
 def _refuse_answer(answer: Any, rows: int, outputs: int) -> None:

@@ -7,12 +7,13 @@ PyTorch: torch.export, https://docs.pytorch.org/docs/2.13/export.html. Nothing o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from torch import nn
 
 from influence.errors import BadInput
-from influence.models._program import Program, tried
+from influence.models._program import Program, refuse_growth, tried
 from influence.registry import models, option
 
 
@@ -37,4 +38,5 @@ class Graph:
         """
         if not self.graph:
             raise BadInput("A graph comes with its weights. Bring the file that torch.export.save wrote: import-model model.pt2 DATA.")
-        return Program(tried(self.graph, tuple(self.inputs), self.outputs))
+        given = (self.graph, tuple(self.inputs), self.outputs)
+        return Program(tried(*given), partial(refuse_growth, *given))

@@ -94,7 +94,7 @@ class Gap(Grouped):
 class RateGap(Gap):
     """A gap in how often a class is predicted: its probability stands for the prediction, so that it is differentiable."""
 
-    positive: str = option("", "Favourable class; default: the last in sorted order")
+    positive: str = option("", "Favourable class; default: the one chosen with the data, else the last in sorted order")
 
     def soft(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
         """Return the probability of the positive class, (M,)."""

@@ -23,7 +23,7 @@ class EqualizedOddsGap(Grouped):
     The two groups compared may be others among positive rows than among negative ones.
     """
 
-    positive: str = option("", "Favourable class; default: the last in sorted order")
+    positive: str = option("", "Favourable class; default: the one chosen with the data, else the last in sorted order")
     among_positive: tuple[str, ...] = ()
     among_negative: tuple[str, ...] = ()
 

@@ -24,7 +24,7 @@ class GroupRate(Grouped):
     """Rate of positive predictions in one group, of all its rows or of the truly positive or negative; twin: their mean probability."""
 
     which: str = option("", "Name of the group")
-    positive: str = option("", "Favourable class; default: the last in sorted order")
+    positive: str = option("", "Favourable class; default: the one chosen with the data, else the last in sorted order")
     of: Literal["all", "positives", "negatives"] = option("positives", "Of all rows, or of those that truly are positive or negative")
 
     @property

@@ -23,7 +23,7 @@ class Prediction:
     """
 
     id: str = option("", "Id of an evaluation row")
-    class_: str = option("", "Class whose log-odds are asked; default: the last in sorted order")
+    class_: str = option("", "Class whose log-odds are asked; default: the favourable one")
     numeric: bool = False
 
     better: ClassVar[Literal["lower", "higher", "neither"]] = "neither"
@@ -31,12 +31,12 @@ class Prediction:
     @property
     def labels(self) -> tuple[str, ...]:
         """Name of the value."""
-        return (f"{'Prediction' if self.numeric else 'Log-odds of ' + (self.class_ or 'the last class')} for row {self.id}",)
+        return (f"{'Prediction' if self.numeric else 'Log-odds of ' + (self.class_ or 'the favourable class')} for row {self.id}",)
 
     @property
     def measured_label(self) -> str:
         """Name of the hard metric."""
-        return f"{'Prediction' if self.numeric else 'Probability of ' + (self.class_ or 'the last class')} for row {self.id}"
+        return f"{'Prediction' if self.numeric else 'Probability of ' + (self.class_ or 'the favourable class')} for row {self.id}"
 
     def oriented(self, logits: torch.Tensor, examples: Examples) -> Prediction:
         """Fix the class, and see that there is such a row."""

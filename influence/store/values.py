@@ -104,13 +104,14 @@ class Values:
         roles = {role: dataset.split(role) for role in ROLES}
         facts = {f.name: getattr(dataset, f.name) for f in dataclasses.fields(dataset) if f.name not in ROLES}
         classes = {role: examples.classes for role, examples in roles.items()}
+        facts |= {"positive": dataset.train.positive} if dataset.train.positive else {}
         return self.put_json({**facts, "classes": classes, "objects": {role: self._put_examples(e) for role, e in roles.items()}})
 
     def dataset(self, digest: str) -> Dataset:
         """Return a kept data set; its arrays are memory maps."""
         kept = self.json(digest)
-        classes, parts = kept.pop("classes"), kept.pop("objects")
-        fields: dict[str, Any] = {role: self._examples(parts[role], classes[role]) for role in ROLES}
+        classes, parts, positive = kept.pop("classes"), kept.pop("objects"), kept.pop("positive", "")
+        fields: dict[str, Any] = {role: self._examples(parts[role], classes[role], positive) for role in ROLES}
         fields |= {name: tuple(kept.pop(name)) for name in ("protected", "audit", "planted")}
         return Dataset(**fields, **kept)
 
@@ -118,9 +119,9 @@ class Values:
         arrays = {"y": self.put_array(examples.y), "ids": self.put_array(examples.ids)}
         return {"x": tree_map(self.put_array, examples.x), **arrays, "columns": self.put_table(examples.columns)}
 
-    def _examples(self, parts: Mapping[str, Any], classes: list[str]) -> Examples:
+    def _examples(self, parts: Mapping[str, Any], classes: list[str], positive: str) -> Examples:
         x = {name: self.array(part) for name, part in parts["x"].items()} if isinstance(parts["x"], dict) else self.array(parts["x"])
-        return Examples(x, self.array(parts["y"]), self.array(parts["ids"]), self.table(parts["columns"]), tuple(classes))
+        return Examples(x, self.array(parts["y"]), self.array(parts["ids"]), self.table(parts["columns"]), tuple(classes), positive)
 
     def put_trained(self, trained: Trained) -> dict[str, Any]:
         """Keep weights and trajectory, one at a time, and return what a run's body says of the model.

@@ -37,7 +37,12 @@ def question(run: Run) -> tuple[str, dict[str, Any]]:
     given = {"group": state.group()} if any(s.name == "group" for s in settings(queries.classes[name])) else {}
     columns = [c for c in state.dataset(run).evaluation.columns if c != state.dataset(run).target]
     found = forms.settings_form(
-        queries.classes[name], f"influence.query.{name}.{state.group()}", columns, given=given, offered=_offered(run)
+        queries.classes[name],
+        f"influence.query.{name}.{state.group()}",
+        columns,
+        given=given,
+        offered=_offered(run),
+        usual=dict.fromkeys(("positive", "class_"), state.dataset(run).evaluation.favourable),
     )
     if name == "prediction":
         st.caption(f"Evaluation rows have ids like {', '.join(map(words.escaped, state.dataset(run).evaluation.ids[:5]))}.")

@@ -90,7 +90,7 @@ def gaps(run: Run, group: str) -> str:
     table = _table(run, group)
     found = table[table["group"] == ""].set_index("metric")
     main = question(run)
-    st.markdown(sentence(table, main, group, state.dataset(run).target, state.dataset(run).evaluation.classes))
+    st.markdown(sentence(table, main, group, state.dataset(run).target, state.dataset(run).evaluation.favourable))
     shown = found.reset_index()
     shown["meaning"] = shown["metric"].map(MEANING)
     shown["metric"] = shown["metric"].map(words.title)
@@ -100,13 +100,15 @@ def gaps(run: Run, group: str) -> str:
         hide_index=True,
         column_config={"value": st.column_config.NumberColumn(format="%.3f"), "meaning": st.column_config.TextColumn(width="large")},
     )
+    if kept.favourable(run):
+        st.caption(f"{kept.favourable(run).strip()} Which class is favourable is chosen on Load; a question on Influence can name another.")
     return words.title(main).lower()
 
 
-def sentence(table: pd.DataFrame, main: str, group: str, target: str, classes: tuple[str, ...]) -> str:
+def sentence(table: pd.DataFrame, main: str, group: str, target: str, favourable: str) -> str:
     """Return the main gap in words: the rates of the two extreme groups with the rows they rest on, and the interval.
 
-    The positive class is the last in sorted order; whether it is good to have is for the reader to say.
+    `favourable`: the class of which rates speak, "" for a numeric target.
     """
     gap = table[(table["metric"] == main) & (table["group"] == "")].iloc[0]
     metric = RATE_OF.get(main, "loss" if (table["metric"] == "loss").any() else "mae")
@@ -115,7 +117,7 @@ def sentence(table: pd.DataFrame, main: str, group: str, target: str, classes: t
         return f"There are too few rows to say anything of the {words.title(main).lower()} by {words.escaped(group)}."
     low, high = rates.iloc[0], rates.iloc[-1]
     as_text = words.percent if metric != "loss" and metric != "mae" else words.number
-    truly = f"of the rows whose {words.escaped(target)} truly is “{words.escaped(classes[-1])}” " if classes else ""
+    truly = f"of the rows whose {words.escaped(target)} truly is “{words.escaped(favourable)}” " if favourable else ""
     name = {"true_positive_rate": "finds {high} " + truly + "in group **{a}** but only {low} in group **{b}**"}.get(
         metric, "has a mean " + NAMED.get(metric, metric.replace("_", " ")) + " of {high} in group **{a}** and of {low} in group **{b}**"
     )
@@ -173,7 +175,7 @@ def threshold(run: Run, group: str) -> None:
         return
     with st.expander("What if the threshold were another?", icon=":material/tune:"):
         table = kept.table(run.body["predictions"])
-        favourable = examples.classes[-1]
+        favourable = examples.favourable
         p = table[f"p_{favourable}"][(table["split"] == "evaluation").to_numpy()].to_numpy()
         cut = st.slider(f"Predict “{favourable}” from this probability on", 0.0, 1.0, 0.5, 0.01, key="audit.threshold")
         st.dataframe(rates_at(p, examples, group, cut), hide_index=True, alt="Rates of each group at this threshold.")
@@ -181,11 +183,12 @@ def threshold(run: Run, group: str) -> None:
 
 
 def rates_at(p: np.ndarray, examples: Examples, group: str, cut: float) -> pd.DataFrame:
-    """Return the rates of every group and their largest gaps, as text, where the second class is predicted from a probability on.
+    """Return the rates of every group and their largest gaps, as text, where the favourable class is predicted from a probability on.
 
-    `p`: (M,) probability of the second class. Measured as everywhere else: the outputs are those whose largest is what the threshold says.
+    `p`: (M,) probability of that class. Measured as everywhere else: the outputs are those whose largest is what the threshold says.
     """
-    table = evaluation.make("fairness", {"group": group})(np.column_stack([p < cut, p >= cut]).astype(float), examples)
+    outputs = [p < cut, p >= cut] if examples.favourable == examples.classes[-1] else [p >= cut, p < cut]
+    table = evaluation.make("fairness", {"group": group})(np.column_stack(outputs).astype(float), examples)
     said = {
         (r.group, r.metric): f"{words.percent(r.value)} ({_between(r.low, r.high)}), n = {int(r.n):,}" for r in table.itertuples()
     }  # fmt: skip

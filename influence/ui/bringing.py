@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from influence.data.arrays import is_arrays
-from influence.data.read import data_roots, size_limit
 from influence.errors import BadInput
-from influence.exchange import packed, snippets
+from influence.exchange import snippets
 from influence.jobs import Job
 from influence.registry import models
-from influence.ui import checks, jobs, loading, sheets, sources, standing, state, texts, words
+from influence.ui import checks, imaging, jobs, loading, modelfiles, sheets, sources, standing, state, texts, words
+from influence.ui.source import Source
 
 AUTO = "auto"
 WEIGHTS = ("safetensors", "pt", "pth", "ckpt", "pt2", "zip")
-WAYS = ("Upload", "Path")
+ASKED = "bring.asked"
 MODEL = "A record (the folder that recorder.save wrote) or a folder of Hugging Face, zipped; or one file of weights or a graph (.pt2)"
 DATA = "The data folder that influence.save_data wrote, zipped"
-KINDS = {"arrays": "The arrays it saw", "table": "A table"}
+KINDS = {"arrays": "The arrays it saw", "table": "A table or images"}
 
 
 def how() -> None:
@@ -53,44 +50,62 @@ def how() -> None:
 
 def model() -> Path | None:
     """Draw the choice of the model's files; return them, or None."""
-    return _chosen("model", MODEL, WEIGHTS)
+    return modelfiles.chosen("model", MODEL, WEIGHTS)
 
 
-def data() -> tuple[str, dict[str, Any]] | None:
-    """Draw the choice of the data that the model was trained on; return it with what is chosen of it, as the action takes them."""
+def data() -> Source | None:
+    """Draw the choice of the data that the model was trained on; return them, or None."""
     kind = st.segmented_control(
         "What it was trained on", list(KINDS), default="arrays", required=True, format_func=KINDS.__getitem__, key="bring.kind",
-        help="Its own arrays are safest. A table is prepared as for a training here: that fits only models trained on such inputs.",
+        help="Its own arrays are safest. Tables and images are prepared as for a training here: that fits only models trained on such "
+        "inputs.",
     )  # fmt: skip
     if kind == "arrays":
-        found = _chosen("data", DATA, ("zip",))
-        if found is None:
-            return None
-        if not is_arrays(found):
-            st.error(
-                "These are no arrays with their columns: data.json, data.npz and columns.parquet. Write them with influence.save_data."
-            )
-            return None
-        return str(found), {}
+        found = modelfiles.chosen("data", DATA, ("zip",), arrays=True)
+        return Source(str(found), found.name) if found else None
+    return sources.choose(images=True)
+
+
+def has_parts(source: Source) -> bool:
+    """Whether data say themselves which column plays which part, as arrays and bundled sets do."""
+    return source.bundled or is_arrays(source.data)
+
+
+def parts(source: Source | None) -> tuple[str, dict[str, Any]] | None:
+    """Draw what data hold, and the choice of which column plays which part; return them as the action takes them, or None."""
+    if source is None:
+        return None
     try:
-        return _table()
+        if has_parts(source):
+            return source.data, _bundled(source) if source.bundled else {}
+        source = imaging.column(sheets.choose(source))
+        return _images(source) if source.images else _table(source)
     except BadInput as error:
         st.error(words.escaped(error), icon=":material/error:")
         return None
 
 
-def _table() -> tuple[str, dict[str, Any]] | None:
-    """Draw the choice of a table and of its parts.
+def _bundled(source: Source) -> dict[str, Any]:
+    return {"data_set": dict(source.data_set)} | loading.favouring(source, loading.Parts(), source.dataset()).given()
 
-    Raises:
-        BadInput: it cannot be read.
-    """
-    source = sources.choose()
-    if source is None:
+
+def _images(source: Source) -> tuple[str, dict[str, Any]] | None:
+    st.subheader("3 Images", anchor=False)
+    imaging.preview(source)
+    source, chosen, seen = imaging.parts(source)
+    if seen is None:
         return None
-    if source.bundled:
-        return source.data, {}
-    source = texts.column(sheets.choose(source))
+    st.caption(
+        "Pixels are numbers from 0 to 1, (channels, height, width). If your program scaled them otherwise, bring *The arrays it saw*."
+    )
+    return source.data, loading.favouring(source, chosen, seen).given() | {"data_set": dict(source.data_set)}
+
+
+def _table(source: Source) -> tuple[str, dict[str, Any]]:
+    st.subheader("3 Columns", anchor=False)
+    loading.preview(source.first(loading.PREVIEWED), source.name)
+    source.table()  # all of it, so that what is wrong further down is told here
+    source = texts.column(source)
     read: dict[str, Any] = {"data_set": dict(source.data_set)} if source.texts else {}
     read |= {"sheet": source.sheet} if isinstance(source, sheets.Sheet) else {}
     return source.data, loading.parts(source).given() | read
@@ -111,7 +126,7 @@ def known() -> dict[str, Any]:
         "Step sizes", placeholder="as in the files", key="bring.rates", help="Of the checkpoints, with commas, or one for all."
     )
     accuracy = right.number_input(
-        "Known accuracy", 0.0, 1.0, None, 0.01, placeholder="not stated", key="bring.accuracy",
+        "Known accuracy", 0.0, 1.0, None, 0.01, "%g", placeholder="not stated", key="bring.accuracy",
         help="What it reached on its test rows where it was trained, from 0 to 1: a difference shows inputs or classes gone wrong.",
     )  # fmt: skip
     name = last.text_input("Name", placeholder="as the data", key="bring.name")
@@ -132,70 +147,11 @@ def _settings(text: str) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
-def _chosen(key: str, label: str, kinds: tuple[str, ...]) -> Path | None:
-    way = st.segmented_control("From", WAYS, default=WAYS[0], required=True, key=f"bring.{key}.way", label_visibility="collapsed")
-    return _upload(key, label, kinds) if way == "Upload" else _path(key)
-
-
-def _upload(key: str, label: str, kinds: tuple[str, ...]) -> Path | None:
-    """Draw an upload; return where its files lie in the project, named by their content."""
-    limit = size_limit() // 1_000_000
-    given = st.file_uploader(label, list(kinds), key=f"bring.{key}.file", max_upload_size=limit, help=f"Up to {limit:,} MB.")
-    if given is None:
-        return None
-    try:
-        return keep(state.project().path / "uploads" / "models", given.name, given.getbuffer())
-    except BadInput as error:
-        st.error(words.escaped(error), icon=":material/error:")
-        return None
-
-
-def keep(folder: Path, name: str, content: memoryview | bytes) -> Path:
-    """Write an uploaded file under its content's digest, unpacked if it is a record or a data folder; return its path.
-
-    Raises:
-        BadInput: a zip that is neither; nothing is kept then.
-    """
-    place = folder / hashlib.sha256(content).hexdigest()[:16]
-    if place.is_dir():
-        return next(place.iterdir())
-    half = folder / f".{secrets.token_hex(6)}"
-    half.mkdir(parents=True)
-    try:
-        file = half / sources.safe(name)
-        file.write_bytes(content)
-        if packed.is_packed(file):
-            whole = packed.unpacked(file, half / secrets.token_hex(6))
-            file.unlink()
-            whole.rename(half / file.stem)
-        if not place.exists():  # somebody else may have brought the same file at the same time
-            half.rename(place)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
-    return next(place.iterdir())
-
-
-def _path(key: str) -> Path | None:
-    """Draw the choice of a file or folder that this server may read; return it, or None."""
-    roots = data_roots()
-    if not roots:
-        st.info("No folder is open for reading by path. Start the server with INFLUENCE_DATA_ROOTS=/your/folder, or upload the files.")
-        return None
-    given = st.text_input("File or folder", key=f"bring.{key}.path", help=f"Inside {', '.join(map(str, roots))}")
-    if not given:
-        return None
-    found = [place for root in roots if (place := (root / given).resolve()).is_relative_to(root.resolve()) and place.exists()]
-    if not found:
-        st.error(f"{words.escaped(given)} is nothing inside {words.escaped(', '.join(map(str, roots)))}.", icon=":material/error:")
-        return None
-    return found[0]
-
-
 def brought(job: Job) -> None:
     """Draw what was found of a model that was brought, and the way on."""
     result = job.result or {}
     run = state.project().run(str(result["run"]))
-    if st.session_state.pop("bring.start.asked", "") == job.id:
+    if st.session_state.pop(ASKED, "") == job.id:
         state.show(run=run.id, group="")
         st.rerun()
     said = words.named({**result["model"], "name": words.title(result["model"]["name"])})
@@ -208,7 +164,18 @@ def brought(job: Job) -> None:
 
 
 def start(path: Path, data: str, parts: dict[str, Any], given: dict[str, Any]) -> Job | None:
-    """Draw the button that checks and brings it all; return its job."""
+    """Draw the button that checks and brings it all; return its job.
+
+    The job is asked for here and not when the button is clicked: by now the page has seen to it that what was uploaded is there.
+    """
     args = {"path": str(path), "data": data, **parts, **given}
-    cost = "Reads, checks, and follows the training once if it was recorded"
-    return jobs.run_button("Check and bring", "import_model", args, "bring.start", cost=cost, icon=":material/download:")
+    job = jobs.asked("import_model", args)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        icon = ":material/download:"
+        clicked = st.button("Check and bring", key="bring.start", type="primary", icon=icon, disabled=bool(job and not job.over))
+        st.caption("Reads, checks, and follows the training once if it was recorded", width="content")
+    if clicked:
+        job = jobs.get(jobs.submit("import_model", args))
+        state.show(job=job.id if job else "")
+        st.session_state[ASKED] = job.id if job else ""
+    return job

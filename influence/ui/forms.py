@@ -28,27 +28,34 @@ def settings_form(
     hidden: Collection[str] = (),
     given: Mapping[str, Any] | None = None,
     offered: Mapping[str, Sequence[str]] | None = None,
+    usual: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Draw a widget per setting of a class and return the values by name, each allowed by its setting.
 
     `columns`: what settings that name a column choose from. `automatic`: settings that may stay open; open ones are left out of the result.
     `hidden`: settings that are not drawn and not returned. `given`: what stands in the widgets at first, instead of the defaults.
     `offered`: the values that these data have for settings of text, by name: they are chosen, and "" stands for the default.
+    `usual`: what that default is in these data, by name.
     Settings keep their values when one leaves the page and comes back.
     """
     wanted = [s for s in settings(cls) if s.name not in hidden]
     first, folded = [s for s in wanted if not s.advanced], [s for s in wanted if s.advanced]
     known = {name: tuple(map(str, values)) for name, values in (offered or {}).items()}
     first, folded = [[replace(s, choices=("", *known[s.name])) if s.name in known else s for s in part] for part in (first, folded)]
-    values = _fields(first, key, columns, automatic, given or {})
+    values = _fields(first, key, columns, automatic, given or {}, usual or {})
     if folded:
         with st.expander("More settings", icon=":material/tune:"):
-            values |= _fields(folded, key, columns, automatic, given or {})
+            values |= _fields(folded, key, columns, automatic, given or {}, usual or {})
     return values
 
 
 def _fields(
-    wanted: list[Setting], key: str, columns: Sequence[str] | None, automatic: Collection[str], given: Mapping[str, Any]
+    wanted: list[Setting],
+    key: str,
+    columns: Sequence[str] | None,
+    automatic: Collection[str],
+    given: Mapping[str, Any],
+    usual: Mapping[str, str],
 ) -> dict[str, Any]:
     if not wanted:
         return {}
@@ -57,21 +64,21 @@ def _fields(
     for place, setting in enumerate(wanted):
         with across[place % len(across)]:
             start = None if setting.name in automatic else given.get(setting.name, setting.default)
-            value = field(setting, f"{key}.{setting.name}", start, columns)
+            value = field(setting, f"{key}.{setting.name}", start, columns, usual.get(setting.name, ""))
             if value is not None:
                 values[setting.name] = value
     return values
 
 
-def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None = None) -> Any:
-    """Draw the widget of one setting and return its value; None for one that is open (`start` None)."""
+def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None = None, usual: str = "") -> Any:
+    """Draw the widget of one setting and return its value; None for one that is open (`start` None). `usual`: what its default "" is."""
     same: dict[str, Any] = {"label": words.title(setting.name), "help": setting.help or None, "key": key, "persist_state": "session"}
     if setting.column and columns is not None:
         options = [*([] if start else [""]), *columns]
         index = options.index(start) if start in options else 0
         return st.selectbox(options=options, index=index, format_func=lambda name: name or NO_COLUMN, **same)
     if setting.choices:
-        return _choice(setting, start, same)
+        return _choice(setting, start, same, usual)
     if setting.type is bool:
         return st.toggle(value=bool(start), **same)
     if setting.type in (int, float):
@@ -79,14 +86,19 @@ def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None 
     return _text(setting, start, same)
 
 
-def _choice(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
+def _choice(setting: Setting, start: Any, same: dict[str, Any], usual: str) -> Any:
     options = [*([None] if start is None else []), *setting.choices]
     data = setting.type is str and "" in options  # values of the data are shown as they are
-    shown = {
-        option: AUTOMATIC if option is None else DEFAULT if option == "" else option if data else words.title(str(option))
-        for option in options
-    }
-    return st.selectbox(options=options, index=options.index(start), format_func=shown.__getitem__, **same)
+    return st.selectbox(options=options, index=options.index(start), format_func=lambda option: _shown(option, data, usual), **same)
+
+
+def _shown(option: Any, data: bool, usual: str) -> str:
+    """Return a choice as people read it; `data`: it is a value of the data, and "" what stands for `usual`."""
+    if option is None:
+        return AUTOMATIC
+    if option == "":
+        return f"{DEFAULT}: {usual}" if usual else DEFAULT
+    return str(option) if data else words.title(str(option))
 
 
 def _number(setting: Setting, start: Any, same: dict[str, Any]) -> Any:

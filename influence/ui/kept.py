@@ -10,12 +10,11 @@ import streamlit as st
 
 from influence.actions import _measures, preview
 from influence.actions.agreement import compared
-from influence.charts import spread
 from influence.data.dataset import Role
 from influence.groups import Groups, edges_of, groups_of
 from influence.store import Run
-from influence.types import Scores, leaves
-from influence.ui import state, texts, words
+from influence.types import Scores
+from influence.ui import state, words
 
 BINS = 4
 """Into how many groups a column of numbers is cut, as the measures of fairness do."""
@@ -54,19 +53,16 @@ def agreement(digests: tuple[str, ...], _found: list[dict[str, Any]]) -> dict[st
     return compared(state.project(), _found)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def plane(dataset: str, _run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Return the drawn training rows' positions and their places on a plane, (D,) and (D, 2)."""
-    made = state.dataset(_run)
-    drawn = spread.sample(len(made.train))
-    x = np.asarray(leaves(made.train.x)[0][drawn])
-    return drawn, spread.plane(texts.counted(x) if texts.column_of(made) else x)
-
-
 def units(run: Run) -> str:
     """Say in what units previews and questions measure the errors of a numeric target; nothing for classes."""
     said = _measures.units(state.dataset(run), words.escaped)
     return f" {said}" if said else ""
+
+
+def favourable(run: Run) -> str:
+    """Say of which class rates and gaps speak; nothing where there are no classes."""
+    found = state.dataset(run).evaluation.favourable
+    return f" Rates and gaps speak of the class “{words.escaped(found)}”." if found else ""
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import streamlit as st
 
 from influence.data.choices import Choices
 from influence.data.dataset import Dataset
+from influence.data.kinds import FOR_TARGETS
+from influence.data.schema import Kind
 from influence.data.split import tells_roles
+from influence.data.target import foreseen
 from influence.errors import BadInput
 from influence.registry import models
 from influence.store.formats import canonical
@@ -41,6 +44,7 @@ class Parts:
     eval: str = ""
     test_share: float = 0.2
     kinds: Mapping[str, str] = field(default_factory=dict)
+    positive: str = ""
 
     def given(self) -> dict[str, Any]:
         """Return what differs from the defaults, as arguments of an action."""
@@ -68,7 +72,8 @@ class Plan:
         read = self.source.bundled or self.source.images or self.source.texts
         settings = {"data_set": dict(self.source.data_set)} if read else {}
         sheet = {"sheet": self.source.sheet} if isinstance(self.source, Sheet) else {}
-        return args | settings | sheet | ({} if self.source.bundled else chosen)
+        own = {name: value for name, value in chosen.items() if not self.source.bundled or name == "positive"}
+        return args | settings | sheet | own
 
     def refuse(self) -> None:
         """Refuse what is seen to be wrong without reading anything anew.
@@ -94,6 +99,7 @@ def parts(source: Source) -> Parts:
         target = st.selectbox(
             "Target", names, index=None, placeholder="Choose the column to predict", key=f"{key}.target", persist_state="session"
         )
+        goal = st.container()
         rest = [name for name in names if name != target]
         protected = _several(
             "Protected columns",
@@ -116,7 +122,37 @@ def parts(source: Source) -> Parts:
             height=min(560, 36 * len(found) + 38),
             alt="Columns of the table: part, kind, missing cells, distinct values, example and note",
         )
-    return chosen
+    with goal:
+        classes = _classes(canonical(source.stamp), chosen.target, kinds.get(chosen.target, ""), source)
+        return replace(chosen, positive=_favourable(classes, f"{key}.{target}"))
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _classes(stamp: str, target: str, kind: str, _source: Source) -> tuple[str, ...]:
+    """Return the classes that a column will have as the target, of a kind if a person said one."""
+    column = next((column for column in _source.columns() if column.name == target), None)
+    if column is None:
+        return ()
+    values = _source.table()[target]
+    if not kind:
+        return foreseen(values, column, "auto")
+    return foreseen(values, replace(column, kind=cast(Kind, kind)), FOR_TARGETS[kind]) if kind in FOR_TARGETS else ()
+
+
+def favouring(source: Source, chosen: Parts, seen: Dataset) -> Parts:
+    """Draw the choice of the favourable class of data whose classes are known, and return the parts with it."""
+    with st.columns([2, 5], gap="large")[0]:
+        return replace(chosen, positive=_favourable(seen.train.classes, f"{key_of(source)}.{seen.target}"))
+
+
+def _favourable(classes: Sequence[str], key: str) -> str:
+    """Draw the choice of the class of which rates and gaps speak; return it, or "" for the last, which it is by default."""
+    if not classes:
+        return ""
+    about = "The outcome that is good to have. Rates and gaps between groups speak of it, unless a question names another class."
+    last = len(classes) - 1
+    picked = st.selectbox("Favourable class", classes, index=last, key=f"{key}.positive", help=about, persist_state="session")
+    return "" if picked == classes[last] else picked
 
 
 def _several(label: str, names: list[str], key: str, help: str) -> list[str]:

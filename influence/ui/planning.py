@@ -74,7 +74,7 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         st.markdown(finding(note, exact["measured"], label, k))
         _picture(run, note, label, k, found)
         st.dataframe(_metrics(note, exact, k), hide_index=True)
-        st.caption(_trust(note) + kept.units(run))
+        st.caption(_trust(note) + kept.favourable(run) + kept.units(run))
     with st.container(horizontal=True, vertical_alignment="center"):
         given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
         chosen = state.selection()
@@ -126,7 +126,7 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
 
 def _identity(run: Run, note: dict[str, Any], found: dict[str, pd.DataFrame], label: str) -> str:
     """Return what the table of the curves depends on, besides the label: it does not move with the slider."""
-    noted = state.project().noted(f"confirm/{run.id}/{state.group()}/{label}") or {}
+    noted = state.project().noted(preview.key(run.id, state.group(), label=label)) or {}
     return f"{preview.key(run.id, state.group())}/{note['scores']}/{note['seconds']}/{len(found['value'])}/{noted.get('points')}"
 
 
@@ -168,7 +168,7 @@ def _half(change: pd.Series) -> float:
 
 
 def _points(run: Run, label: str) -> pd.DataFrame | None:
-    noted = state.project().noted(f"confirm/{run.id}/{state.group()}/{label}")
+    noted = state.project().noted(preview.key(run.id, state.group(), label=label))
     if noted is None:
         return None
     table = kept.table(noted["points"])

@@ -7,11 +7,13 @@ import os
 import re
 import secrets
 import shutil
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
+from influence.data.arrays import FILES
 from influence.data.images.folder import allowed_folder
 from influence.data.images.layout import is_image
 from influence.data.images.sources import ARCHIVES, find, holds_images
@@ -118,6 +120,7 @@ def keep(folder: Path, name: str, content: memoryview | bytes, images: bool = Fa
     try:
         file = half / safe(name)
         file.write_bytes(content)
+        _refuse_arrays(file)
         find(file) if images and holds_images(file) else read_table(file, size_limit())
         with suppress(OSError):  # somebody else brought the same file at the same time
             os.replace(half, place)
@@ -126,6 +129,20 @@ def keep(folder: Path, name: str, content: memoryview | bytes, images: bool = Fa
         with suppress(OSError):  # it holds other files
             folder.rmdir()
     return next(place.iterdir())
+
+
+def _refuse_arrays(file: Path) -> None:
+    """Refuse the zip of a folder that `save_data` wrote, whose arrays are for the model that saw them.
+
+    Raises:
+        BadInput: it is one.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(file) as archive:
+        held = {Path(name).name for name in archive.namelist()}
+        if held.issuperset(FILES):
+            raise BadInput(f"{file.name!r} is what influence.save_data wrote. Bring it on Bring a model, as the arrays that a model saw.")
 
 
 def safe(name: str) -> str:

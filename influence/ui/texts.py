@@ -92,16 +92,3 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 def column_of(made: Dataset) -> str:
     """Return the name of the column of texts, or ""."""
     return str(made.encoding["column"]) if made.encoding.get("kind") == "text" else ""
-
-
-def counted(x: np.ndarray, size: int = 512) -> np.ndarray:
-    """Return the rows of token ids (N, T) as how often each of `size` groups of tokens occurs, (N, size): texts alike lie near each other.
-
-    Every text has length 1, so that long ones are not a place of their own.
-    """
-    found = np.zeros((len(x), size), dtype=np.float32)
-    rows, places = np.nonzero(x)
-    np.add.at(found, (rows, x[rows, places] % size), 1.0)
-    weight = np.log1p(len(x) / (1.0 + (found > 0).sum(0)))
-    found *= weight
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)

@@ -145,6 +145,8 @@ def _sorted(images: Images, wish: Wish, without: Collection[int] = ()) -> _Sorte
     readable = np.ones(len(table), dtype=bool)
     readable[[*without]] = False
     labelled = table[choices.target].notna().to_numpy()
+    if not labelled.any():
+        raise BadInput(f"The target {choices.target!r} has no value for any image of {images.name!r}. Fill it, or choose another target.")
     places = np.flatnonzero(readable & labelled)
     rows = Rows(table, ids, None).take(readable & labelled)
     _refuse_one_class(images, choices, rows.table)
