@@ -542,3 +542,40 @@ def test_another_seed_of_a_brought_training_says_when_exported_that_it_cannot_be
     assert told["recipe"] is None
     assert not told["by_seed"]
     assert "another training from the first weights" in told["no_recipe"]
+
+
+def test_a_training_that_magnifies_rounding_is_not_blamed_on_its_record(tmp_path, monkeypatch):
+    """Large steps of a deep ReLU network: it ends elsewhere whenever sums are taken in another order, as on another machine."""
+    from influence.actions import import_model as action
+
+    outside(tmp_path)
+    project = Project(tmp_path / "p")
+    given = {"path": str(tmp_path / "model"), "data": str(tmp_path / "data"), "check_only": True}
+    whole = action._end
+
+    def apart(by: float, shaken: float):
+        """As if the training ended so far from the model, and so far from itself when it is shaken."""
+
+        def end(trained, dataset, report, shake=False):
+            flat, names = whole(trained, dataset, report)
+            return flat * (1 + by + shake * shaken), names
+
+        return end
+
+    for shaken, said in ((0.05, "magnifies rounding"), (1e-6, "something that was not recorded")):
+        monkeypatch.setattr(action, "_end", apart(0.05, shaken))
+        told = next(c for c in perform("import_model", project, given)["checks"] if c["check"] == "Its training can be followed")
+        assert told["verdict"] == "doubtful"
+        assert "ends 5.0% of the weights' size away" in told["found"]
+        assert said in told["mend"]
+
+
+def test_shaking_a_training_moves_its_start_by_rounding_alone(came):
+    from influence.actions.import_model import _end
+    from influence.types import ignore
+
+    _, project, result, _ = came
+    trained, data = project.trained(result["run"]), project.dataset(project.run(result["run"]).dataset)
+    still, shaken = (_end(trained, data, ignore, shake)[0] for shake in (False, True))
+    off = float((shaken - still).norm() / still.norm())
+    assert 0 < off < 1e-4

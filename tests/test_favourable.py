@@ -11,6 +11,7 @@ import torch
 
 import influence
 from influence.actions import perform
+from influence.actions._ordered import in_order, numbered
 from influence.actions.preview import kept, key
 from influence.actions.report import data_of
 from influence.data.target import foreseen
@@ -184,6 +185,67 @@ def test_a_model_with_its_classes_in_another_order_leaves_it_alone(made, tmp_pat
         assert (found.classes, found.favourable) == (("worse", "low", "good"), favourable)
 
 
+def test_classes_are_put_into_an_order_that_is_no_mirror(made):
+    """Of three classes moved round, of which going back is another way than going on."""
+    project, runs = made
+    data = project.dataset(project.run(runs[""]).dataset)
+    moved = in_order(data, ("low", "worse", "good"))
+    for role in ("train", "evaluation", "holdout"):
+        before, after = data.split(role), moved.split(role)
+        assert [after.classes[y] for y in after.y] == [before.classes[y] for y in before.y]
+    assert moved.train.classes == ("low", "worse", "good") == tuple(moved.encoding["target"]["classes"])
+
+
+@pytest.mark.parametrize("positive", ["good", "worse"])
+def test_an_exported_model_says_its_class_even_if_that_is_the_last(made, tmp_path, positive):
+    """The last class need not be said of the run's own data; of others, which say another, it must."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)).astype(np.float32), np.arange(60) % 3
+    influence.save_data(tmp_path / "d", x, y, np.arange(60) % 4 == 0, classes=("good", "low", "worse"), positive="low")
+    project = Project(tmp_path / "p")
+    perform("train", project, {"data": str(tmp_path / "d"), "model": "logistic", "set": {"epochs": 1}, "positive": positive})
+    perform("export_model", project, {"out": str(tmp_path / "out")})
+    run = perform("import_model", project, {"path": str(tmp_path / "out"), "data": str(tmp_path / "d")})["run"]
+    assert project.dataset(project.run(run).dataset).train.favourable == positive
+
+
+def test_numbers_beside_images_name_no_classes(tmp_path):
+    """Such an archive's labels stay as they are, so a model's outputs do too."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    pictures = (rng.random((90, 8, 8)) * 20 + labels[:, None, None] * 90).astype(np.uint8)
+    np.savez(tmp_path / "set.npz", x=pictures, y=labels, classes=np.array([2, 0, 1]))
+    project = Project(tmp_path / "p")
+    perform("train", project, {"data": str(tmp_path / "set.npz"), "model": "logistic", "set": {"epochs": 1}})
+    assert numbered(str(tmp_path / "set.npz"), project.dataset(project.run().dataset)) == ()
+
+
+def test_an_older_preview_of_another_class_is_not_taken_for_this_ones(made):
+    project, runs = made
+    run = runs["good"]
+    note = perform("prepare", project, {"run": run, "group": "sex"})
+    old = {name: value for name, value in note.items() if name != "positive"}
+    other = json.loads(json.dumps(old).replace('"positive": "good"', '"positive": "low"'))
+    assert other != old
+    with project.transaction():
+        project.note(key(run, "sex"), other)
+    assert kept(project, run, "sex") is None
+    with project.transaction():
+        project.note(key(run, "sex"), old)
+    assert kept(project, run, "sex") == old
+
+
+def test_a_report_says_of_which_class_a_question_was(made, tmp_path):
+    project, runs = made
+    run = runs["good"]
+    for positive, said in (("low", "of the class “low”"), ("good", "")):
+        asked = {"run": run, "query": "demographic_parity_gap", "query_set": {"group": "sex", "positive": positive}, "method": "tracin"}
+        perform("attribute", project, {**asked, "again": True})
+        page = (project.path / perform("report", project, {"run": run})["html"]).read_text(encoding="utf-8")
+        assert ("of the class" in page) == bool(said)
+        assert said in page
+
+
 def test_arrays_say_it(tmp_path):
     rng = np.random.default_rng(0)
     arrays = rng.normal(size=(40, 3)).astype(np.float32), np.arange(40) % 2, np.arange(40) % 4 == 0
@@ -242,6 +304,8 @@ def test_load_asks_for_it_and_audit_speaks_of_it(empty, shown):
     for group, rows in here.groupby("sex"):
         said = f"{100 * (rows['p_approve'] >= 0.3).mean():.1f}"
         assert rates.loc[group, "Selection rate"].startswith(said)
+    to(at, "influence")
+    assert next(box for box in at.selectbox if box.label == "Positive").options[0] == "Default: approve"
 
 
 def test_load_asks_for_it_of_bundled_sets(empty, shown):

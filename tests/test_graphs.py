@@ -501,6 +501,18 @@ def test_sizes_in_proportion_to_rows_are_not():
     assert len(tried(text(proportional), (4,), 2).nodes) == 5
 
 
+def test_rows_that_are_wider_may_take_more_in_proportion():
+    """Texts can be longer than those that a graph was first tried with; what each needs is told of such rows."""
+    nodes = [
+        ["aten.tanh.default", {"self": ref("x")}, ["wide"]],
+        ["aten.sum.dim_IntList", {"self": ref("wide"), "dim": [1], "keepdim": True}, ["h"]],
+        ["aten.linear.default", {"input": ref("h"), "weight": ref("w")}, ["y"]],
+    ]
+    tensors = {"w": ["m.w", "parameter", [2, 1], "float32"]}
+    same = json.dumps({"x": ["x", "float32", [4]], "y": "y", "tensors": tensors, "nodes": nodes})
+    refuse_growth(same, (4,), 2, (3, 64))
+
+
 def test_numbers_squared_again_and_again_stop_at_a_bound():
     """Forty squarings of a size have a million million digits."""
     nodes = [

@@ -20,6 +20,7 @@ from influence.data.images.prepare import prepare_images, wished
 from influence.data.images.sources import find
 from influence.errors import BadInput
 from influence.store import Project
+from influence.ui import sources
 from tests.imagery import as_folder, as_zip, grey, packed, two_classes
 
 FILES = two_classes(15)
@@ -132,6 +133,49 @@ def test_a_list_of_names_without_end_is_not_read(tmp_path, monkeypatch, wide):
     refused(path, "lists more files than can be dealt with")
 
 
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_list_of_very_many_short_names_is_not_read(tmp_path, monkeypatch, wide):
+    path = as_zip(tmp_path / "set.zip", FILES)
+    data = path.read_bytes()
+    end = data.rfind(zipped.END)
+    if wide:
+        count, length, start = len(FILES), *struct.unpack("<LL", data[end + 12 : end + 20])
+        record = zipped.WIDE + struct.pack("<QHHLLQQQQ", 44, 45, 45, 0, 0, count, count, length, start)
+        path.write_bytes(data[:end] + record + zipped.LOCATOR + struct.pack("<LQL", 0, end, 1) + data[end:])
+    monkeypatch.setattr(zipped, "MOST_MEMBERS", len(FILES))
+    assert len(zipped.members(path)) == len(FILES)
+    monkeypatch.setattr(zipped, "MOST_MEMBERS", len(FILES) - 1)
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", lambda archive: pytest.fail("it was read"))
+    refused(path, "lists more files than can be dealt with")
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_an_upload_that_lists_names_without_end_is_not_read(tmp_path, monkeypatch, images):
+    path = as_zip(tmp_path / "set.zip", FILES)
+    data = path.read_bytes()
+    end = data.rfind(zipped.END)
+    data = data[: end + 12] + struct.pack("<I", 2_000_000_000) + data[end + 16 :]
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", lambda archive: pytest.fail("it was read"))
+    with pytest.raises(BadInput):
+        sources.keep(tmp_path / "kept", "set.zip", data, images)
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_an_upload_whose_names_are_no_text_is_a_sentence(tmp_path, images):
+    path = as_zip(tmp_path / "set.zip", {"dark/é.png": b"x"})
+    content = path.read_bytes().replace("é".encode(), b"\xff\xff")
+    with pytest.raises(BadInput):
+        sources.keep(tmp_path / "kept", "set.zip", content, images)
+
+
+@pytest.mark.parametrize("images", [False, True])
+def test_arrays_of_a_model_uploaded_as_data_are_told(tmp_path, images):
+    path = as_zip(tmp_path / "set.zip", {f"arrays/{name}": b"x" for name in ("data.json", "data.npz", "columns.parquet")})
+    with pytest.raises(BadInput, match="Bring it on Bring a model"):
+        sources.keep(tmp_path / "kept", "set.zip", path.read_bytes(), images)
+
+
 @pytest.mark.parametrize("cut", [10, 100, -10, -60])
 def test_a_cut_archive_is_refused(tmp_path, cut):
     path = as_zip(tmp_path / "set.zip", FILES)
@@ -151,7 +195,7 @@ NOT_ARCHIVES = {
 @pytest.mark.parametrize("name", NOT_ARCHIVES)
 def test_what_is_no_archive_is_not_opened(tmp_path, name):
     (tmp_path / name).write_bytes(NOT_ARCHIVES[name])
-    refused(tmp_path / name, "whatever its name says")
+    refused(tmp_path / name, "whatever its name says" if NOT_ARCHIVES[name] else "is empty. Save it again")
 
 
 def test_no_code_runs_from_pickles_in_arrays(tmp_path):

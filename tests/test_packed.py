@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from influence.data.images import zipped
 from influence.errors import BadInput
 from influence.exchange.packed import is_packed, unpacked
 from influence.ui.modelfiles import keep
@@ -121,3 +122,53 @@ def test_an_uploaded_archive_may_be_called_as_it_likes(tmp_path):
     for name in ("unpacked.zip", "x"):
         kept = keep(tmp_path / name, name, content)
         assert (kept.name, {path.name for path in kept.iterdir()}) == (Path(name).stem, {Path(n).name for n in GOOD})
+
+
+def misnamed(path: Path) -> Path:
+    """An archive whose names are said to be UTF-8 and are not."""
+    content = archive(path, {"m/récord.json": b"{}"}).read_bytes()
+    path.write_bytes(content.replace("é".encode(), b"\xff\xff"))
+    return path
+
+
+def odd_version(path: Path) -> Path:
+    """An archive that asks for a later zip than there is."""
+    content = bytearray(archive(path, GOOD).read_bytes())
+    content[content.find(b"PK\x01\x02") + 6] = 99
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("make", [misnamed, odd_version])
+def test_an_archive_that_cannot_be_listed_is_no_packed_folder(tmp_path, make):
+    path = make(tmp_path / "a.zip")
+    assert not is_packed(path)
+    with pytest.raises(BadInput, match="damaged"):
+        unpacked(path, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_damaged_part_is_a_sentence(tmp_path):
+    path = archive(tmp_path / "a.zip", {"m/record.json": bytes(range(256)) * 20})
+    content = bytearray(path.read_bytes())
+    at = content.index(b"record.json") + len("record.json")
+    content[at : at + 8] = b"\xff" * 8
+    path.write_bytes(bytes(content))
+    with pytest.raises(BadInput, match="damaged"):
+        unpacked(path, tmp_path / "out")
+
+
+def test_a_list_without_end_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = archive(tmp_path / "a.zip", GOOD)
+    content = bytearray(path.read_bytes())
+    content[-10:-6] = (zipped.SHORT + 1).to_bytes(4, "little")
+    path.write_bytes(bytes(content))
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *given: pytest.fail("it was read"))
+    for read in (
+        is_packed,
+        lambda path: unpacked(path, tmp_path / "out"),
+        lambda path: keep(tmp_path / "kept", "a.zip", path.read_bytes()),
+    ):
+        with pytest.raises(BadInput, match="lists more files than can be dealt with"):
+            read(path)
+    assert not list((tmp_path / "kept").iterdir())

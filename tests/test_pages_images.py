@@ -58,7 +58,7 @@ def test_an_uploaded_archive_is_seen_checked_and_trained(empty, shown, tmp_path)
     assert "The model sees 5 x 5 pixels, grey" in text(at)
     press(at, "Check")
     assert work(empty).state == "done"
-    assert "Everything fits" in text(drawn(at))
+    assert "can be trained" in text(drawn(at))
     assert not list((empty.path / "work").glob("*")), "no pixels stay behind"
     press(at, "Train")
     job = work(empty)

@@ -73,7 +73,7 @@ def test_an_upload_is_read_checked_and_trained(empty, shown):
     assert (job.action, job.state) == ("check", "done")
     assert not empty.runs()
     drawn(at)
-    assert "Everything fits" in text(at)
+    assert "can be trained" in text(at)
     assert f"Training: {words.about(job.result['costs']['train'])}" in text(at), "the price stands beside the button"
     press(at, "Train")
     job = work(empty)
@@ -287,7 +287,7 @@ def test_a_check_is_done_once_and_found_again_after_a_reload(empty, shown):
     fill(at, "Epochs", 3)
     fill(at, "Epochs", None)
     assert [other.id for other in jobs.listed(empty)] == [job.id], "neither a second press nor other runs of the page ask again"
-    assert "Everything fits" in text(at)
+    assert "can be trained" in text(at)
     other = shown(empty, "load", source="Upload", upload=address(at, "upload"), job=job.id)
     assert "found with other choices" in text(other), "a reload forgets the form and keeps what was found"
     assert "**people**" in text(other)
@@ -300,10 +300,10 @@ def test_a_check_of_a_file_that_changed_since_is_not_shown(empty, shown, tmp_pat
     next(s for s in at.selectbox if s.label.startswith("A table, or a folder")).set_value("people.csv")
     fill(drawn(at), "Target", "y")
     checked(at, empty)
-    assert "Everything fits" in text(at)
+    assert "can be trained" in text(at)
     later = time.time() + 60
     os.utime(tmp_path / "people.csv", (later, later))
-    assert "Everything fits" not in text(drawn(at))
+    assert "can be trained" not in text(drawn(at))
 
 
 def test_the_column_that_says_train_or_test_is_chosen(empty, shown):

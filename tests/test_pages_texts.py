@@ -23,7 +23,7 @@ N = 120
 def table(long: int = 30) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     label = rng.choice(["bad", "good"], N)
-    review = [f"a {'fine' if name == 'good' else 'dull'} film that was seen {'again ' * (k % 5)}" for k, name in enumerate(label)]
+    review = [f"a {'fine' if name == 'good' else 'dull'} film{k} that was seen {'again ' * (k % 5)}" for k, name in enumerate(label)]
     review[0] = "<b>so</b> **good** " + "word " * long
     return pd.DataFrame({"review": review, "label": label, "stars": rng.integers(1, 6, N)})
 
@@ -81,7 +81,34 @@ def test_a_table_of_measurements_beside_names_is_a_table_at_first(empty, shown):
     fill(at, "Target", "y")
     press(at, "Check")
     work(empty)
-    assert "Everything fits" in text(drawn(at))
+    assert "can be trained" in text(drawn(at))
+
+
+def test_a_few_long_names_are_categories_and_no_texts(empty, shown):
+    """As the credit histories of German credit: five sentences that come again and again."""
+    rng = np.random.default_rng(0)
+    said = [
+        "no credits taken or all paid back duly",
+        "all credits at this bank paid back duly",
+        "a critical account or other credits elsewhere",
+    ]
+    made = pd.DataFrame({"history": rng.choice(said, N), "age": rng.integers(20, 60, N), "y": [0, 1] * (N // 2)})
+    at = uploaded(shown, empty, "credit.csv", csv(made))
+    assert "Text column" not in [box.label for box in at.selectbox]
+    fill(at, "Target", "y")
+    press(at, "Check")
+    assert "text" not in work(empty).args.get("data_set", {})
+
+
+def test_what_a_check_doubts_is_said_before_all_else(empty, shown):
+    made = pd.DataFrame({"a": [1.0, 2.0] * N, "b": [3.0, 4.0] * N, "y": [0, 1] * N})
+    at = uploaded(shown, empty, "copies.csv", csv(made))
+    fill(at, "Target", "y")
+    press(at, "Check")
+    work(empty)
+    said = text(drawn(at))
+    assert "This can be trained, but look at" in said
+    assert "Everything fits" not in said
 
 
 @pytest.fixture(scope="module")

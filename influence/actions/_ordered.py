@@ -13,6 +13,7 @@ from influence.data.dataset import Dataset
 from influence.data.images.npy import arrays
 from influence.data.images.npz import CLASSES
 from influence.errors import BadInput
+from influence.groups import named
 from influence.types import Examples
 
 
@@ -27,8 +28,8 @@ def in_order(dataset: Dataset, classes: Sequence[str]) -> Dataset:
         return dataset
     if sorted(own) != sorted(wanted) or dataset.encoding.get("kind") == "arrays":
         raise BadInput(
-            f"The model's outputs are {_few(wanted)}, in this order; the data's classes are {_few(own)}. Both must be the same: rename the "
-            "target's values, or bring the data by influence.save_data(classes=...)."
+            f"The model's outputs are {named(wanted)}, in this order; the data's classes are {named(own)}. Both must be the "
+            "same: rename the target's values, or bring the data by influence.save_data(classes=...)."
         )
     places = np.array([wanted.index(name) for name in own])
 
@@ -47,7 +48,8 @@ def numbered(data: str, dataset: Dataset) -> tuple[str, ...]:
     if dataset.encoding.get("kind") != "image" or Path(data).suffix.lower() != ".npz":
         return ()
     found = arrays(Path(data))
-    names = next((tuple(map(str, found[name].whole())) for name in CLASSES if name in found and len(found[name].shape) == 1), ())
+    texts = (found[name] for name in CLASSES if name in found and len(found[name].shape) == 1 and found[name].dtype.kind == "U")
+    names = next((tuple(map(str, member.whole())) for member in texts), ())  # numbers give no names: labels stay as they are
     return names if sorted(names) == sorted(dataset.train.classes) else ()
 
 
@@ -55,10 +57,6 @@ def guessed(dataset: Dataset, data: str) -> list[Check]:
     """Say in which order classes were taken where the model does not name them; nothing of numbers, and of arrays, which name them."""
     if not dataset.train.classes or dataset.encoding.get("kind") == "arrays":
         return []
-    how = "as the archive numbers them" if numbered(data, dataset) else "sorted by their names"
-    said = f"the model does not name its outputs; they were taken as {_few(dataset.train.classes)}, {how}."
+    how = "as the archive numbers them" if numbered(data, dataset) else "sorted"
+    said = f"the model does not name its outputs; they were taken as {named(dataset.train.classes)}, {how}."
     return [checked("Order of the outputs", "none", said, "See that the order is right: the accuracy tells. A record names them.")]
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

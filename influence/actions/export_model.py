@@ -131,7 +131,7 @@ def _described(it: Opened) -> Exported:
     data = {name: settings.get(name) or "" for name in PARTS} | {name: list(settings.get(name) or ()) for name in LISTS}
     data |= {name: settings[name] for name in ("test_share", "seed", "data_set", "kinds") if settings.get(name)}
     data |= {
-        "positive": it.dataset.train.positive,
+        "positive": it.dataset.train.favourable,
         "name": it.dataset.name,
         "target": it.dataset.target,
         "digest": it.run.dataset,

@@ -29,7 +29,12 @@ def key(run: str, group: str, positive: str = "", label: str = "") -> str:
 
 def kept(project: Project, run: str, group: str, positive: str = "") -> dict[str, Any] | None:
     """Return what `prepare` kept for a run, a group and a favourable class, or None."""
-    return project.noted(key(run, group, positive))
+    note = project.noted(key(run, group, positive))
+    if note is None or "positive" in note:
+        return note
+    # Older ones do not say of which class they speak, and could be of any: their questions tell.
+    given = {query["given"].get("positive", "") for query in note["queries"].values()} - {""}
+    return note if given <= {positive or project.dataset(project.run(run).dataset).evaluation.favourable} else None
 
 
 def curves(note: dict[str, Any], scores: Scores, order: np.ndarray, ks: Sequence[int], kind: str = "value") -> pd.DataFrame:

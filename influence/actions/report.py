@@ -18,6 +18,7 @@ from influence.actions.preview import kept, predicted
 from influence.errors import BadInput
 from influence.evidence import investigation as told
 from influence.evidence.report import render
+from influence.groups import other_than
 from influence.registry import attribution, described, queries
 from influence.store import Project, Record
 from influence.types import Event, Report, Selection, ignore
@@ -118,8 +119,10 @@ def _asked(project: Project, it: Opened, selection: Selection | None) -> tuple[t
     now = float(question.measured(logits)[0])
     measured = told.Estimate(**(evaluated(it.run, it.dataset, query, now) or {"value": now, "n": len(question.examples)}))
     value = told.Estimate(float(question.value(logits)[0]), n=len(question.examples))
+    own = getattr(oriented, "positive", "")
+    of = f" of the class “{own}”" if own not in ("", it.dataset.train.favourable) else ""
     return (
-        told.Asked(question.labels[0], oriented.better, measured, value, oriented.measured_label, queries.explain(query["name"])),
+        told.Asked(question.labels[0] + of, oriented.better, measured, value, oriented.measured_label + of, queries.explain(query["name"])),
         told.Method(method["name"], attribution.explain(method["name"]), method["given"], calibrated),
     )
 
@@ -138,7 +141,7 @@ def _led(project: Project, it: Opened, selection: Selection | None) -> tuple[dic
     if mine[0].kind == "attribute":
         return settings["query"], settings["method"], scores
     label = str(selection.reason.get("label", "")) if selection else ""
-    note = kept(project, it.run.id, settings["group"], settings.get("positive", ""))
+    note = kept(project, it.run.id, settings["group"], other_than(it.dataset.evaluation, settings.get("positive", "")))
     return (note["queries"][label], settings["method"], scores) if note and label in note["queries"] else None
 
 

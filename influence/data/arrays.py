@@ -171,7 +171,8 @@ def _refuse_misfits(x: Tree, y: np.ndarray, ids: np.ndarray, test: np.ndarray, t
     if len({*sizes.values(), *map(len, leaves(x))}) > 1 or y.ndim != 1:
         raise BadInput(f"x, y, ids, test and columns need one length; got {', '.join(f'{k} {v:,}' for k, v in sizes.items())}. {WRITE}")
     if any(leaf.dtype.kind not in "fiub" for leaf in leaves(x)) or y.dtype.kind not in "fiub" or ids.dtype.kind not in "iuU":
-        raise BadInput(f"x and y must be numbers and ids whole numbers or text; got {y.dtype} for y and {ids.dtype} for ids. {WRITE}")
+        mend = "Give y as the numbers of the classes, from 0, and their names as classes=[...]." if y.dtype.kind in "OU" else WRITE
+        raise BadInput(f"x and y must be numbers and ids whole numbers or text; got {y.dtype} for y and {ids.dtype} for ids. {mend}")
     bad = next((k for k, leaf in enumerate(leaves(x)) if leaf.dtype.kind == "f" and not np.isfinite(leaf).all()), None)
     if bad is not None or (y.dtype.kind == "f" and not np.isfinite(y).all()):
         raise BadInput(

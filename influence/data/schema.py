@@ -137,6 +137,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return how to go on after a name that does not exist: the nearest one, or the first of all."""
     known = list(known)
     close = get_close_matches(name, known, n=1, cutoff=0.6) or get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    close = close or [other for other in known if len(name) > 2 and name.lower() in other.lower()]
     return f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(known[:20])}{', …' if len(known) > 20 else ''}."
 
 

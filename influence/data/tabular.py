@@ -73,7 +73,10 @@ def prepare(
     """
     choices = Choices(target, tuple(protected), tuple(audit), tuple(drop), id, split, dict(kinds or {}))
     told, table = str(frame.attrs.get("note", "")), plain(frame)
-    choices.check(table)
+    try:
+        choices.check(table)
+    except BadInput as error:  # the column may stand in another sheet
+        raise BadInput(f"{error} {told}".strip()) from None
     columns = corrected({column.name: column for column in infer(table)}, choices.kinds, table)
     every = gather(table, evaluation_frame, choices, columns)
     _refuse_extreme(every.table[choices.shown(every.table)], columns)

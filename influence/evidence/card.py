@@ -73,7 +73,8 @@ def _origin(it: Card) -> str:
     level = words.claim(it.claim)
     how = f" by `{it.method}`" if it.method else ""
     gone = f"It does without {words.count(it.removed, 'training row')}{how}. " if it.removed else "Nothing was removed from it. "
-    lines = [f"{gone}Claim **{it.claim}, {level.name.lower()}**: {level.meaning} {_text(it.claim_note)}".strip()]
+    named = it.claim if level.name.lower() == it.claim else f"{it.claim}, {level.name.lower()}"
+    lines = [f"{gone}Claim **{named}**: {level.meaning} {_text(it.claim_note)}".strip()]
     if it.record:
         lines.append(
             f"Record {it.record.seq} of the project's chain ({it.record.kind}, {it.record.created[:19]} UTC) has the hash "

@@ -92,7 +92,10 @@ def matched(
             reasons.append(f"{kind}: {error}")
     if not found:
         said = " ".join(reasons) if name != AUTO else f"Of {', '.join(names)} none does. The file holds {_listed(state)}."
-        raise BadInput(f"These weights fit no model of inputs {inputs} and {outputs} outputs. {said} Choose another model, or other data.")
+        raise BadInput(
+            f"These weights fit no model of inputs {inputs} and {outputs} outputs. {said} See that these are the rows that it "
+            "was trained on; if they are, it is an architecture of your own: bring it as a graph (torch.export, model.pt2 in its folder)."
+        )
     tried = [variant for match in found for variant in _variants(match, {**(hints or {}), **(given or {})})]
     if probe is None:
         return replace(tried[0], others=tuple(m for m in tried[1:] if type(m.model) is type(tried[0].model)))

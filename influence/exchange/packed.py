@@ -8,6 +8,7 @@ import stat
 import zipfile
 from pathlib import Path
 
+from influence.data.images.zipped import BROKEN, SHORT, refuse_long
 from influence.data.read import size_limit
 from influence.errors import BadInput
 from influence.exchange.pt2 import is_graph
@@ -23,16 +24,22 @@ WEIGHTS_GROW, ALL_GROW, MOST_FILES = 10, 100, 2000
 SMALL = 1_000_000
 """Bytes that any archive is taken to have."""
 NEEDED = "A zip of the folder that recorder.save or influence.save_data wrote, or of checkpoints, is needed."
+FEWER = "Bring fewer checkpoints."
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is a zip archive of known names: PyTorch's own files of weights and graphs are zip archives too."""
+    """Whether a file is a zip archive of known names: PyTorch's own files of weights and graphs are zip archives too.
+
+    Raises:
+        BadInput: it lists more files than a model can have.
+    """
+    refuse_long(path, SHORT, FEWER)
     if is_graph(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:
             names = [Path(m.filename).name for m in archive.infolist() if not m.is_dir()]
-    except (zipfile.BadZipFile, OSError):
+    except BROKEN:
         return False
     return any(KNOWN.fullmatch(name) for name in names)
 
@@ -43,6 +50,7 @@ def unpacked(path: Path, into: Path) -> Path:
     Raises:
         BadInput: it is damaged or too large, holds links or other files, or files from several folders.
     """
+    refuse_long(path, SHORT, FEWER)
     half = into.with_name(f".{into.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
@@ -51,7 +59,9 @@ def unpacked(path: Path, into: Path) -> Path:
             for member in _members(archive, path.name, path.stat().st_size):
                 _write(archive, member, half / Path(member.filename).name)
         half.rename(into)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except BadInput:  # a ValueError too
+        raise
+    except BROKEN as error:
         raise BadInput(f"{path.name!r} is damaged or locked: {' '.join(str(error).split())[:100]}. {NEEDED}") from None
     finally:
         shutil.rmtree(half, ignore_errors=True)
@@ -74,7 +84,7 @@ def _members(archive: zipfile.ZipFile, name: str, packed: int) -> list[zipfile.Z
 
 def _refuse_growth(files: list[zipfile.ZipInfo], name: str, packed: int) -> None:
     if len(files) > MOST_FILES:
-        raise BadInput(f"{name!r} holds {len(files):,} files; at most {MOST_FILES:,} are unpacked. Bring fewer checkpoints.")
+        raise BadInput(f"{name!r} holds {len(files):,} files; at most {MOST_FILES:,} are unpacked. {FEWER}")
     weights = [m for m in files if Path(m.filename).suffix in WEIGHTS]
     for what, parts, growth in (("weights", weights, WEIGHTS_GROW), ("files", files, ALL_GROW)):
         size, most = sum(m.file_size for m in parts), min(growth * max(packed, SMALL), WEIGHTS_GROW * size_limit())

@@ -22,7 +22,7 @@ class Calibration:
     itself: what is predicted is what is read, but that people read its size.
     """
 
-    positive: str = option("", "Class whose probability is judged; default: the last in sorted order")
+    positive: str = option("", "Class whose probability is judged; default: the favourable one of the data")
     sign: int = 0
 
     better: ClassVar[Literal["lower", "higher", "neither"]] = "lower"

@@ -101,7 +101,7 @@ def gaps(run: Run, group: str) -> str:
         column_config={"value": st.column_config.NumberColumn(format="%.3f"), "meaning": st.column_config.TextColumn(width="large")},
     )
     if kept.favourable(run):
-        st.caption(f"{kept.favourable(run).strip()} Which class is favourable is chosen on Load; a question on Influence can name another.")
+        st.caption(f"{kept.favourable(run).strip()} It is chosen with the data; a question on Influence can name another class.")
     return words.title(main).lower()
 
 

@@ -86,7 +86,7 @@ def parts(source: Source | None) -> tuple[str, dict[str, Any]] | None:
 
 
 def _bundled(source: Source) -> dict[str, Any]:
-    return {"data_set": dict(source.data_set)} | loading.favouring(source, loading.Parts(), source.dataset()).given()
+    return {"data_set": dict(source.data_set)} | loading.favouring(source, loading.Parts(), source.dataset(), True).given()
 
 
 def _images(source: Source) -> tuple[str, dict[str, Any]] | None:
@@ -98,7 +98,7 @@ def _images(source: Source) -> tuple[str, dict[str, Any]] | None:
     st.caption(
         "Pixels are numbers from 0 to 1, (channels, height, width). If your program scaled them otherwise, bring *The arrays it saw*."
     )
-    return source.data, loading.favouring(source, chosen, seen).given() | {"data_set": dict(source.data_set)}
+    return source.data, loading.favouring(source, chosen, seen, True).given() | {"data_set": dict(source.data_set)}
 
 
 def _table(source: Source) -> tuple[str, dict[str, Any]]:
@@ -108,7 +108,7 @@ def _table(source: Source) -> tuple[str, dict[str, Any]]:
     source = texts.column(source)
     read: dict[str, Any] = {"data_set": dict(source.data_set)} if source.texts else {}
     read |= {"sheet": source.sheet} if isinstance(source, sheets.Sheet) else {}
-    return source.data, loading.parts(source).given() | read
+    return source.data, loading.parts(source, True).given() | read
 
 
 def known() -> dict[str, Any]:

@@ -91,7 +91,11 @@ def _told(job: Job, plan: Plan, args: Mapping[str, Any]) -> None:
     """Draw what a check found: sizes first, then the table of checks with the ways to mend them."""
     result = job.result or {}
     if _same(job, args):
-        st.success("Everything fits: this can be trained.", icon=":material/check_circle:")
+        doubts = sum(check["verdict"] == "doubtful" for check in result["checks"])
+        if doubts:
+            st.warning(f"This can be trained, but look at {words.count(doubts, 'check')} below first.", icon=":material/visibility:")
+        else:
+            st.success("Everything fits: this can be trained.", icon=":material/check_circle:")
     else:
         st.info("This was found with other choices than those above. Check again to see what they changed.", icon=":material/history:")
     sized.told(str(job.args["name"]), result["n"], result["notes"], pd.DataFrame(**result["sizes"]))

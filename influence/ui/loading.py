@@ -90,8 +90,8 @@ def key_of(source: Source) -> str:
     return f"load.{source.stamp[0]}"
 
 
-def parts(source: Source) -> Parts:
-    """Draw the columns of a table and the choice of their parts."""
+def parts(source: Source, brought: bool = False) -> Parts:
+    """Draw the columns of a table and the choice of their parts. `brought`: a model comes with them, which may say its favourable class."""
     found, text = source.columns(), str(source.data_set.get("text", ""))
     names, key = [c.name for c in found if c.name != text], key_of(source)
     left, right = st.columns([2, 3], gap="medium")
@@ -124,7 +124,7 @@ def parts(source: Source) -> Parts:
         )
     with goal:
         classes = _classes(canonical(source.stamp), chosen.target, kinds.get(chosen.target, ""), source)
-        return replace(chosen, positive=_favourable(classes, f"{key}.{target}"))
+        return replace(chosen, positive=_favourable(classes, f"{key}.{target}", brought))
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -139,20 +139,28 @@ def _classes(stamp: str, target: str, kind: str, _source: Source) -> tuple[str, 
     return foreseen(values, replace(column, kind=cast(Kind, kind)), FOR_TARGETS[kind]) if kind in FOR_TARGETS else ()
 
 
-def favouring(source: Source, chosen: Parts, seen: Dataset) -> Parts:
+def favouring(source: Source, chosen: Parts, seen: Dataset, brought: bool = False) -> Parts:
     """Draw the choice of the favourable class of data whose classes are known, and return the parts with it."""
     with st.columns([2, 5], gap="large")[0]:
-        return replace(chosen, positive=_favourable(seen.train.classes, f"{key_of(source)}.{seen.target}"))
+        return replace(chosen, positive=_favourable(seen.train.classes, f"{key_of(source)}.{seen.target}", brought))
 
 
-def _favourable(classes: Sequence[str], key: str) -> str:
-    """Draw the choice of the class of which rates and gaps speak; return it, or "" for the last, which it is by default."""
+def _favourable(classes: Sequence[str], key: str, brought: bool) -> str:
+    """Draw the choice of the class of which rates and gaps speak; return it, or "" for what it is where nobody says anything.
+
+    That is the last class; of a model that is brought it is what the model says, if it says so, which the page does not know yet.
+    """
     if not classes:
         return ""
     about = "The outcome that is good to have. Rates and gaps between groups speak of it, unless a question names another class."
     last = len(classes) - 1
-    picked = st.selectbox("Favourable class", classes, index=last, key=f"{key}.positive", help=about, persist_state="session")
-    return "" if picked == classes[last] else picked
+    options, first = (("", *classes), 0) if brought else (classes, last)
+    said = f"As the model says, else {classes[last]}"
+    picked = st.selectbox(
+        "Favourable class", options, index=first, key=f"{key}.positive", help=about, persist_state="session",
+        format_func=lambda name: name or said,
+    )  # fmt: skip
+    return "" if picked == classes[last] and not brought else picked
 
 
 def _several(label: str, names: list[str], key: str, help: str) -> list[str]:

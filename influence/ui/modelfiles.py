@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-import shutil
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
@@ -15,9 +15,11 @@ from influence.data.read import data_roots, size_limit
 from influence.errors import BadInput
 from influence.exchange import packed
 from influence.jobs import listed
-from influence.ui import jobs, sources, state, words
+from influence.ui import jobs, sources, state, uploaded, words
 
 WAYS = ("Upload", "Path")
+MOST = 50  # of the largest uploads: so much of the disk may be taken by what no job under way reads
+ARGUMENT = {"model": "path", "data": "data"}  # of a job, by what is chosen
 NO_ARRAYS = (
     "These are no arrays with their columns: data.json, data.npz and columns.parquet. Write them with influence.save_data, or choose "
     "'A table or images' above."
@@ -42,7 +44,23 @@ def _upload(key: str, label: str, kinds: tuple[str, ...], arrays: bool) -> Path 
     """
     limit = size_limit() // 1_000_000
     given = st.file_uploader(label, list(kinds), key=f"bring.{key}.file", max_upload_size=limit, help=f"Up to {limit:,} MB.")
-    return None if given is None else keep(_folder(), given.name, given.getbuffer(), arrays)
+    if given is None:
+        _say_gone(ARGUMENT[key])
+        return None
+    seen, found = st.session_state.get(f"bring.{key}.seen", ("", None))
+    found = uploaded.touched(found.parent) if found and seen == given.file_id else None  # its digest takes a while
+    found = found or keep(_folder(), given.name, given.getbuffer(), arrays)
+    st.session_state[f"bring.{key}.seen"] = given.file_id, found
+    return found
+
+
+def _say_gone(argument: str) -> None:
+    """Say so if the refused job on the page cannot be started again, as what was uploaded for it is gone."""
+    job = jobs.shown("import_model")
+    path = Path(str(job.args.get(argument, ""))) if job and job.over and job.state != "done" else Path()
+    if path.is_relative_to(_folder()) and not path.exists():
+        said = f"{words.escaped(path.name)} is no longer on this server. To start again, upload it again first."
+        st.warning(said, icon=":material/upload_file:")
 
 
 def _path(key: str, arrays: bool) -> Path | None:
@@ -79,47 +97,56 @@ def keep(folder: Path, name: str, content: memoryview | bytes, arrays: bool = Fa
     """Write an uploaded file under its content's digest, unpacked if it is a record or a data folder; return its path.
 
     Raises:
-        BadInput: a zip that is neither, or with `arrays` no data folder; nothing is kept then.
+        BadInput: a zip that is neither or lists too much, or with `arrays` no data folder; nothing is kept then.
     """
-    place = folder / hashlib.sha256(content).hexdigest()[:16]
-    if not place.is_dir():
-        _write(place, name, content, arrays)
-    found = next(place.iterdir())
+    found = uploaded.keep(folder, uploaded.safe(name), content, lambda file: _unpack(file, arrays))
     if arrays and not is_arrays(found):  # it was kept as a model
         raise BadInput(NO_ARRAYS)
     return found
 
 
-def _write(place: Path, name: str, content: memoryview | bytes, arrays: bool) -> None:
-    half = place.parent / f".{secrets.token_hex(6)}"
-    half.mkdir(parents=True)
-    try:
-        file = half / sources.safe(name)
-        file.write_bytes(content)
-        if packed.is_packed(file):
-            whole = packed.unpacked(file, half / secrets.token_hex(6))
-            file.unlink()
-            file = whole.rename(half / file.stem)
-        if arrays and not is_arrays(file):
-            raise BadInput(NO_ARRAYS)
-        if not place.exists():  # somebody else may have brought the same file at the same time
-            half.rename(place)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
+def _unpack(file: Path, arrays: bool) -> None:
+    if packed.is_packed(file):
+        whole = packed.unpacked(file, file.with_name(secrets.token_hex(6)))
+        file.unlink()
+        file = whole.rename(file.with_name(file.stem))
+    if arrays and not is_arrays(file):
+        raise BadInput(NO_ARRAYS)
 
 
 def tidy(needed: Iterable[str]) -> None:
-    """Remove uploads but those among the paths `needed`, and those that jobs read which are under way or may be started again.
+    """Remove uploads that no page showed for an hour, and those not shown for longest where all are larger than `MOST` uploads.
 
-    What somebody else has chosen and not asked for yet comes back from their browser's upload when their page is drawn next.
+    What lies at the paths `needed`, or can be started again from here, is shown now; what jobs under way read stays in any case.
     """
-    folder, here = _folder(), jobs.shown("import_model")
+    here = jobs.shown("import_model")
     asked = [job for job in listed(state.project(), jobs.LOOKED_AT) if job.action == "import_model" and not job.over]
     asked += [here] if here and here.state != "done" else []
-    paths = [Path(path) for path in (*needed, *(str(job.args.get(name, "")) for job in asked for name in ("path", "data")))]
-    for place in folder.iterdir() if folder.is_dir() else ():
-        if sources.KEPT.fullmatch(place.name) and not any(path.is_relative_to(place) for path in paths):
-            shutil.rmtree(place, ignore_errors=True)
+    paths = [Path(path) for path in (*needed, *(str(job.args.get(name, "")) for job in asked for name in ARGUMENT.values()))]
+    used = {place for place in _places() if any(path.is_relative_to(place) for path in paths)}
+    for place in used:
+        uploaded.touched(place)
+    room, now = MOST * size_limit(), time.time()
+    for place, seen in sorted(_places().items(), key=lambda item: -item[1]):
+        room -= _size(place)
+        if place not in used and (room < 0 or seen < now - uploaded.HOUR):
+            uploaded.remove(place, seen)
+
+
+def _places() -> dict[Path, float]:
+    """Return the folders of uploads, and when each was touched last."""
+    found: dict[Path, float] = {}
+    for place in _folder().iterdir() if _folder().is_dir() else ():
+        with suppress(OSError):  # it is gone by now
+            if uploaded.PLACE.fullmatch(place.name):
+                found[place] = place.stat().st_mtime
+    return found
+
+
+def _size(place: Path) -> int:
+    with suppress(OSError):  # it is gone by now
+        return sum(file.stat().st_size for file in place.rglob("*"))
+    return 0
 
 
 def _folder() -> Path:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import secrets
-import shutil
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
 from influence.data.arrays import FILES
+from influence.data.images import zipped
 from influence.data.images.folder import allowed_folder
 from influence.data.images.layout import is_image
 from influence.data.images.sources import ARCHIVES, find, holds_images
@@ -22,14 +18,14 @@ from influence.data.readers.named import BUNDLED, HOW, SKLEARN
 from influence.data.split import WORDS
 from influence.errors import BadInput
 from influence.registry import datasets
-from influence.ui import forms, state, words
+from influence.ui import forms, state, uploaded, words
 from influence.ui.source import Source
+from influence.ui.uploaded import safe
 
 TABS = ("Bundled", "Upload", "Path", "By name")
 NAMES = tuple(f"{SKLEARN}{name}" for name in BUNDLED)
 LISTED = 500  # files of the open folders in the list
 DEEP = 3  # folders below an open one that are looked into
-KEPT = re.compile(r"[0-9a-f]{16}")  # what folders of uploaded files are called
 
 
 def choose(images: bool = False) -> Source | None:
@@ -97,12 +93,12 @@ def upload(key: str, label: str, images: bool) -> Path | None:
     given = st.file_uploader(label, key=f"load.{key}.file", max_upload_size=limit, help=about)
     if given is not None and st.session_state.get(f"load.{key}.seen") != given.file_id:
         try:
-            kept = keep(uploads(), given.name, given.getbuffer(), images)
+            found = keep(uploads(), given.name, given.getbuffer(), images)
         except BadInput as error:
             st.error(words.escaped(error), icon=":material/error:")
             return None
         st.session_state[f"load.{key}.seen"] = given.file_id
-        _choose_kept(key, kept.parent.name)
+        _choose_kept(key, found.parent.name)
     return _kept(key, images)
 
 
@@ -112,23 +108,19 @@ def keep(folder: Path, name: str, content: memoryview | bytes, images: bool = Fa
     Raises:
         BadInput: it cannot be read; nothing is kept then.
     """
-    place = folder / hashlib.sha256(content).hexdigest()[:16]
-    if place.is_dir():
-        return next(place.iterdir())
-    half = folder / f".{secrets.token_hex(6)}"
-    half.mkdir(parents=True)
     try:
-        file = half / safe(name)
-        file.write_bytes(content)
-        _refuse_arrays(file)
-        find(file) if images and holds_images(file) else read_table(file, size_limit())
-        with suppress(OSError):  # somebody else brought the same file at the same time
-            os.replace(half, place)
+        return uploaded.keep(folder, safe(name), content, lambda file: _read(file, images))
     finally:
-        shutil.rmtree(half, ignore_errors=True)
         with suppress(OSError):  # it holds other files
             folder.rmdir()
-    return next(place.iterdir())
+
+
+def _read(file: Path, images: bool) -> None:
+    try:
+        find(file) if images and holds_images(file) else read_table(file, size_limit())
+    except BadInput:
+        _refuse_arrays(file)
+        raise
 
 
 def _refuse_arrays(file: Path) -> None:
@@ -137,17 +129,12 @@ def _refuse_arrays(file: Path) -> None:
     Raises:
         BadInput: it is one.
     """
-    if not zipfile.is_zipfile(file):
+    try:
+        held = {Path(member.filename).name for member in zipped.members(file, most=zipped.SHORT)}
+    except BadInput:
         return
-    with suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(file) as archive:
-        held = {Path(name).name for name in archive.namelist()}
-        if held.issuperset(FILES):
-            raise BadInput(f"{file.name!r} is what influence.save_data wrote. Bring it on Bring a model, as the arrays that a model saw.")
-
-
-def safe(name: str) -> str:
-    """Return a file name without what could lead out of its folder."""
-    return re.sub(r"[^\w.\- ]", "_", Path(name).name).lstrip(".")[-100:] or "table"
+    if held.issuperset(FILES):
+        raise BadInput(f"{file.name!r} is what influence.save_data wrote. Bring it on Bring a model, as the arrays that a model saw.")
 
 
 def _choose_kept(key: str, digest: str) -> None:
@@ -158,7 +145,7 @@ def _choose_kept(key: str, digest: str) -> None:
 def _kept(key: str, images: bool) -> Path | None:
     """Draw the list of uploaded files, newest first, at the one in the address."""
     folder = uploads()
-    places = [p for p in folder.iterdir() if KEPT.fullmatch(p.name)] if folder.is_dir() else []
+    places = [p for p in folder.iterdir() if uploaded.PLACE.fullmatch(p.name)] if folder.is_dir() else []
     files = {p.name: next(p.iterdir()) for p in sorted(places, key=lambda p: -p.stat().st_mtime)}
     files = files if images else {digest: file for digest, file in files.items() if not holds_images(file)}
     if not files:

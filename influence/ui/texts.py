@@ -20,6 +20,8 @@ from influence.ui.source import Source
 NONE = "None: train on the other columns"
 FREE = 4
 """Blanks in the mean cell from which on a column is one of sentences, not of names."""
+FEWEST, VARIED = 20, 0.2
+"""Distinct cells, and their share of the rows, from which on a column may hold texts: few long names are categories."""
 LOOKED_AT = 20_000
 SHOWN = 2_000
 """Characters of a text that are sent to a browser."""
@@ -54,7 +56,9 @@ def column(source: Source) -> Source:
 @st.cache_resource(show_spinner="Looking for texts", max_entries=16)
 def _candidates(path: str, stamp: tuple[Any, ...], _source: Source) -> dict[str, bool]:
     """Return the columns that may hold texts, those with sentences first, and of each whether it does."""
-    looked = {c.name: (c, _sentences(_source.table()[c.name])) for c in _source.columns() if c.kind in ("text", "category")}
+    n = len(_source.table())
+    several = [c for c in _source.columns() if c.kind == "text" or (c.kind == "category" and c.distinct >= max(FEWEST, VARIED * n))]
+    looked = {c.name: (c, _sentences(_source.table()[c.name])) for c in several}
     found = {name: free for name, (column, free) in looked.items() if free or column.kind == "text"}
     return dict(sorted(found.items(), key=lambda pair: not pair[1]))
 

@@ -107,7 +107,10 @@ def _pairs(found: Mapping[str, Array], name: str) -> tuple[list[Pair], list[str]
                 f"{f' for {part!r}' if part else ''}; it holds {_listed(found)}. {NEEDED}"
             )
         if len(own["x"]) != len(own["y"]):
-            raise BadInput(f"{name!r} has {len(own['x']):,} images in {own['x'].name!r} and {len(own['y']):,} labels in {own['y'].name!r}.")
+            raise BadInput(
+                f"{name!r} has {len(own['x']):,} images in {own['x'].name!r} and {len(own['y']):,} labels in {own['y'].name!r}; "
+                "each image needs one. Write the archive again with arrays of one length."
+            )
     if not whole:
         raise BadInput(f"{name!r} holds {_listed(found)}. {NEEDED}")
     pairs = [_pair(part, whole[part]) for part in sorted(whole, key=lambda part: (WORDS.get(part, -1), part))]

@@ -53,6 +53,8 @@ def find(path: str | Path, column: str = "") -> Images:
     if path.suffix.lower() not in (*ARCHIVES, ".npy"):
         return from_table(path, column or bytes_column(path))
     head = _head(path)
+    if not head:
+        raise BadInput(f"{path.name!r} is empty. Save it again, or choose another file.")
     if head.startswith(b"\x93NUMPY"):
         raise BadInput(f"{path.name!r} is one array, and images need labels. Save both with numpy.savez(file, x=…, y=…).")
     if not head.startswith(b"PK"):
