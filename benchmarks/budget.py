@@ -92,7 +92,7 @@ class _Given(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
         """Return them."""
-        return np.asarray(x)
+        return np.asarray(x, dtype=np.float64)
 
 
 def _threshold(fitted_on: np.ndarray, p: np.ndarray, evaluation: Examples, holdout: Examples) -> np.ndarray:
@@ -103,8 +103,8 @@ def _threshold(fitted_on: np.ndarray, p: np.ndarray, evaluation: Examples, holdo
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        way.fit(fitted_on, evaluation.y, sensitive_features=_sex(evaluation))
-        return np.asarray(way.predict(p, sensitive_features=_sex(holdout), random_state=0))
+        way.fit(fitted_on.astype(np.float64), evaluation.y, sensitive_features=_sex(evaluation))
+        return np.asarray(way.predict(p.astype(np.float64), sensitive_features=_sex(holdout), random_state=0))
 
 
 def _reductions(train: Examples, holdout: Examples) -> dict[str, np.ndarray]:

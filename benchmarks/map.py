@@ -1,8 +1,8 @@
 """How fast the map answers with a million rows, in a real Chromium: prints each figure with what is required of it.
 
 Run: python -m benchmarks.map [--rows 1000000]. Writes benchmarks/results/map.json. A million rows of six numbers, two classes and two
-groups, an MLP trained for one pass, TracIn-like scores of a gap; then the page Influence. Times are wall-clock seconds, from the browser's
-own clock where it acts; every picture is drawn by the processor (SwiftShader), so that a graphics card is never slower.
+groups, an MLP trained for one pass, scores of a gap by the metagradient; then the page Influence. Times are wall-clock seconds, from the
+browser's own clock where it acts; every picture is drawn by the processor (SwiftShader), so that a graphics card is never slower.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def prepared(folder: Path, rows: int) -> dict[str, float]:
     project = Project(folder / "project")
     given = {"data": str(path), "target": "label", "protected": ["group"], "split": "split", "set": {"epochs": 1, "batch_size": 4096}}
     perform("train", project, given)
-    asked = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}, "method": "activation_similarity"}
+    asked = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}}
     perform("attribute", project, asked)
     began = time.perf_counter()
     perform("coordinates", project, {})
@@ -148,8 +148,7 @@ def measured(folder: Path) -> dict[str, list[float]]:
         chrome = playwright.chromium.launch(executable_path=browser.find(), args=FLAGS)
         with window(chrome, server.url) as w:
             w.page.set_default_timeout(120_000)
-            w.open("influence", "?query=equal_opportunity_gap").page.get_by_text("Other methods", exact=True).click()
-            w.settle().choose("Other methods", "Activation similarity").sees("Rows behind").settle()
+            w.open("influence", "?query=equal_opportunity_gap").sees("Rows behind").settle()
             found = hands(w)
             loads = [again(w) for _ in range(3)]
             found |= {"page": [load[0] for load in loads], "first paint": [load[1] for load in loads]}

@@ -267,9 +267,19 @@ def test_values_go_with_their_rows_whatever_the_order(made):
 
 def test_points_on_one_spot_still_have_a_box_round_them():
     for xy in (np.zeros((0, 2)), np.full((3, 2), 5.0), np.array([[0.0, 1.0], [2.0, 1.0]])):
-        left, low, right, high = mapping.extent(xy)
-        assert left < right
-        assert low < high
+        for left, low, right, high in (mapping.extent(xy), mapping.first(xy)):
+            assert left < right
+            assert low < high
+
+
+def test_a_few_points_far_outside_do_not_press_the_rest_together():
+    xy = np.random.default_rng(0).uniform(-1, 1, (1000, 2))
+    np.testing.assert_allclose(mapping.first(xy), mapping.extent(xy))
+    xy[0] = (500, -20)
+    left, low, right, high = mapping.first(xy)
+    assert -2.1 < left < right < 2.1
+    assert -2.1 < low < high < 2.1
+    assert mapping.extent(xy)[2] == 500
 
 
 def test_without_umap_the_page_says_how_to_have_it(made, monkeypatch):

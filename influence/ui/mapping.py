@@ -129,7 +129,8 @@ def _payload(
     labels, classes = _labels(made)
     header = {
         **colours.header(), "key": digest([run, coordinates, scores, name, selection]), "placed": coordinates, "n": len(xy.ids),
-        "axes": list(xy.labels), "extent": extent(xy.values), "marked": bool(marks.any()), "classes": classes, "target": made.target,
+        "axes": list(xy.labels), "extent": extent(xy.values), "first": first(xy.values), "marked": bool(marks.any()), "classes": classes,
+        "target": made.target,
         "alt": f"Map of {len(xy.ids):,} training rows by {_laid['of']}, coloured by {colours.title}; {int(marks.sum()):,} are selected.",
     }  # fmt: skip
     arrays = {"places": xy.values.astype(np.float32), "values": colours.values.astype(np.float32), "labels": labels}
@@ -142,6 +143,18 @@ def _labels(made: Any) -> tuple[np.ndarray, list[str] | None]:
         return made.train.y.astype(np.uint8 if len(made.train.classes) <= 256 else np.uint32), list(map(str, made.train.classes))
     target = made.encoding.get("target", {})
     return (made.train.y * target.get("sd", 1.0) + target.get("mean", 0.0)).astype(np.float32), None
+
+
+def first(xy: np.ndarray) -> list[float]:
+    """Return the box that is seen at first, as `extent` does: without points far outside, so that a few do not press the rest together.
+
+    Far outside is what lies further from the middle 98 %, along an axis, than half of what these take.
+    """
+    if not len(xy):
+        return extent(xy)
+    low, high = np.quantile(xy, [0.01, 0.99], axis=0)
+    spare = 0.5 * (high - low)
+    return extent(np.clip(xy, low - spare, high + spare))
 
 
 def extent(xy: np.ndarray) -> list[float]:

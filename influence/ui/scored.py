@@ -14,7 +14,7 @@ from influence.errors import BadInput
 from influence.registry import attribution, described, finders, queries
 from influence.store import Run
 from influence.types import SIGN, Examples, Scores, as_places
-from influence.ui import agreements, choosing, forms, kept, mapping, pictures, state, texts, trust, words
+from influence.ui import agreements, choosing, forms, kept, mapping, pictures, removing, state, texts, trust, words
 
 SHOWN = 1000
 ELSEWHERE = ("polygon", "pattern", "budget")
@@ -53,6 +53,7 @@ def results(run: Run, result: dict[str, Any]) -> None:
             run, train, scores, kept.order(result["scores"], scores.labels[0], "lower" if better == "higher" else "higher"), result, "last"
         )
     _ways(run, train, scores, result, better)
+    removing.curve(run, result)
     agreements.told(run, result)
 
 
@@ -119,11 +120,11 @@ def ticked(run: Run, first: pd.DataFrame, columns: pd.DataFrame, key: str, diges
     )  # fmt: skip
     picked = [i for i in event["selection"]["rows"] if i < len(table)]
     if picked:
-        ids = "\n".join(map(str, first["id"].iloc[picked].tolist()))
-        st.button(
-            f"Add the {words.count(len(picked), 'ticked row')}", key=f"{key}.add", icon=":material/add:",
-            on_click=choosing.find, args=(run, "rows", {"ids": ids}, None, "Add to the selection"),
-        )  # fmt: skip
+        ids = first["id"].iloc[picked].tolist()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            choosing.add(run, ids, key)
+            if len(ids) == 1:
+                state.link("trace", f"Which predictions does row {words.escaped(ids[0])} sway?", ":material/route:", row=str(ids[0]))
 
 
 def beside(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

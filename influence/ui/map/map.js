@@ -37,7 +37,7 @@ class Hands extends View {
     if (placed !== this.header.placed) {
       this.find = null;
       this.outline = null;
-      this.whole();
+      this.look(this.header.first);
     }
     this.canvas.setAttribute("aria-label", this.header.alt);
     this.load();
@@ -88,7 +88,7 @@ class Hands extends View {
       this.painter.mask(outline, this.frame);
     }
     this.tell("outline", outline);
-    this.draw();
+    this.draw(true, ASKED);
   }
 
   hover(here) {
@@ -133,7 +133,7 @@ class Hands extends View {
   act(what) {
     const [[x, y], [w, h]] = [this.centre, this.reach];
     if (what === "in" || what === "out") this.zoom(what === "in" ? 0.7 : 1 / 0.7);
-    else if (what === "reset") { this.whole(); this.draw(); }
+    else if (what === "reset") { this.look(this.header.extent); this.draw(); }
     else if (what === "clear") { this.line = null; this.choose(null); }
     else this.choose([[x - w, y - h], [x + w, y - h], [x + w, y + h], [x - w, y + h]]);
   }

@@ -47,6 +47,7 @@ void main() {
 const UNIFORMS = ["centre", "reach", "frame", "size", "low", "high", "kind", "outlined", "marked", "ground", "grey", "palette", "mask", "ink"];
 const MASK = 1024;    // pixels of the picture of an outline, by which the others are muted
 const MOVING = 60000; // points painted while one moves about
+const SLICE = 125000; // points painted at a time where all are: between two slices the hand that moves on is answered
 const STRIDE = 31;    // WebGL takes strides of up to 255 bytes
 
 function compiled(gl, type, source) {
@@ -101,7 +102,7 @@ function painter(gl) {
       gl.activeTexture(gl.TEXTURE1);
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, picture);
     },
-    paint(n, look, moving) {
+    paint(n, look, moving) { // the first points, on a cleared ground; returns how many were painted
       const each = moving ? Math.min(STRIDE, Math.ceil(n / MOVING)) || 1 : 1;
       gl.viewport(0, 0, gl.canvas.width, gl.canvas.height);
       gl.clearColor(...look.ground, 1);
@@ -118,7 +119,18 @@ function painter(gl) {
         gl.bindBuffer(gl.ARRAY_BUFFER, buffers[k]);
         gl.vertexAttribPointer(k, width, type, false, bytes * each, 0);
       });
-      gl.drawArrays(gl.POINTS, 0, Math.floor(n / each));
+      const first = moving ? Math.floor(n / each) : Math.min(n, SLICE);
+      gl.drawArrays(gl.POINTS, 0, first);
+      return moving ? n : first;
+    },
+    more(from, n) { // further points on what is there: the depth that was kept says which lie on top; returns up to which one
+      gl.drawArrays(gl.POINTS, from, Math.min(SLICE, n - from));
+      return Math.min(n, from + SLICE);
+    },
+    begun() { // a promise to be asked whether all that was painted is on the ground, so that no more is asked for than one can wait for
+      const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+      gl.flush();
+      return () => gl.isContextLost() || gl.clientWaitSync(fence, 0, 0) !== gl.TIMEOUT_EXPIRED;
     },
   };
 }

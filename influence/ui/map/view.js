@@ -1,6 +1,6 @@
 // What one looks at: the part of the plane, the theme's colours, the axes, the outline and the legend.
 
-const REST = 140; // ms after which all points are painted again
+const REST = 140, ASKED = 600; // ms after which all points are painted again: after a move, and after an outline, which the server has to answer
 const KINDS = { diverging: 0, sequential: 1, categories: 2 };
 
 const rgb = text => text.startsWith("#") ? [1, 3, 5].map(k => parseInt(text.slice(k, k + 2), 16)) : (text.match(/[\d.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
@@ -44,16 +44,15 @@ class View {
     this.draw();
   }
 
-  whole() {
-    const [left, low, right, high] = this.header.extent;
+  look([left, low, right, high]) {
     this.centre = [(left + right) / 2, (low + high) / 2];
     this.reach = [(right - left) / 2 * 1.06, (high - low) / 2 * 1.06];
   }
 
-  draw(moving = false) {
+  draw(moving = false, rest = REST) {
     cancelAnimationFrame(this.frameId);
     clearTimeout(this.rest);
-    if (moving) this.rest = setTimeout(() => this.draw(), REST);
+    if (moving) this.rest = setTimeout(() => this.draw(), rest);
     this.frameId = requestAnimationFrame(() => this.paint(moving));
   }
 
@@ -65,9 +64,22 @@ class View {
     const zoom = (this.header.extent[2] - this.header.extent[0]) / 2 / this.reach[0];
     const size = Math.min(8, Math.max(1.5, 0.55 * Math.sqrt(box.width * box.height / this.header.n) * Math.sqrt(Math.max(1, zoom)))) * dense;
     const { low, high, kind, marked, n } = this.header;
-    this.painter.paint(n, { ...this.theme, centre: this.centre, reach: this.reach, frame: this.outline && this.frame, size, low, high, kind: KINDS[kind], marked }, moving);
+    const done = this.painter.paint(n, { ...this.theme, centre: this.centre, reach: this.reach, frame: this.outline && this.frame, size, low, high, kind: KINDS[kind], marked }, moving);
     this.overlay();
-    Object.assign(this.root.dataset, { n, key: this.header.key, view: [...this.centre, ...this.reach].join(" "), whole: !moving, painted: performance.now() });
+    Object.assign(this.root.dataset, { n, key: this.header.key, view: [...this.centre, ...this.reach].join(" ") });
+    this.painted(done, !moving);
+  }
+
+  painted(done, whole) { // up to one point; the others follow slice by slice, until the view changes
+    const n = this.header.n;
+    Object.assign(this.root.dataset, { whole: whole && done >= n, painted: performance.now() });
+    if (done >= n) return;
+    const ready = this.painter.begun();
+    const next = () => {
+      if (ready()) this.painted(this.painter.more(done, n), true);
+      else this.frameId = requestAnimationFrame(next);
+    };
+    this.frameId = requestAnimationFrame(next);
   }
 
   overlay() {
