@@ -247,6 +247,32 @@ def mislabelled(
 
 
 @app.command()
+def trace(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of an evaluation row.")],
+    method: Annotated[str, typer.Option("--method", help="Method that scores; default: the best that is open to the model.")] = "",
+    set: Set = [],  # noqa: B006
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Trace one prediction: the training rows that speak for it, those that speak against it, and those that look like it."""
+    act("trace", project, {"id": id, "method": method, "set": pairs(set), "run": run or None}, as_json, memory=memory)
+
+
+@app.command()
+def swayed(
+    row: Annotated[str, typer.Argument(metavar="ROW", help="Id of a training row.")],
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Rank the evaluation rows by how far one training row sways what the model says of them."""
+    act("swayed", project, {"row": row, "run": run or None}, as_json, memory=memory)
+
+
+@app.command()
 def suspects(
     query: QueryName,
     query_set: QuerySet = [],  # noqa: B006
@@ -272,12 +298,35 @@ def suspects(
     act("suspects", project, {**asked, **search, "check": check}, as_json, memory=memory)
 
 
+@app.command("removal-curve")
+def removal_curve(
+    query: QueryName,
+    query_set: QuerySet = [],  # noqa: B006
+    method: Method = "metagradient",
+    set: Set = [],  # noqa: B006
+    shares: Annotated[str, typer.Option(help="Shares of the training rows that are removed.")] = "0.002,0.005,0.01,0.02,0.05,0.1",
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Retrain without more and more rows: by influence, by training loss and at random. Does influence do more?"""
+
+    def write(home: Any, result: dict[str, Any]) -> None:
+        result["points"] = home.table(result["points"]).to_dict("records")
+        result["predicted"] = home.table(result["predicted"]).to_dict("records") if result["predicted"] else None
+
+    asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set), "run": run or None}
+    act("removal_curve", project, {**asked, "shares": numbers(shares, "--shares")}, as_json, write, memory)
+
+
 @app.command()
 def preview(
     scores: Annotated[Path | None, typer.Option(help="Parquet of scores made by attribute; only ranks.")] = None,
     top: Annotated[int, typer.Option(help="With --scores: this many rows whose removal is predicted to help most.")] = 0,
     ids: Ids = None,
     group: Annotated[str | None, typer.Option(help="Group column of the gaps; default: the run's first.")] = None,
+    positive: Annotated[str, typer.Option(help="Class of which rates and gaps speak; default: the favourable one of the data.")] = "",
     memory: Memory = None,
     run: RunId = "",
     project: ProjectDir = HOME,
@@ -291,7 +340,7 @@ def preview(
     if (scores is None) == (ids is None):
         raise BadInput("Give either --scores F.parquet with --top K, or --ids IDS.csv.")
     rows = read_ids(ids) if scores is None else ranked_ids(scores, top)
-    act("preview", project, {"run": run or None, "group": group, "ids": rows}, as_json, memory=memory)
+    act("preview", project, {"run": run or None, "group": group, "positive": positive, "ids": rows}, as_json, memory=memory)
 
 
 @app.command()

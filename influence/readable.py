@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from influence.actions import agreement as agreed
 from influence.actions import preview as previewed
 from influence.actions import smoothness as smooth
@@ -143,6 +145,53 @@ def _suspects(project: Project, result: Result) -> list[str]:
     ]
 
 
+def _trace(project: Project, result: Result) -> list[str]:
+    unit = "change of the value if removed" if result["calibrated"] else "score (rank only, in no unit)"
+    sides = {"Proponents: removal lowers it": "proponents", "Opponents: removal raises it": "opponents", "Most alike": "nearest"}
+    lists = [
+        line
+        for head, side in sides.items()
+        for line in (
+            f"{head}.",
+            *table(">>", ("id", result["alike"] if side == "nearest" else unit), [(r["id"], _score(r["score"])) for r in result[side]]),
+        )
+    ]
+    return [
+        f"{result['measured_label']} is {words.number(result['value']['measured'])}. Training rows by {result['method']['name']}, of "
+        f"{result['labels'][0]}, now {words.number(result['value']['value'])}:",
+        *lists,
+        f"Of the {result['top']} strongest rows {result['shared']} are among the {result['top']} most alike; by chance "
+        f"{words.number(result['chance'])}.",
+        *filter(None, [units(project.dataset(project.run(result["run"]).dataset))]),
+    ]
+
+
+def _swayed(project: Project, result: Result) -> list[str]:
+    if result["unseen"]:
+        return [f"The model was made without training row {result['row']}: it sways nothing."]
+    sides = {"Removal lowers": "lowered", "Removal raises": "raised"}
+    lists = [
+        line
+        for head, side in sides.items()
+        for line in (f"{head} the {result['label']}.", *table(">>", ("id", "score"), [(r["id"], _score(r["score"])) for r in result[side]]))
+    ]
+    return [
+        f"The evaluation rows that training row {result['row']} sways most, of {result['n']:,}, by {result['method']} (rank only, in no "
+        "unit):",
+        *lists,
+    ]
+
+
+def _removal_curve(project: Project, result: Result) -> list[str]:
+    points, orders = pd.DataFrame(result["points"]), ("influence", "loss", "random")
+    by = points.groupby(["role", "k", "order"])["value"].mean().unstack("order")
+    rows = [(role, f"{k:,}", *(words.number(row[order]) for order in orders)) for (role, k), row in by.iterrows()]
+    return [
+        f"{result['measured_label']} of models really retrained without the first k of {result['n']:,} training rows, by order:",
+        *table("<>>>>", ("rows asked", "k", "influence", "training loss", "random"), rows),
+    ]
+
+
 def _realised(suspect: Mapping[str, Any]) -> str:
     better = 1 if suspect.get("better") == "higher" else -1
     return _score(better * suspect["realised"]["same"]["evaluation"]["change"]) if "realised" in suspect else "-"
@@ -268,6 +317,9 @@ TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
     "attribute": _attribute,
     "mislabelled": _mislabelled,
     "suspects": _suspects,
+    "removal_curve": _removal_curve,
+    "trace": _trace,
+    "swayed": _swayed,
     "preview": _preview,
     "budget": _budget,
     "fidelity": _fidelity,

@@ -12,6 +12,7 @@ group = state.group()
 auditing.sizes(run, group)
 st.subheader("How good is it?", anchor=False)
 auditing.utility(run)
+state.link("trace", "Trace the most wrong predictions to training rows")
 if not group:
     st.info(
         "No group column was named when this model was trained. Load the data again with a protected or audit column to compare groups."

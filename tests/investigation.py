@@ -20,7 +20,7 @@ from influence.types import Selection
 from influence.ui import asking
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("audit", "influence", "suspects", "plan", "compare", "report")
+PAGES = ("audit", "influence", "trace", "suspects", "plan", "compare", "report")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -163,7 +163,10 @@ def test_unlearn_says_before_and_after_and_its_claim(home, tmp_path, method):
 @pytest.mark.parametrize(
     ("query", "given"),
     [
-        (["equal_opportunity_gap"], "there are: income, group, label. Choose one of them. Give it as --query-set group=COLUMN."),
+        (
+            ["equal_opportunity_gap", "--query-set", "group="],
+            "there are: income, group, label. Choose one of them. Give it as --query-set group=COLUMN.",
+        ),
         (["prediction"], "Give it as --query-set id=ID."),
         (["group_rate", "--query-set", "group=group"], "the groups are: A, B. Give it as --query-set which=GROUP."),
     ],
@@ -180,7 +183,7 @@ def test_pages_do_not_speak_of_options(home):
     from influence.errors import BadInput
 
     with pytest.raises(BadInput) as refused:
-        perform("attribute", home, {"query": "equal_opportunity_gap"})
+        perform("attribute", home, {"query": "equal_opportunity_gap", "query_set": {"group": ""}})
     assert "--" not in str(refused.value)
 
 

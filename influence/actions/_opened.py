@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from influence import grads, training
+from influence.actions._scored import completed
 from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
 from influence.loop import Bound, threads
@@ -92,13 +93,13 @@ def opened(project: Project, run: str | None) -> Opened:
     return Opened(project, project.run(run))
 
 
-def asked(query: str, given: Mapping[str, Any] | None) -> Query:
-    """Make a query from its name and settings; `class` stands for `class_`.
+def asked(query: str, given: Mapping[str, Any] | None, run: Run | None = None) -> Query:
+    """Make a query from its name and settings; `class` stands for `class_`. A question about groups that names none is of the run's first.
 
     Raises:
         BadInput: an unknown query or setting.
     """
-    return queries.make(query, {("class_" if key == "class" else key): value for key, value in (given or {}).items()})
+    return queries.make(query, completed(query, given, run))
 
 
 def chosen(project: Project, opened: Opened, ids: Iterable[Any] | None, selection: str | None = None) -> Selection:

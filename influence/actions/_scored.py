@@ -12,18 +12,34 @@ from typing import TYPE_CHECKING, Any
 
 from influence.digest import digest
 from influence.errors import BadInput
-from influence.registry import attribution, described
-from influence.store import Project
+from influence.registry import attribution, described, queries, settings
+from influence.store import Project, Run
 from influence.store.catalogue import now
 from influence.types import Event, Question, Report
 from influence.workspace import Workspace
 
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
-    from influence.types import Query
+    from influence.types import Query, Trained
 
+BEST = ("metagradient", "influence_function", "tracin")
+"""The method that is asked where none is named: the first of these that is open to the model."""
 Described = Mapping[str, Any]
 """Name and settings of a query or a method, as `registry.described` gives them."""
+
+
+def best(trained: Trained) -> str:
+    """Return the method that is asked where none is named."""
+    return next(name for name in BEST if not attribution.make(name).unavailable(trained))
+
+
+def completed(query: str, given: Mapping[str, Any] | None, run: Run | None = None) -> dict[str, Any]:
+    """Return a question's settings by the names that it knows; one about groups that names none is of the run's first group column."""
+    named = {("class_" if key == "class" else key): value for key, value in (given or {}).items()}
+    own = (run.body.get("groups") or [""])[0] if run else ""
+    if own and query in queries.classes and any(s.name == "group" for s in settings(queries.classes[query])):
+        named.setdefault("group", own)
+    return named
 
 
 def short(of: Described) -> str:

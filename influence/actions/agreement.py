@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from influence.actions._scored import Described, every
+from influence.actions._scored import Described, completed, every
 from influence.errors import BadInput
 from influence.evaluation.agreement import correlations, overlaps
 from influence.evidence import words
@@ -38,8 +38,7 @@ def agreement(
         BadInput: there is no such run or question, or fewer than two methods were asked.
     """
     it = project.run(run)
-    given = {("class_" if key == "class" else key): value for key, value in (query_set or {}).items()}
-    asked = queries.make(query, given)
+    asked = queries.make(query, completed(query, query_set, it))
     found = every(project, it.id, described(asked))
     if len(found) < 2:
         for name in (s.name for s in settings(type(asked)) if s.column):

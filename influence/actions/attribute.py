@@ -54,7 +54,7 @@ def attribute(
 
     began = time.perf_counter()
     it = opened(project, run)
-    wanted, scorer = asked(query, query_set), attribution.make(method, set)
+    wanted, scorer = asked(query, query_set, it.run), attribution.make(method, set)
     if baseline and not scorer.unavailable(it.trained):
         _warm(it, scorer, wanted)
     _, result = scored(it, wanted, scorer, report, again or baseline)

@@ -58,7 +58,7 @@ def budget(
     if not (np.isfinite(max_accuracy_loss) and 0 <= max_accuracy_loss <= 1):
         raise BadInput(f"The largest loss of accuracy is a share between 0 and 1, 0.003 for 0.3 points; got {max_accuracy_loss}.")
     it = opened(project, run)
-    note = prepared(it, asked(query, query_set), report)
+    note = prepared(it, asked(query, query_set, it.run), report)
     scores, change, (slope, borne_out) = project.scores(note["scores"]), wanted(note, target), price(note)
     finder = finders.make(
         "budget",

@@ -56,7 +56,8 @@ def confirm_suspects(
     from influence.actions._retrained import recipe_of
 
     began = time.perf_counter()
-    it, wanted = opened(project, run), asked(query, query_set)
+    it = opened(project, run)
+    wanted = asked(query, query_set, it.run)
     recipe_of(it)
     question = it.question([wanted])
     masks = [_rows(it, pattern) for pattern in patterns]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from influence.actions._leaving import place
-from influence.actions._scored import kept
+from influence.actions._scored import completed, kept
 from influence.errors import BadInput
 from influence.files import writable, write_scores, write_table
 from influence.registry import attribution, described, queries
@@ -75,7 +75,7 @@ def _found(
         if not noted:
             raise BadInput(f"Run {run.id} has no scores {digest[:12]}…. Ask the question first.")
         return dict(noted[0])
-    asked = queries.make(query, {("class_" if key == "class" else key): value for key, value in query_set.items()})
+    asked = queries.make(query, completed(query, query_set, run))
     found = kept(project, run.id, described(asked), described(attribution.make(method, given)))
     if found is None:
         raise BadInput(f"{query} by {method} was not computed for run {run.id}. Compute it first: attribute --query {query}.")

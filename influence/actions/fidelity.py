@@ -64,7 +64,7 @@ def fidelity(
     plan = _plan(it, shares, subsets, truth, seeds, seed)
     scorer = attribution.make(method, set)
     recipe_of(it)
-    question, found = scored(it, asked(query, query_set), scorer, report)
+    question, found = scored(it, asked(query, query_set, it.run), scorer, report)
     truths, bank = _truth(it, plan, subsets, question, report)
     left = [_compared(it, found, size, subsets, seed, truths[size]) for size, _ in plan]
     facts = {"truth": truth, "subsets": subsets, "seeds": seeds if truth == "fresh" else 1, "seed": seed, "computed": clock()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from influence.actions._scored import Described, place, scored, short
+from influence.actions._scored import Described, best, place, scored, short
 from influence.conditions import written
 from influence.data.dataset import Dataset
 from influence.errors import BadInput
@@ -21,10 +21,7 @@ from influence.types import Examples, Report, Scores, ignore
 
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
-    from influence.types import Trained
 
-BEST = ("metagradient", "influence_function", "tracin")
-"""The method that is asked where none is named: the first of these that is open to the model."""
 Remedy = Literal["remove", "relabel"]
 NEVER = ("weight", "leak", "id")
 """Kinds of columns that are no conditions."""
@@ -62,8 +59,9 @@ def suspects(
     from influence.actions._opened import asked, opened
 
     began = time.perf_counter()
-    it, wanted = opened(project, run), asked(query, query_set)
-    scorer = attribution.make(method or _best(it.trained), set)
+    it = opened(project, run)
+    wanted = asked(query, query_set, it.run)
+    scorer = attribution.make(method or best(it.trained), set)
     _check(max_conditions, least, most, limit, remedy, it.dataset.train, scorer)
     settings = {"max_conditions": max_conditions, "with_label": with_label, "remedy": remedy, "least": least, "most": most, "limit": limit}
     question, told = scored(it, wanted, scorer, report)
@@ -106,10 +104,6 @@ def kept(project: Project, run: str, query: Described, method: Described, settin
 def _whole(project: Project, name: str) -> dict[str, Any] | None:
     found = project.noted(name)
     return found if found and project.objects.find(found["table"]) else None
-
-
-def _best(trained: Trained) -> str:
-    return next(name for name in BEST if not attribution.make(name).unavailable(trained))
 
 
 def _check(max_conditions: int, least: float, most: float, limit: int, remedy: str, train: Examples, scorer: Any) -> None:

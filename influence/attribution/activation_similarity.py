@@ -73,6 +73,22 @@ class ActivationSimilarity:
                 report(Event("activations", cut.stop, n))
         return Scores(only_trained_on(values, train, trained), train.ids, question.labels, "activation_similarity", self.calibrated)
 
+    def alike(self, trained: Trained, train: Examples, asked: Examples, report: Report = ignore) -> np.ndarray:
+        """Return how alike each training row and each of `asked` are to the last hidden layer, whatever their labels, (N, M).
+
+        Raises:
+            BadInput: the model's output is not that of its last Linear layer.
+        """
+        with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
+            bound, n = load(trained), len(train)
+            seen = self._hidden(bound, tensors(asked, bound.dtype)[0])[0]
+            x, _ = tensors(train, bound.dtype)
+            values = np.zeros((n, len(asked)))
+            for cut in slices(x, self.batch):
+                values[cut] = (self._hidden(bound, rows_of(x, cut))[0] @ seen.T).cpu().numpy()
+                report(Event("activations", cut.stop, n))
+        return values
+
     def _question(self, bound: Bound, question: Question, votes: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Return sum_q dF/dz_qc h_q (Q * C, D), and sum_q (dF/dz_q . p_q) h_q (Q, D): all that is needed of the question's rows."""
         x, _ = tensors(question.examples, bound.dtype)

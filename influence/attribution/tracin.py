@@ -12,16 +12,16 @@ row. Many values that depend on one row each (single predictions) are scored by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
 
 from influence.attribution._shared import only_trained_on, training_loss
 from influence.errors import BadInput
-from influence.grads import Rows, by_logits, products, query_gradient, self_influence, sweep
+from influence.grads import Rows, by_logits, logits, products, query_gradient, self_influence, sweep
 from influence.grads.query import part as rows_of
 from influence.loop import Bound, tensors, threads
 from influence.progress import part
@@ -32,6 +32,7 @@ from influence.workspace import Workspace
 
 MANY = 8
 """Values of one row each from which on products of rows cost less than a direction for each."""
+Score: TypeAlias = Callable[[Bound, Rows, Report], np.ndarray]
 
 
 @attribution
@@ -63,6 +64,23 @@ class TracIn:
         Raises:
             BadInput: the question's gradient or a score is not finite, or the ghost sweep was chosen and does not apply.
         """
+        score = self._score(question, workspace)
+        total = _summed(trained, train, (len(train), len(question.labels)), score, report)
+        return Scores(total, train.ids, question.labels, "tracin", self.calibrated)
+
+    def by_checkpoint(
+        self, trained: Trained, train: Examples, question: Question, report: Report = ignore, workspace: Workspace | None = None
+    ) -> np.ndarray:
+        """Return the terms that the scores are the sums of, one after the other as training kept checkpoints, (K, N, Q).
+
+        Raises:
+            BadInput: as for scores.
+        """
+        terms = _terms(trained, train, self._score(question, workspace), report)
+        return np.stack([only_trained_on(term, train, trained) for term in terms])
+
+    def _score(self, question: Question, workspace: Workspace | None) -> Score:
+        """Return what scores rows at one checkpoint."""
         memory = (workspace or Workspace()).memory
 
         def score(bound: Bound, rows: Rows, heard: Report) -> np.ndarray:
@@ -72,8 +90,7 @@ class TracIn:
             _, v = query_gradient(bound, question)
             return sweep(bound, rows.x, rows.target, rows.loss, v, self.batch, self.sweep, heard, self.layers)
 
-        total = _summed(trained, train, (len(train), len(question.labels)), score, report)
-        return Scores(total, train.ids, question.labels, "tracin", self.calibrated)
+        return score
 
     def replaced(
         self,
@@ -118,17 +135,21 @@ class TracIn:
         return products(bound, asked, rows, self.layers, memory, heard).T
 
 
-def _summed(
-    trained: Trained, train: Examples, shape: tuple[int, ...], score: Callable[[Bound, Rows, Report], np.ndarray], report: Report
-) -> np.ndarray:
-    """Add up eta_k times each checkpoint's scores; each is loaded once. Rows that training never saw moved nothing."""
+def _terms(trained: Trained, train: Examples, score: Score, report: Report) -> Iterator[np.ndarray]:
+    """Yield eta_k times each checkpoint's scores; each is loaded once."""
     n, kept, loss = len(train), trained.checkpoints, training_loss(trained, train)
-    total = np.zeros(shape)
     with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
         for k, checkpoint in enumerate(kept):
             bound = load(trained, checkpoint)
             x, y = tensors(train, bound.dtype)
-            total += checkpoint.lr * score(bound, Rows(x, y, loss), part(report, "tracin", k * n, len(kept) * n, n))
+            yield checkpoint.lr * score(bound, Rows(x, y, loss), part(report, "tracin", k * n, len(kept) * n, n))
+
+
+def _summed(trained: Trained, train: Examples, shape: tuple[int, ...], score: Score, report: Report) -> np.ndarray:
+    """Add up the checkpoints' scores. Rows that training never saw moved nothing."""
+    total = np.zeros(shape)
+    for term in _terms(trained, train, score, report):
+        total += term
     return only_trained_on(total, train, trained)
 
 
@@ -145,3 +166,31 @@ def own_influence(trained: Trained, train: Examples, layers: str = "all", report
         return self_influence(bound, rows.x, rows.target, rows.loss, layers, memory, heard)
 
     return _summed(trained, train, (len(train),), score, report)
+
+
+def swayed(
+    trained: Trained,
+    one: Examples,
+    asked: Examples,
+    value: Callable[[torch.Tensor], torch.Tensor],
+    report: Report = ignore,
+    memory: float = 512.0,
+) -> np.ndarray:
+    """Return what removing the one training row `one` does to the value of each row of `asked`, (M,); in no unit of it.
+
+    TracIn turned round: sum over checkpoints of eta_k <grad l(theta_k), grad F_q(theta_k)>. `value`: outputs (M, C) -> (M,), the value of
+    each row by its own outputs alone, differentiable. Zero if training never saw the row.
+
+    Raises:
+        BadInput: a value's derivative is not finite, or rows of a batch are not independent.
+    """
+
+    def score(bound: Bound, rows: Rows, heard: Report) -> np.ndarray:
+        x, _ = tensors(asked, bound.dtype)
+        seen = logits(bound, x).cpu().requires_grad_()
+        outward = torch.autograd.grad(value(seen).sum(), seen)[0]
+        if not torch.isfinite(outward).all():
+            raise BadInput("A prediction's gradient is not finite: the model overflows. Train with a smaller step size or in float64.")
+        return products(bound, Rows(x, outward, "linear"), rows, memory=memory, report=heard).T
+
+    return _summed(trained, one, (1, len(asked)), score, report)[0]

@@ -20,6 +20,12 @@ def probability(logits: torch.Tensor, positive: int) -> torch.Tensor:
     return logits.softmax(1)[:, positive]
 
 
+def log_odds(logits: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Return each row's log-odds of a class of its own, z_c - log sum exp of the others: (M, C) and places (M,) -> (M,)."""
+    at = own[:, None]
+    return logits.gather(1, at)[:, 0] - logits.scatter(1, at, -torch.inf).logsumexp(1)
+
+
 def chosen(logits: torch.Tensor, positive: int) -> torch.Tensor:
     """Return 1.0 where the class is predicted, (M, C) -> (M,)."""
     return (logits.argmax(1) == positive).to(logits.dtype)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 
 from influence.errors import BadInput
-from influence.queries._groups import losses, target
+from influence.queries._groups import log_odds, losses, target
 from influence.registry import queries
 from influence.types import Examples
 
@@ -40,9 +40,7 @@ class AccuracyMargin:
         """Mean margin, (1,); for a numeric target R squared."""
         if not examples.classes:
             return _r2(logits, examples)
-        y = target(examples)[:, None]
-        others = logits.scatter(1, y, -torch.inf).logsumexp(1)
-        return (logits.gather(1, y)[:, 0] - others).mean().reshape(1)
+        return log_odds(logits, target(examples)).mean().reshape(1)
 
     def measured(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
         """Share of right predictions, (1,); for a numeric target R squared."""

@@ -10,6 +10,7 @@ import torch
 
 from influence.errors import BadInput
 from influence.groups import place_of
+from influence.queries._groups import log_odds
 from influence.registry import option, queries
 from influence.types import Examples
 
@@ -57,8 +58,7 @@ class Prediction:
         row = logits[self._row(examples)]
         if not examples.classes:
             return row.reshape(1)
-        own = place_of(self.class_, examples)
-        return (row[own] - torch.cat([row[:own], row[own + 1 :]]).logsumexp(0)).reshape(1)
+        return log_odds(row[None], torch.tensor([place_of(self.class_, examples)]))
 
     def measured(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
         """Probability of the class, or the predicted number, (1,)."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from influence.actions._scored import BEST
 from influence.registry import attribution, queries, settings
 from influence.store import Run
 from influence.types import Trained
@@ -17,8 +18,6 @@ LAST = ("loss", "accuracy_margin", "prediction")
 FIRST = ("equal_opportunity_gap", "group_loss_gap")
 """The question that stands there at first: of classes, and of numbers."""
 KEY = "influence.query"
-BEST = ("metagradient", "influence_function", "tracin")
-"""The method that is recommended: the first of these that is open."""
 RECOMMENDED, OTHERS = "Recommended", "Other methods"
 LAST_METHODS = ("retraining", "random")
 """The truth, which is slow, and the floor, which knows nothing, come after the methods that one would choose."""

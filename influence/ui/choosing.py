@@ -43,6 +43,14 @@ def find(run: Run, finder: str, given: dict[str, Any], scores: Scores | None, ho
         st.session_state["choosing.error"] = str(error)
 
 
+def add(run: Run, ids: list[Any], key: str) -> None:
+    """Draw a button that adds ticked training rows to the selection."""
+    st.button(
+        f"Add the {words.count(len(ids), 'ticked row')}", key=f"{key}.add", icon=":material/add:", on_click=find,
+        args=(run, "rows", {"ids": "\n".join(map(str, ids))}, None, "Add to the selection"),
+    )  # fmt: skip
+
+
 def _own(run: Run) -> Selection | None:
     """Return the current selection if it names rows of this run's data."""
     chosen = state.selection()

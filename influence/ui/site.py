@@ -28,6 +28,7 @@ MAP = (
     Place("bring", "Bring a model", ":material/deployed_code:", "Find"),
     Place("audit", "Audit", ":material/balance:", "Find"),
     Place("influence", "Influence", ":material/hub:", "Find"),
+    Place("trace", "Trace", ":material/route:", "Find"),
     Place("suspects", "Suspects", ":material/manage_search:", "Find"),
     Place("plan", "Plan", ":material/checklist:", "Decide"),
     Place("run", "Run", ":material/play_circle:", "Decide"),
