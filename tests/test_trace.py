@@ -158,6 +158,17 @@ def test_a_trace_is_kept_and_found_again(project):
     assert by_attribute["scores"] == first["scores"]
 
 
+def test_a_row_sways_a_prediction_as_its_trace_says(project):
+    dataset = project.dataset(project.run().dataset)
+    row, back = dataset.train.ids[3], {}
+    found = project.scores(perform("swayed", project, {"row": str(row)})["scores"])
+    assert found.ids.tolist() == dataset.evaluation.ids.tolist()
+    for id in found.ids[:3]:
+        scores = project.scores(perform("trace", project, {"id": str(id), "method": "tracin"})["scores"])
+        back[id] = float(scores.column()[scores.ids == row][0])
+    np.testing.assert_allclose(found.column()[:3], list(back.values()), rtol=1e-3, atol=1e-6)
+
+
 def test_what_a_trace_tells_is_what_is_kept(project):
     dataset = project.dataset(project.run().dataset)
     told = perform("trace", project, {"id": str(dataset.evaluation.ids[0]), "method": "tracin"})
