@@ -65,7 +65,10 @@ Kind = Annotated[
 Sheet = Annotated[str, typer.Option(help="Sheet of an Excel file; default: the first that holds a table.")]
 Sql = Annotated[str, typer.Option(help="Query, where DATA is a database's address (SQLAlchemy's URL).")]
 
-Positive = Annotated[str, typer.Option(help="Favourable class, of which rates and gaps speak; default: the last in sorted order.")]
+Positive = Annotated[
+    str,
+    typer.Option(help="Favourable class, of which rates and gaps speak; default: what data or model say, else the last in sorted order."),
+]
 
 HOME = Path(__file__).resolve().parents[1] / "projects" / "demo"
 
