@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from influence.store import Project
@@ -34,6 +35,7 @@ def pictured(w) -> dict[str, int]:
     return {name: int((np.abs(seen - colour).max(axis=2) < 40).sum()) for name, colour in (("magenta", MAGENTA), ("green", GREEN))}
 
 
+@pytest.mark.slow
 def test_an_archive_of_images_from_upload_to_pictures_of_rows(server, opened, tmp_path):
     w = opened(server).open("load", "?source=Upload")
     w.page.locator("input[type=file]").set_input_files(archive(tmp_path))
@@ -43,5 +45,5 @@ def test_an_archive_of_images_from_upload_to_pictures_of_rows(server, opened, tm
     run = Project(server.project).run()
     assert (run.body["model"]["name"], run.body["model"]["inputs"]) == ("cnn", [3, 12, 12])
     w.open("influence").choose("Ask about", "Loss")
-    w.press("Score training rows").sees("Rows behind").settle()
+    w.press("Score training rows").sees("Rows behind").sees("Each point is a training row").settle()  # the page is drawn anew with the map
     assert max(pictured(w).values()) > 5_000

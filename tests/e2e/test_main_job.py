@@ -63,6 +63,7 @@ def reported(w) -> str:
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_digits_from_data_to_report(server, opened):
     w = opened(server).open("load")
     w.page.get_by_text("Digits", exact=True).click()

@@ -32,6 +32,7 @@ def counted(w) -> int:
     return int(re.search(r"([\d,]+) training rows? inside \(", w.text()).group(1).replace(",", ""))
 
 
+@pytest.mark.slow
 def test_a_lasso_on_the_map_becomes_the_selection(trained, drawing):
     project, w = Project(trained.project), drawing
     query = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}}
