@@ -187,6 +187,7 @@ class Window:
     def choose(self, label: str, *options: str) -> Window:
         """Pick options in a select box or a multiselect, as one does by typing."""
         box = self.page.get_by_test_id("stMain").get_by_role("combobox", name=label).first
+        box.evaluate("box => box.scrollIntoView({block: 'center'})")  # a list that has no room below closes again
         for option in options:
             box.fill(option)
             self.page.get_by_role("option", name=option, exact=True).first.click()
