@@ -289,7 +289,10 @@ def suspects(
     least: Annotated[float, typer.Option(help="Least share of the training rows that a pattern holds.")] = 0.01,
     most: Annotated[float, typer.Option(help="Largest share of the training rows that a pattern holds.")] = 0.5,
     limit: Annotated[int, typer.Option(help="How many patterns to list.")] = 20,
-    check: Annotated[int, typer.Option(help="Retrain without each of the first so many patterns, and say what it really changes.")] = 0,
+    check: Annotated[
+        int, typer.Option(help="Retrain without each of the first so many patterns, and say what it really changes.", min=0)
+    ] = 0,
+    seeds: Annotated[int, typer.Option(help="With --check: with so many fresh seeds too.", min=0)] = 0,
     memory: Memory = None,
     run: RunId = "",
     project: ProjectDir = HOME,
@@ -298,7 +301,7 @@ def suspects(
     """Search for patterns of training rows behind a question: the largest summed improvement if they are removed first."""
     asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set), "run": run or None}
     search = {"max_conditions": max_conditions, "with_label": with_label, "remedy": remedy, "least": least, "most": most, "limit": limit}
-    act("suspects", project, {**asked, **search, "check": check}, as_json, memory=memory)
+    act("suspects", project, {**asked, **search, "check": check, "seeds": seeds}, as_json, memory=memory)
 
 
 @app.command("removal-curve")

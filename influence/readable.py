@@ -136,10 +136,12 @@ def _suspects(project: Project, result: Result) -> list[str]:
     unit = "" if result["calibrated"] else " These scores order patterns; they are in no unit."
     if not listed:
         return [f"No pattern of training rows stands out among {result['looked_at']:,} for {result['label']}."]
-    rows = [(s["rule"], f"{s['n']:,}", *(_score(s[k]) for k in ("effect", "low", "high", "effect_per_row")), _realised(s)) for s in listed]
+    rows = [(s["rule"], f"{s['n']:,}", *(_score(s[k]) for k in ("effect", "low", "high", "effect_per_row")), _realised(s, result["better"]))
+            for s in listed]  # fmt: skip
+    smooth = "" if result["label"] == result["measured_label"] else f" of its smooth form, {result['label']}"
     return [
-        f"{result['label']} is {words.number(result['value']['measured'])}. Patterns of training rows by summed predicted {what}, of "
-        f"{result['looked_at']:,} looked at:{unit}",
+        f"{result['measured_label']} is {words.number(result['value']['measured'])}. Patterns of training rows by summed predicted {what}"
+        f"{smooth}, of {result['looked_at']:,} looked at:{unit}",
         *table("<>>>>>>", ("pattern", "rows", "effect", "low", "high", "per row", "realised"), rows),
         "Realised: the improvement on the evaluation rows if really retrained so (--check K); on the holdout rows in --json.",
     ]
@@ -192,9 +194,12 @@ def _removal_curve(project: Project, result: Result) -> list[str]:
     ]
 
 
-def _realised(suspect: Mapping[str, Any]) -> str:
-    better = 1 if suspect.get("better") == "higher" else -1
-    return _score(better * suspect["realised"]["same"]["evaluation"]["change"]) if "realised" in suspect else "-"
+def _realised(suspect: Mapping[str, Any], better: str) -> str:
+    return (
+        _score((1 if better == "higher" else -1) * suspect["realised"]["same"]["evaluation"]["value"]["change"])
+        if "realised" in suspect
+        else "-"
+    )
 
 
 def _preview(project: Project, result: Result) -> list[str]:

@@ -12,15 +12,7 @@ state.page(
     "taken together, would improve it most.",
 )
 run = state.need_run()
-left, right = st.columns(2, gap="large")
-with left:
-    st.subheader("Question", anchor=False)
-    query, query_set = asking.question(run)
-with right:
-    st.subheader("Method", anchor=False)
-    method, given = asking.method(run)
-if not method:
-    st.stop()
+query, query_set, method, given = asking.both(run)
 st.subheader("Patterns", anchor=False)
 chosen = suspecting.settings(run)
 found = suspecting.found(run, query, query_set, method, given, chosen)
@@ -31,7 +23,4 @@ if found is None:
     jobs.follow(job, key="suspects.follow")
 else:
     suspecting.results(run, found, query, query_set)
-st.subheader("Current selection", anchor=False)
-choosing.told()
-if choosing.review(run, (state.group(), state.dataset(run).target)):
-    state.link("plan", "Plan the removal of these rows", ":material/arrow_forward:")
+choosing.current(run)

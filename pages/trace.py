@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from influence.registry import attribution
 from influence.ui import choosing, costs, jobs, predicted, state, swaying, tracing
 
@@ -36,7 +34,4 @@ else:
         jobs.follow(job, key="trace.sway.follow")
     else:
         swaying.results(run, place, one, found)
-st.subheader("Current selection", anchor=False)
-choosing.told()
-if choosing.review(run, (state.group(), state.dataset(run).target)):
-    state.link("plan", "Plan the removal of these rows", ":material/arrow_forward:")
+choosing.current(run)

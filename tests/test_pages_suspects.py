@@ -7,7 +7,8 @@ import pytest
 
 from influence.actions import confirm_suspects
 from influence.conditions import met, read
-from influence.ui import words
+from influence.types import Selection
+from influence.ui import choosing, words
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said
 
@@ -52,9 +53,9 @@ def test_what_retraining_says_stands_beside(made):
     shown = next(e.value for e in at.dataframe if "rule" in e.value)
     assert len(told["confirmed"]) == min(3, len(shown))
     for place, entry in enumerate(told["confirmed"]):
-        assert shown["realised"][place] == pytest.approx(-entry["same"]["evaluation"]["change"])
-        assert shown["holdout"][place] == pytest.approx(-entry["same"]["holdout"]["change"])
-        before, change = entry["same"]["holdout"]["before"], entry["same"]["holdout"]["change"]
+        assert shown["realised"][place] == pytest.approx(-entry["same"]["evaluation"]["value"]["change"])
+        assert shown["holdout"][place] == pytest.approx(-entry["same"]["holdout"]["value"]["change"])
+        before, change = (entry["same"]["holdout"]["measured"][name] for name in ("before", "change"))
         assert shown["became"][place] == f"{words.number(before)} → {words.number(before + change)}"
     note = next(n for n in project.notes("suspects/").values() if n["query"]["name"] == "loss")
     pattern = project.table(note["table"])["conditions"][0]
@@ -85,3 +86,31 @@ def test_a_numeric_target_is_not_relabelled(made):
     _, runs = made
     at = opened("suspects", run=runs["numeric"])
     assert not [c for c in at.segmented_control if c.key == "suspects.remedy"]
+
+
+def test_several_patterns_are_one_step_of_the_selection(made):
+    """Only the rows of both patterns that were selected before stay, whatever the order of the patterns."""
+    project, runs = made
+    searched(made)
+    note = next(n for n in project.notes("suspects/").values() if n["query"]["name"] == "loss")
+    run = project.run(runs["loans"])
+    train, rules = (
+        project.dataset(run.dataset).train,
+        ['[{"column": "group", "is_": "equal to", "value": "A"}]', '[{"column": "branch", "is_": "equal to", "value": "North"}]'],
+    )
+    before = train.ids[:200]
+    project.choose(Selection(tuple(before.tolist()), reason={"rule": "rows", "dataset": run.dataset}))
+    choosing.find_any(run, "pattern", [{"conditions": r} for r in rules], None, "Keep only those in both")
+    either = np.logical_or.reduce([met(read(r), train.columns) for r in rules])
+    assert set(project.current().ids) == set(train.ids[either]) & set(before)
+    assert note
+
+
+def test_equal_ends_of_the_share_are_told(made):
+    at = searched(made)
+    slider = by_key(at.select_slider, "suspects.share")
+    ran(slider.set_value((0.7, 0.7)).run())
+    assert "patterns of so many rows or more" in said(at)
+    button = by_key(at.button, "suspects.search")
+    ran(button.click().run())
+    done(made[0])

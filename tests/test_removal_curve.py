@@ -85,5 +85,7 @@ def test_the_page_draws_it_when_it_was_asked_for(made):
 def test_a_model_without_a_recipe_says_why_not(made):
     project, runs = made
     perform("attribute", project, {"query": "loss", "run": runs["unlearned"], "method": "tracin"})
-    at = opened("influence", run=runs["unlearned"], query="loss")
+    at = investigation.choose(opened("influence", run=runs["unlearned"], query="loss"), "tracin")
+    assert "Removal curve" in [head.value for head in at.subheader]
+    assert "A removal curve" in said(at)
     assert not [b for b in at.button if b.key == "removal.draw"]

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+import influence
 from influence.actions import perform
 from influence.actions._opened import opened
 from influence.actions.suspects import other_class
-from influence.conditions import met, read
+from influence.conditions import Condition, met, read, written
 from influence.errors import BadInput
 from influence.grads import outputs
-from influence.registry import attribution
+from influence.readable import readable
+from influence.registry import attribution, finders
 from influence.store import Project
 from influence.training import load, train
 
@@ -88,11 +90,11 @@ def test_retraining_says_what_it_is_without_the_rows(project):
     for role in ("evaluation", "holdout"):
         rows = it.dataset.split(role)
         p = [outputs(b, rows).softmax(1)[:, 1].numpy().mean() for b in (it.bound, bound)]
-        entry = told["realised"]["same"][role]
+        entry = told["realised"]["same"][role]["measured"]
         assert entry["before"] == pytest.approx(p[0] - rows.y.mean(), abs=1e-6)
         assert entry["change"] == pytest.approx(p[1] - p[0], abs=1e-6)
         assert abs(entry["before"] + entry["change"]) < 0.5 * entry["before"]
-        assert abs(told["realised"]["random"][role]["change"]) < 0.2 * entry["before"]
+        assert abs(told["realised"]["random"][role]["measured"]["change"]) < 0.2 * entry["before"]
     assert told["realised"]["fresh"] == {}
 
 
@@ -100,7 +102,7 @@ def test_fresh_seeds_are_compared_with_the_whole_data_at_their_seed(project):
     conditions = '[{"column": "late", "is_": "equal to", "value": "True"}]'
     args = {"query": "calibration", "patterns": [conditions], "seeds": 3}
     (told,) = perform("confirm_suspects", project, args)["confirmed"]
-    fresh = told["fresh"]["holdout"]
+    fresh = told["fresh"]["holdout"]["measured"]
     assert fresh["n"] == 3
     assert fresh["low"] < fresh["change"] < fresh["high"] < 0
     it = opened(project, None)
@@ -115,7 +117,7 @@ def test_fresh_seeds_are_compared_with_the_whole_data_at_their_seed(project):
         changes.append(p[1] - p[0])
     assert fresh["change"] == pytest.approx(np.mean(changes), abs=1e-6)
     told = perform("confirm_suspects", project, {**args, "seeds": 2})  # fewer seeds than are kept: nothing is trained again
-    assert told["confirmed"][0]["fresh"]["holdout"] == fresh
+    assert told["confirmed"][0]["fresh"]["holdout"]["measured"] == fresh
 
 
 @pytest.mark.parametrize("method", ["metagradient", "influence_function", "tracin"])
@@ -147,7 +149,7 @@ def test_relabelling_is_searched_and_confirmed(project):
     first = told["suspects"][0]
     assert "late = True" in [s["rule"] for s in told["suspects"]]
     assert first["realised"]["random"] == {}
-    assert first["realised"]["same"]["evaluation"]["change"] == pytest.approx(-first["effect"], rel=0.4)
+    assert first["realised"]["same"]["evaluation"]["value"]["change"] == pytest.approx(-first["effect"], rel=0.4)
 
 
 def test_the_target_may_be_asked_for(project):
@@ -167,6 +169,8 @@ def test_the_target_may_be_asked_for(project):
         ({"max_conditions": 5}, "1 to 4 conditions; got 5"),
         ({"least": 0.5, "most": 0.1}, "the least below the most"),
         ({"limit": 0}, "1 to 1,000 patterns"),
+        ({"check": -1}, "cannot be retrained: -1 and 0"),
+        ({"check": 1, "seeds": -2}, "cannot be retrained: 1 and -2"),
         ({"remedy": "burn"}, "removed or relabelled; got 'burn'"),
         ({"remedy": "relabel", "method": "random"}, "random cannot say what other labels would do. Choose one of: "),
         ({"query": "no such"}, "no such"),
@@ -199,3 +203,63 @@ def test_rows_that_training_never_saw_are_no_suspects(project):
     told = perform("suspects", project, {"query": "calibration", "run": made["run"]})
     assert told["n"] == len(it.dataset.train) - len(gone)
     assert not any("late" in s["rule"] for s in told["suspects"])
+
+
+def test_what_is_predicted_is_compared_with_what_it_is_a_prediction_of(project):
+    """Accuracy is predicted through the mean margin; both are told, and what people read is not taken for the other."""
+    told = perform("suspects", project, {"query": "accuracy_margin", "max_conditions": 1, "check": 1, "seeds": 2})
+    first, it = told["suspects"][0], opened(project, None)
+    mask = met(read(first["conditions"]), it.dataset.train.columns)
+    bound = load(train(it.trained.model, it.dataset.train, it.trained.recipe, weights=1.0 - mask.astype(np.float32)))
+    question = it.question([query_of("accuracy_margin")])
+    entry = first["realised"]["same"]["evaluation"]
+    for kind, ask in (("value", question.value), ("measured", question.measured)):
+        before, after = (float(ask(outputs(b, question.examples))[0]) for b in (it.bound, bound))
+        assert entry[kind]["before"] == pytest.approx(before, abs=1e-6)
+        assert entry[kind]["change"] == pytest.approx(after - before, abs=1e-6)
+    assert entry["value"]["before"] != pytest.approx(entry["measured"]["before"], abs=0.05)
+    assert {kind: entry["n"] for kind, entry in first["realised"]["fresh"]["evaluation"].items()} == {"value": 2, "measured": 2}
+    line = next(line for line in readable("suspects", project, told).splitlines() if line.strip().startswith(first["rule"]))
+    assert float(line.split()[-1].replace("\u2212", "-")) == pytest.approx(entry["value"]["change"], rel=0.01)
+
+
+def test_arrays_can_be_named_by_their_target_too(tmp_path):
+    """They bring their labels apart from the columns, and a rule that names them holds for all that read it."""
+    rng = np.random.default_rng(0)
+    n = 600
+    x, side = rng.normal(size=(n, 2)).astype(np.float32), rng.choice(["left", "right"], n)
+    y, test = (x[:, 0] > 0).astype(np.int64), rng.random(n) < 0.3
+    y[(side == "left") & ~test & (rng.random(n) < 0.6)] = 1
+    influence.save_data(tmp_path / "d", x, y, test, columns=pd.DataFrame({"side": side}), classes=("no", "yes"), protected=("side",))
+    home = Project(tmp_path / "p")
+    perform("train", home, {"data": str(tmp_path / "d"), "model": "logistic", "set": {"epochs": 4}})
+    it = opened(home, None)
+    pattern = written((Condition("side", "equal to", "left"), Condition(it.dataset.target, "equal to", "yes")))
+    told = perform("suspects", home, {"query": "loss", "with_label": True, "max_conditions": 2, "least": 0.001, "most": 1.0})
+    assert told["looked_at"] > perform("suspects", home, {"query": "loss", "least": 0.001, "most": 1.0})["looked_at"]
+    (entry,) = perform("confirm_suspects", home, {"query": "loss", "patterns": [pattern]})["confirmed"]
+    found = finders.make("pattern", {"conditions": pattern})(None, it.dataset.train)
+    assert len(found) == entry["n"]
+    assert set(it.dataset.train.y[it.dataset.train.mask(found.ids)]) == {1}
+
+
+def test_groups_too_small_among_holdout_rows_leave_the_evaluation_rows(project, tmp_path):
+    """A gap that only the evaluation rows can answer is confirmed there."""
+    rng = np.random.default_rng(1)
+    n = 900
+    role = rng.choice(["train", "evaluation", "holdout"], n, p=[0.7, 0.15, 0.15])
+    side = np.where((role == "holdout") & (np.arange(n) > 8), "left", rng.choice(["left", "right"], n))
+    side[np.flatnonzero(role == "holdout")[:2]] = "right"
+    a = rng.normal(size=n).round(3)
+    table = pd.DataFrame(
+        {"a": a, "side": side, "late": rng.random(n) < 0.3, "y": np.where(a + (side == "left") > 0, "yes", "no"), "role": role}
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    home = Project(tmp_path / "p")
+    given = {"target": "y", "protected": ["side"], "split": "role", "set": {"epochs": 3}, "model": "logistic"}
+    perform("train", home, {"data": str(tmp_path / "t.csv"), **given})
+    pattern = '[{"column": "late", "is_": "equal to", "value": "True"}]'
+    (entry,) = perform("confirm_suspects", home, {"query": "demographic_parity_gap", "patterns": [pattern]})["confirmed"]
+    assert set(entry["same"]) == {"evaluation"}
+    points = home.table(perform("removal_curve", home, {"query": "demographic_parity_gap", "shares": [0.05]})["points"])
+    assert set(points["role"]) == {"evaluation"}

@@ -10,6 +10,7 @@ twin in the same way. No PyTorch here: sliders call this.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -41,6 +42,13 @@ def fit(predicted: np.ndarray, realised: np.ndarray, reached: np.ndarray) -> dic
 def folded(before: float, change: np.ndarray) -> np.ndarray:
     """Return the change of the size of a signed gap: what the hard gap, which has no sign, follows when the gap turns round."""
     return np.abs(before + change) - abs(before)
+
+
+def over_seeds(changes: np.ndarray) -> dict[str, Any]:
+    """Return the mean of changes over fresh seeds (S,), its 95 % interval (Student's t; None of one seed), and how many there are."""
+    n, mean = len(changes), float(changes.mean())
+    half = float(stats.t.ppf(0.975, n - 1) * changes.std(ddof=1) / n**0.5) if n > 1 else None
+    return {"change": mean, "low": None if half is None else mean - half, "high": None if half is None else mean + half, "n": n}
 
 
 def band(fitted: Mapping[str, float], predicted: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from influence.actions._budgeted import prepared, price, wanted
-from influence.actions._calibration import band, reach
+from influence.actions._calibration import band, over_seeds, reach
 from influence.actions._opened import Opened, asked, opened
 from influence.actions._retrained import answers
 from influence.actions.confirm import questions_of
@@ -157,8 +156,4 @@ def _retrained(it: Opened, note: dict[str, Any], taken: np.ndarray, seeds: int, 
 
 def changed(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
     """Return the means over seeds (S,) before and after, and the mean change with its 95 % interval (Student's t; None of one seed)."""
-    change, n = after - before, len(after)
-    half = float(stats.t.ppf(0.975, n - 1) * change.std(ddof=1) / np.sqrt(n)) if n > 1 else None
-    mean = float(change.mean())
-    ends = {"low": None if half is None else mean - half, "high": None if half is None else mean + half}
-    return {"before": float(before.mean()), "after": float(after.mean()), "change": mean, **ends, "n": n}
+    return {"before": float(before.mean()), "after": float(after.mean()), **over_seeds(after - before)}

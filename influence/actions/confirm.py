@@ -75,8 +75,13 @@ def confirm(
 
 def questions_of(it: Opened, note: dict[str, Any]) -> dict[str, Question]:
     """The very queries of the preview (already oriented), asked of evaluation rows, and of holdout rows if those can answer them all."""
-    asked = it.question(tuple(queries.make(**query) for query in _distinct(note["queries"][label] for label in note["labels"])))
-    found, again = {"evaluation": asked}, Question(asked.queries, it.dataset.holdout)
+    return by_role(it, it.question([queries.make(**query) for query in _distinct(note["queries"][label] for label in note["labels"])]))
+
+
+def by_role(it: Opened, asked: Question) -> dict[str, Question]:
+    """Return a question to the evaluation rows, and the same to the holdout rows if those can answer it."""
+    found: dict[str, Question] = {"evaluation": asked}
+    again = Question(asked.queries, it.dataset.holdout)
     with suppress(BadInput):  # groups with enough evaluation rows can have too few holdout rows
         now(it, {"holdout": again})
         found["holdout"] = again

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from influence.actions._calibration import over_seeds
 from influence.actions._scored import Described, place
 from influence.actions.suspects import Remedy, other_class
 from influence.conditions import met, read, rule
@@ -22,10 +23,13 @@ from influence.store import Project
 from influence.types import Event, Question, Report, ignore
 
 if TYPE_CHECKING:
-    import torch
-
     from influence.actions._opened import Opened
 
+KINDS = ("value", "measured")
+"""What is predicted, a smooth form where people read another; and what they read."""
+Values: TypeAlias = Mapping[str, Mapping[str, np.ndarray]]
+VERSION = 2
+"""Of what is kept: older notes hold less and are not found again."""
 FRESH = 1000
 """Fresh seeds are counted from the run's own seed and this."""
 
@@ -47,7 +51,9 @@ def confirm_suspects(
     rows. `seeds`: so many trainings with fresh seeds beside, each compared with the whole data at that seed: truth *fresh*, with mean and
     95 % interval over seeds.
 
-    `confirmed`: for each pattern rule, n, `same` and `random` (role: value before, change), `fresh` (role: change, low, high, n).
+    `confirmed`: for each pattern rule, n, `same` and `random` (by role and kind: before, change) and `fresh` (change, low, high, n seeds).
+    Kind "value" is what scores predict, a smooth form of some questions; "measured" what people read. Holdout rows that cannot answer the
+    question, for a gap between groups of which they have too few, are left out.
 
     Raises:
         BadInput: a pattern cannot be read or holds no rows or all, or the model cannot be trained again.
@@ -81,7 +87,7 @@ def confirm_suspects(
 
 def key(project: Project, run: str, query: Described, pattern: str, remedy: str) -> str:
     """Return the name of the note of one pattern, question and remedy."""
-    return f"confirmed/{place(project, run, query)}/{remedy}/{digest(pattern)[:24]}"
+    return f"confirmed/{place(project, run, query)}/{remedy}/{digest(pattern)[:24]}/{VERSION}"
 
 
 def kept(project: Project, run: str, query: Described, pattern: str, remedy: str = "remove") -> dict[str, Any] | None:
@@ -90,7 +96,11 @@ def kept(project: Project, run: str, query: Described, pattern: str, remedy: str
 
 
 def _enough(note: Mapping[str, Any] | None, seeds: int) -> bool:
-    return note is not None and all(entry["n"] >= seeds for entry in note["fresh"].values()) and (bool(note["fresh"]) or not seeds)
+    return (
+        note is not None
+        and all(kind["n"] >= seeds for kinds in note["fresh"].values() for kind in kinds.values())
+        and (bool(note["fresh"]) or not seeds)
+    )
 
 
 def _rows(it: Opened, pattern: str) -> np.ndarray:
@@ -99,11 +109,8 @@ def _rows(it: Opened, pattern: str) -> np.ndarray:
     Raises:
         BadInput: the pattern cannot be read, or holds none of them or all.
     """
-    conditions, train = read(pattern), it.dataset.train
-    columns = train.columns
-    if it.dataset.target not in columns and train.classes:
-        columns = columns.assign(**{it.dataset.target: np.array(train.classes, dtype=object)[train.y]})
-    inside = met(conditions, columns) & it.seen
+    conditions = read(pattern)
+    inside = met(conditions, it.dataset.train.columns) & it.seen
     if not 0 < inside.sum() < it.seen.sum():
         many = "no training row" if not inside.any() else "all training rows"
         raise BadInput(f"The pattern “{rule(conditions)}” holds {many}. Choose one that divides them.")
@@ -112,25 +119,30 @@ def _rows(it: Opened, pattern: str) -> np.ndarray:
 
 def _confirmed(it: Opened, question: Question, masks: np.ndarray, remedy: Remedy, seeds: int, report: Report) -> list[dict[str, Any]]:
     from influence.actions._retrained import now
+    from influence.actions.confirm import by_role
 
-    asked = {"evaluation": question, "holdout": Question(question.queries, it.dataset.holdout)}
+    asked = by_role(it, question)
     sets = np.concatenate([masks, _random(it, masks)]) if remedy == "remove" else masks
-    changed = _values(it, sets, asked, remedy, None, report)
-    before = {role: float(told["measured"][0]) for role, told in now(it, asked).items()}
-    fresh: dict[str, np.ndarray] = {}
-    if seeds:
-        whole = np.concatenate([np.zeros_like(masks[:1]), masks])
-        start = FRESH + (it.trained.recipe.seed if it.trained.recipe else 0)
-        many = [_values(it, whole, asked, remedy, start + s, report) for s in range(seeds)]
-        fresh = {role: np.stack([values[role][1:] - values[role][0] for values in many]) for role in asked}  # (seeds, R)
-    found = []
-    for k in range(len(masks)):
-        same = {role: {"before": before[role], "change": float(changed[role][k]) - before[role]} for role in asked}
-        entry: dict[str, Any] = {"same": same, "random": {}, "fresh": {role: _over_seeds(values[:, k]) for role, values in fresh.items()}}
-        if remedy == "remove":
-            entry["random"] = {role: {"change": float(changed[role][len(masks) + k]) - before[role]} for role in asked}
-        found.append(entry)
-    return found
+    same = _values(it, sets, asked, remedy, None, report)
+    before = {role: {kind: float(values[0]) for kind, values in kinds.items()} for role, kinds in now(it, asked).items()}
+    whole, start = np.concatenate([np.zeros_like(masks[:1]), masks]), FRESH + (it.trained.recipe.seed if it.trained.recipe else 0)
+    fresh = [_values(it, whole, asked, remedy, start + s, report) for s in range(seeds)]
+
+    def changed(at: int) -> dict[str, Any]:
+        return {
+            role: {kind: {"before": was, "change": float(same[role][kind][at]) - was} for kind, was in kinds.items()}
+            for role, kinds in before.items()
+        }
+
+    def over(at: int) -> dict[str, Any]:
+        of = {
+            role: {kind: np.array([values[role][kind][at + 1] - values[role][kind][0] for values in fresh]) for kind in KINDS}
+            for role in asked
+        }
+        return {role: {kind: over_seeds(changes) for kind, changes in kinds.items()} for role, kinds in of.items()} if fresh else {}
+
+    n = len(masks)
+    return [{"same": changed(k), "random": changed(n + k) if remedy == "remove" else {}, "fresh": over(k)} for k in range(n)]
 
 
 def _random(it: Opened, masks: np.ndarray) -> np.ndarray:
@@ -140,42 +152,32 @@ def _random(it: Opened, masks: np.ndarray) -> np.ndarray:
     return np.concatenate([random_sets(it.seen, int(mask.sum()), 1, seed=k) for k, mask in enumerate(masks)])
 
 
-def _values(
-    it: Opened, sets: np.ndarray, asked: Mapping[str, Question], remedy: Remedy, seed: int | None, report: Report
-) -> dict[str, np.ndarray]:
-    """Return what people read of each question for models retrained without (or with other labels in) each of R sets, (R,) by role."""
+def _values(it: Opened, sets: np.ndarray, asked: Mapping[str, Question], remedy: Remedy, seed: int | None, report: Report) -> Values:
+    """Return what models retrained without (or with other labels in) each of R sets answer: by role and kind, (R,)."""
     from influence.actions._retrained import answers
 
-    if remedy == "remove":
-        seeds = None if seed is None else [seed] * len(sets)
-        told = answers(it, sets, asked, seeds, report, stage="retrain" if seed is None else "retrain, fresh seeds")
-        return {role: told[role]["measured"][:, 0] for role in asked}
-    return _relabelled(it, sets, asked, seed, report)
+    if remedy == "relabel":
+        return _relabelled(it, sets, asked, seed, report)
+    seeds = None if seed is None else [seed] * len(sets)
+    told = answers(it, sets, asked, seeds, report, stage="retrain" if seed is None else "retrain, fresh seeds")
+    return {role: {kind: told[role][kind][:, 0] for kind in KINDS} for role in asked}
 
 
-def _relabelled(it: Opened, sets: np.ndarray, asked: Mapping[str, Question], seed: int | None, report: Report) -> dict[str, np.ndarray]:
+def _relabelled(it: Opened, sets: np.ndarray, asked: Mapping[str, Question], seed: int | None, report: Report) -> Values:
     from influence import grads, training
     from influence.actions._retrained import recipe_of
     from influence.loop import threads
 
     train, other, recipe = it.dataset.train, other_class(it), recipe_of(it)
     recipe = recipe if seed is None else replace(recipe, seed=seed)
-    found: dict[str, list[float]] = {role: [] for role in asked}
+    found: dict[str, dict[str, list[float]]] = {role: {kind: [] for kind in KINDS} for role in asked}
     for k, mask in enumerate(sets):
         report(Event("retrain", k, len(sets), f"{len(sets)} real retrainings"))
         rows = replace(train, y=np.where(mask, other.y, train.y))
         bound = training.load(training.train(it.trained.model, rows, recipe, removed=it.trained.removed))
         with threads(recipe.threads):
             for role, question in asked.items():
-                logits: torch.Tensor = grads.outputs(bound, question.examples)
-                found[role].append(float(question.measured(logits)[0]))
-    return {role: np.array(values) for role, values in found.items()}
-
-
-def _over_seeds(changes: np.ndarray) -> dict[str, Any]:
-    """Return mean, 95 % interval (Student's t; none for one seed) and number of fresh seeds."""
-    from scipy import stats
-
-    n, mean = len(changes), float(changes.mean())
-    half = float(stats.t.ppf(0.975, n - 1) * changes.std(ddof=1) / n**0.5) if n > 1 else None
-    return {"change": mean, "low": None if half is None else mean - half, "high": None if half is None else mean + half, "n": n}
+                logits = grads.outputs(bound, question.examples)
+                found[role]["value"].append(float(question.value(logits)[0]))
+                found[role]["measured"].append(float(question.measured(logits)[0]))
+    return {role: {kind: np.array(values) for kind, values in kinds.items()} for role, kinds in found.items()}

@@ -97,7 +97,7 @@ def retrainings(shares: Sequence[float] = SHARES) -> int:
 def _walked(it: Opened, question: Any, told: Mapping[str, Any], shares: Sequence[float], report: Report) -> dict[str, Any]:
     from influence.actions._opened import ranking
     from influence.actions._retrained import answers, now
-    from influence.types import Question
+    from influence.actions.confirm import by_role
 
     scores, seen = it.project.scores(told["scores"]), np.flatnonzero(it.seen)
     by_influence = ranking(scores, 0, told["better"])
@@ -109,7 +109,7 @@ def _walked(it: Opened, question: Any, told: Mapping[str, Any], shares: Sequence
     left_out = np.zeros((len(planned), len(scores.ids)), dtype=bool)
     for mask, (*_, rows) in zip(left_out, planned, strict=True):
         mask[rows] = True
-    roles = {"evaluation": question, "holdout": Question(question.queries, it.dataset.holdout)}
+    roles = by_role(it, question)
     real, before = answers(it, left_out, roles, report=report), now(it, roles)
     points = []
     for role in roles:

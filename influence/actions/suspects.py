@@ -22,6 +22,8 @@ from influence.types import Examples, Report, Scores, ignore
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
 
+VERSION = 2
+"""Of what is kept: older searches are not found again."""
 Remedy = Literal["remove", "relabel"]
 NEVER = ("weight", "leak", "id")
 """Kinds of columns that are no conditions."""
@@ -42,6 +44,7 @@ def suspects(
     most: float = 0.5,
     limit: int = 20,
     check: int = 0,
+    seeds: int = 0,
     again: bool = False,
     report: Report = ignore,
 ) -> dict[str, Any]:
@@ -51,7 +54,8 @@ def suspects(
     high, effect_per_row; how they are found and listed is in `influence.patterns.search`. `method`: "" takes the best that is open.
     `with_label`: the target may be a condition beside another. `remedy`: "relabel" predicts giving the rows the model's likeliest other
     class instead. `least`, `most`: share of the training rows that a pattern holds. `check`: retrain without each of the first so many
-    (`influence.actions.confirm_suspects`); each then says what is `realised`. `again`: search even if it is kept.
+    (`influence.actions.confirm_suspects`); each then says what is `realised`, with `seeds` also for fresh seeds. `again`: search even if
+    it is kept.
 
     Raises:
         BadInput: a setting cannot be used, the question does not fit the data, or the method is not open to this model.
@@ -62,7 +66,7 @@ def suspects(
     it = opened(project, run)
     wanted = asked(query, query_set, it.run)
     scorer = attribution.make(method or best(it.trained), set)
-    _check(max_conditions, least, most, limit, remedy, it.dataset.train, scorer)
+    _refuse(max_conditions, least, most, limit, check, seeds, remedy, it.dataset.train, scorer)
     settings = {"max_conditions": max_conditions, "with_label": with_label, "remedy": remedy, "least": least, "most": most, "limit": limit}
     question, told = scored(it, wanted, scorer, report)
     name = key(project, it.run.id, told["query"], told["method"], settings)
@@ -85,7 +89,7 @@ def suspects(
         from influence.actions.confirm_suspects import confirm_suspects
 
         patterns = [suspect["conditions"] for suspect in listed[:check]]
-        told = confirm_suspects(project, query, patterns, it.run.id, query_set, remedy, report=report)
+        told = confirm_suspects(project, query, patterns, it.run.id, query_set, remedy, seeds, report=report)
         for suspect, realised in zip(listed, told["confirmed"], strict=False):
             suspect["realised"] = realised
     return {**found, "suspects": listed, "seconds": time.perf_counter() - began}
@@ -93,7 +97,7 @@ def suspects(
 
 def key(project: Project, run: str, query: Described, method: Described, settings: Mapping[str, Any]) -> str:
     """Return the name of the note under which a search is kept."""
-    return f"suspects/{place(project, run, query)}/{short(method)}/{short(settings)}"
+    return f"suspects/{place(project, run, query)}/{short(method)}/{short(settings)}/{VERSION}"
 
 
 def kept(project: Project, run: str, query: Described, method: Described, settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -106,11 +110,15 @@ def _whole(project: Project, name: str) -> dict[str, Any] | None:
     return found if found and project.objects.find(found["table"]) else None
 
 
-def _check(max_conditions: int, least: float, most: float, limit: int, remedy: str, train: Examples, scorer: Any) -> None:
+def _refuse(
+    max_conditions: int, least: float, most: float, limit: int, check: int, seeds: int, remedy: str, train: Examples, scorer: Any
+) -> None:
     if not 1 <= max_conditions <= 4:
         raise BadInput(f"A pattern has 1 to 4 conditions; got {max_conditions}.")
     if not 0 < least < most <= 1:
         raise BadInput(f"A pattern's share of the rows must lie between 0 and 1, the least below the most; got {least:g} and {most:g}.")
+    if check < 0 or seeds < 0:
+        raise BadInput(f"So many patterns and seeds cannot be retrained: {check} and {seeds}. Give 0 or more.")
     if not 1 <= limit <= 1000:
         raise BadInput(f"1 to 1,000 patterns can be listed; got {limit}.")
     if remedy not in ("remove", "relabel"):
@@ -125,12 +133,10 @@ def _check(max_conditions: int, least: float, most: float, limit: int, remedy: s
 def conditioned(dataset: Dataset, with_label: bool) -> tuple[pd.DataFrame, dict[str, str]]:
     """Return the columns of the training rows that may be conditions, and their kinds; the target only `with_label`."""
     kinds = {str(column["name"]): str(column.get("kind", "")) for column in dataset.columns}
-    names = [name for name in dataset.train.columns if name != dataset.target and kinds.get(name) not in NEVER]
-    if with_label and dataset.train.classes:
-        column = dataset.train.columns.get(dataset.target, pd.Series(np.array(dataset.train.classes, dtype=object)[dataset.train.y]))
-        kinds[dataset.target] = "category"
-        return dataset.train.columns[names].assign(**{dataset.target: column}), kinds
-    return dataset.train.columns[names], kinds
+    labelled = with_label and bool(dataset.train.classes)
+    columns = dataset.train.columns
+    names = [name for name in columns if (labelled if name == dataset.target else kinds.get(name) not in NEVER)]
+    return columns[names], kinds | ({dataset.target: "category"} if labelled else {})
 
 
 def other_class(it: Opened) -> Examples:
@@ -177,6 +183,7 @@ def _searched(it: Opened, scores: Scores, told: Mapping[str, Any], settings: Map
         "looked_at": looked_at,
         "n": int(seen.sum()),
         "label": told["labels"][0],
+        "measured_label": told["measured_label"],
         "value": told["value"],
         "better": better,
         "calibrated": scores.calibrated,

@@ -48,6 +48,20 @@ def question(run: Run) -> tuple[str, dict[str, Any]]:
     return name, {k: v for k, v in found.items() if v != ""}
 
 
+def both(run: Run) -> tuple[str, dict[str, Any], str, dict[str, Any]]:
+    """Draw question and method side by side; return both with their settings. The page ends where no method is open."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Question", anchor=False)
+        query, query_set = question(run)
+    with right:
+        st.subheader("Method", anchor=False)
+        name, given = method(run)
+    if not name:
+        st.stop()
+    return query, query_set, name, given
+
+
 def _offered(run: Run) -> dict[str, Sequence[str]]:
     """Return the names that settings of questions can take in these data: classes, and groups of the chosen column."""
     it = state.dataset(run).evaluation

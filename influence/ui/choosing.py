@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,13 @@ HOW = {
 
 def find(run: Run, finder: str, given: dict[str, Any], scores: Scores | None, how: str, digest: str = "") -> None:
     """Find rows and combine them with the current selection; what cannot be done is said in a sentence."""
+    find_any(run, finder, [given], scores, how, digest)
+
+
+def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Scores | None, how: str, digest: str = "") -> None:
+    """Find the rows that a finder finds with any of several settings, as one step."""
     try:
-        found = finders.make(finder, given)(scores, state.dataset(run).train)
+        found = reduce(_sets.union, [finders.make(finder, given)(scores, state.dataset(run).train) for given in every])
         reason = {**found.reason, "scores": digest} if digest and finder == "top_k" else dict(found.reason)
         made = HOW[how](Selection(found.ids, found.action, reason), _own(run))
         if not len(made):
@@ -107,6 +114,14 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
             key="choosing.csv",
         )  # fmt: skip
     return selection
+
+
+def current(run: Run) -> None:
+    """Draw the current selection under its heading, and the way on to Plan."""
+    st.subheader("Current selection", anchor=False)
+    told()
+    if review(run, (state.group(), state.dataset(run).target)):
+        state.link("plan", "Plan the removal of these rows", ":material/arrow_forward:")
 
 
 def rows(run: Run, selection: Selection) -> None:

@@ -141,7 +141,7 @@ def _classes(stamp: str, target: str, kind: str, _source: Source) -> tuple[str, 
 
 def favouring(source: Source, chosen: Parts, seen: Dataset, brought: bool = False) -> Parts:
     """Draw the choice of the favourable class of data whose classes are known, and return the parts with it."""
-    with st.columns([2, 5], gap="large")[0]:
+    with st.columns([3, 4] if brought else [2, 5], gap="large")[0]:
         return replace(chosen, positive=_favourable(seen.train.classes, f"{key_of(source)}.{seen.target}", brought))
 
 

@@ -8,11 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from influence.actions import removal_curve
+from influence.actions.preview import is_gap
 from influence.charts.removal import removal
 from influence.data.dataset import Role
 from influence.repeatable import no_recipe
 from influence.store import Run
-from influence.ui import asking, costs, jobs, kept, state, words
+from influence.ui import asking, costs, jobs, kept, state, suspecting, words
 
 ROLES: dict[Role, str] = {"evaluation": "evaluation rows", "holdout": "holdout rows"}
 
@@ -27,11 +28,9 @@ def curve(run: Run, result: dict[str, Any]) -> None:
     points = kept.table(found["points"])
     predicted = kept.table(found["predicted"]) if found["predicted"] else None
     st.markdown(sentence(found, points))
-    for column, (role, name) in zip(st.columns(2, gap="large"), ROLES.items(), strict=True):
-        own = points[points["role"] == role]
-        beside = (
-            predicted.assign(share=predicted["k"] / found["n"]) if predicted is not None and role == "evaluation" and _same(found) else None
-        )
+    roles = {role: name for role, name in ROLES.items() if (points["role"] == role).any()}
+    for column, (role, name) in zip(st.columns(len(ROLES), gap="large"), roles.items(), strict=False):
+        own, beside = points[points["role"] == role], _comparable(found, points, predicted) if role == "evaluation" else None
         column.caption(f"{found['measured_label']}, {words.count(len(state.dataset(run).split(role)), name[:-1])}")
         column.plotly_chart(
             removal(own, beside, found["measured_label"]), key=f"removal.{role}", config={"displayModeBar": False},
@@ -44,9 +43,13 @@ def curve(run: Run, result: dict[str, Any]) -> None:
         )
 
 
-def _same(found: dict[str, Any]) -> bool:
-    """Whether what is predicted is what is read, so that both can stand on one axis."""
-    return str(found["label"]).split(" (")[0] == str(found["measured_label"]).split(" (")[0] and "gap" not in found["label"].lower()
+def _comparable(found: dict[str, Any], points: pd.DataFrame, predicted: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return what is predicted with shares of the rows, if it is what people read, so that both can stand on one axis; else None."""
+    if predicted is None or is_gap(found["label"]):
+        return None
+    start = float(points[(points["role"] == "evaluation") & (points["k"] == 0)]["value"].iloc[0])
+    apart = abs(float(predicted["value"].iloc[0]) - start)
+    return predicted.assign(share=predicted["k"] / found["n"]) if apart <= suspecting.ALIKE * max(1.0, abs(start)) else None
 
 
 def _ask(run: Run, result: dict[str, Any]) -> None:
@@ -70,15 +73,16 @@ def _ask(run: Run, result: dict[str, Any]) -> None:
 
 
 def sentence(found: dict[str, Any], points: pd.DataFrame) -> str:
-    """Say what came of the best share on the holdout rows: by influence, by loss, at random."""
-    own = points[points["role"] == "holdout"]
+    """Say what came of the best share on the holdout rows (the evaluation rows where those cannot answer): in each order."""
+    role = "holdout" if (points["role"] == "holdout").any() else "evaluation"
+    own = points[points["role"] == role]
     start = float(own[own["k"] == 0]["value"].iloc[0])
     by = own[(own["order"] == "influence") & (own["k"] > 0)].set_index("k")["value"]
     k = int(by.idxmax() if found["better"] == "higher" else by.idxmin())
     at = own[own["k"] == k].groupby("order")["value"].mean()
     name, share = words.escaped(found["measured_label"]), f"{words.count(k, 'row')} ({words.percent(k / found['n'])})"
     return (
-        f"On the holdout rows {name} is {words.number(start)}. Without the {share} that come first by influence it becomes "
+        f"On the {role} rows {name} is {words.number(start)}. Without the {share} that come first by influence it becomes "
         f"**{words.number(at['influence'])}**; without as many of the largest training loss {words.number(at['loss'])}, at random "
         f"{words.number(at['random'])}. That share is the best of those tried, so it flatters a little."
     )

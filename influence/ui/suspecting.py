@@ -20,6 +20,8 @@ DRAWN = 12
 CHECKED = 3
 """Patterns that are retrained where none is ticked."""
 SEEDS = 3
+ALIKE = 1e-4
+"""Relative difference up to which the smooth form and what people read are one."""
 DONE = {"remove": "removed", "relabel": "relabelled"}
 
 
@@ -41,13 +43,14 @@ def settings(run: Run) -> dict[str, Any]:
             f"{state.dataset(run).target} may be a condition", key="suspects.label", persist_state="session",
             help="Beside another condition. Off, patterns are of the rows' other columns alone.",
         )  # fmt: skip
-        low, high = st.select_slider(
-            "Share of the training rows", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7], (0.01, 0.5), key="suspects.share",
-            format_func=lambda share: words.percent(share), persist_state="session",
-        )  # fmt: skip
-    return {
-        "max_conditions": conditions, "with_label": label, "remedy": remedy, "least": low, "most": max(high, 2 * low), "limit": 20,
-    }  # fmt: skip
+    low, high = st.select_slider(
+        "Share of the training rows", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7], (0.01, 0.5), key="suspects.share",
+        format_func=lambda share: words.percent(share), persist_state="session",
+    )  # fmt: skip
+    if low == high:
+        st.caption(f"Both ends are {words.percent(low)}: patterns of so many rows or more are searched for.")
+    most = high if low < high else 1.0
+    return {"max_conditions": conditions, "with_label": label, "remedy": remedy, "least": low, "most": most, "limit": 20}
 
 
 def cost(run: Run, query: str, query_set: dict[str, Any], method: str, given: dict[str, Any]) -> str:
@@ -93,24 +96,25 @@ def sentence(result: dict[str, Any], table: pd.DataFrame) -> str:
             "Ask another question, or allow more conditions."
         )
     first, way = table.iloc[0], "raise" if result["better"] == "higher" else "lower"
+    what, figure = "its smooth form" if _smooth(result) else "it", f"**{words.number(first['effect'])}**"
     unit = (
-        f"{way} it by **{words.number(first['effect'])}** ({words.interval(first['low'], first['high'])})"
+        f"{way} {what} by {figure} ({words.interval(first['low'], first['high'])})"
         if result["calibrated"]
         else f"{way} it most (these scores rank only; they are in no unit)"
     )
     share = f"{words.count(int(first['n']), 'row')}, {words.percent(first['n'] / result['n'])} of the training rows"
+    now = f"{words.escaped(result['measured_label'])} is {words.number(result['value']['measured'])} on the evaluation rows"
     return (
-        f"{name} is {words.number(result['value']['measured'])} on the evaluation rows. {looked}, the first suspect is "
+        f"{now}. {looked}, the first suspect is "
         f"**{words.escaped(first['rule'])}**: {share}. If they are {done}, that is predicted to {unit}. Sums of single rows' scores say "
         "little of how rows act together: retrain to see."
     )
 
 
-def improvement(result: dict[str, Any], note: dict[str, Any] | None, *at: str) -> float | None:
-    """Return a realised change of a note, turned so that positive is better; None where nothing was retrained."""
-    for name in (*at, "change"):
-        note = (note or {}).get(name)
-    return None if note is None else float(note) * (1 if result["better"] == "higher" else -1)  # type: ignore[arg-type]
+def improvement(result: dict[str, Any], note: dict[str, Any] | None, truth: str, role: str) -> float | None:
+    """Return a realised change of what is predicted, turned so that positive is better; None where nothing was retrained."""
+    told = (note or {}).get(truth, {}).get(role)
+    return None if told is None else float(told["value"]["change"]) * (1 if result["better"] == "higher" else -1)
 
 
 def _chart(run: Run, result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, Any] | None]) -> None:
@@ -131,7 +135,18 @@ def _chart(run: Run, result: dict[str, Any], table: pd.DataFrame, notes: list[di
         "Bars: summed predicted improvement; lines: its 95 % interval over the choice of training rows. A pattern of several conditions is "
         "listed only if each of them is needed, and none that says nearly the same as another. Realised: this training again without the "
         f"rows, asked of the same {words.count(len(state.dataset(run).evaluation), 'evaluation row')}, and of "
-        f"{words.count(len(state.dataset(run).holdout), 'holdout row')}, which no choice was made by."
+        f"{words.count(len(state.dataset(run).holdout), 'holdout row')}, which no choice was made by.{_smooth(result)}"
+    )
+
+
+def _smooth(result: dict[str, Any]) -> str:
+    """Say so where what is predicted is a smooth form of what people read."""
+    value = result["value"]
+    if abs(value["value"] - value["measured"]) <= ALIKE * max(1.0, abs(value["value"])):
+        return ""
+    return (
+        f" Predicted and realised are of the smooth form, {words.number(value['value'])} now; what people read stands in the column "
+        f"“{words.escaped(result['measured_label'])}, holdout”."
     )
 
 
@@ -151,7 +166,7 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         "n": "rows",
         "share": number("share of rows", format="percent"),
         "effect_per_row": number("per row", format="%.2e"),
-        "became": "on holdout rows",
+        "became": f"{result['measured_label']}, holdout",
         "fresh": "realised, new seeds, holdout",
     }
     figures = {
@@ -168,13 +183,13 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
 
 
 def _became(note: dict[str, Any] | None) -> str | None:
-    """Say what the metric was on the holdout rows, and what it became."""
-    told = (note or {}).get("same", {}).get("holdout")
+    """Say what people read on the holdout rows, and what it became."""
+    told = (note or {}).get("same", {}).get("holdout", {}).get("measured")
     return f"{words.number(told['before'])} → {words.number(told['before'] + told['change'])}" if told else None
 
 
 def _fresh(result: dict[str, Any], note: dict[str, Any] | None) -> str | None:
-    told = (note or {}).get("fresh", {}).get("holdout")
+    told = (note or {}).get("fresh", {}).get("holdout", {}).get("value")
     if not told:
         return None
     sign = 1 if result["better"] == "higher" else -1
@@ -194,8 +209,7 @@ def _select(run: Run, table: pd.DataFrame, picked: list[int]) -> None:
 
 
 def _chosen(run: Run, patterns: list[str], how: str) -> None:
-    for place, pattern in enumerate(patterns):
-        choosing.find(run, "pattern", {"conditions": pattern}, None, how if place == 0 else "Add to the selection")
+    choosing.find_any(run, "pattern", [{"conditions": pattern} for pattern in patterns], None, how)
 
 
 def _check(run: Run, result: dict[str, Any], chosen: pd.DataFrame, query: str, query_set: dict[str, Any], ticked: bool) -> None:

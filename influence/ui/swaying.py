@@ -33,7 +33,7 @@ def told(run: Run, place: int) -> str:
     """Say which training row is looked at."""
     dataset = state.dataset(run)
     id, label = words.escaped(dataset.train.ids[place]), _label(run, place)
-    gone = " This model was made without it." if id in map(words.escaped, run.body.get("removed", ())) else ""
+    gone = " This model was made without it." if str(dataset.train.ids[place]) in map(str, run.body.get("removed", ())) else ""
     return f"Training row **{id}**, labelled **{words.escaped(label)}**.{gone}"
 
 
