@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from influence.__main__ import app
 from influence.actions import budget as action
 from influence.actions import perform
+from influence.actions._measures import evaluated
 from influence.actions._opened import opened
 from influence.actions._retrained import answers
 from influence.actions.confirm import questions_of
+from influence.actions.preview import limits
 from influence.charts.frontier import ANY
 from influence.charts.frontier import frontier as picture
 from influence.errors import BadInput
@@ -58,6 +60,19 @@ def test_the_rows_are_predicted_to_reach_it_within_the_loss(made, found):
     assert {p["allowed"] for p in result["frontier"]} >= {0.01, None}
     enough = [p["k"] for p in result["frontier"] if p["allowed"] is None and p["value"] <= args["target"]]
     assert min(enough) >= result["least"] - 1
+
+
+def test_accuracy_is_a_share_however_wide_its_band(made, found):
+    project, (result, args) = made[0], found
+    noted = next(iter(project.notes("budget/").values()))
+    assert limits(noted, noted["accuracy"]) == (0.0, 1.0)
+    told = result["predicted"][noted["accuracy"]]
+    assert told["measured_before"] + told["measured_low"] >= 0
+    assert told["measured_before"] + told["measured_high"] <= 1
+    assert all(0 <= point["accuracy"] <= 1 for point in result["frontier"])
+    run = project.run(args["run"])
+    figure = evaluated(run, project.dataset(run.dataset), noted["queries"][noted["accuracy"]], told["measured_before"])
+    assert figure["low"] < told["measured_before"] < figure["high"]
 
 
 def test_what_is_said_to_be_retrained_is(made, found):

@@ -99,8 +99,9 @@ def _entry(found: Mapping[str, Any], name: str, given: Mapping[str, Any], classe
     column: str = given.get("group", "")
     if name == "group_rate":
         return found["groups"].get(column, {}).get(given.get("which", ""), {}).get(RATES[given.get("of", "positives")])
-    if name in ("accuracy_margin", "loss"):
-        return found["intervals"].get({"accuracy_margin": ("r2", "accuracy"), "loss": ("mae", "loss")}[name][classes])
+    overall = {"accuracy_margin": ("r2", "accuracy"), "accuracy": ("r2", "accuracy"), "loss": ("mae", "loss")}
+    if name in overall:
+        return found["intervals"].get(overall[name][classes])
     return found["gaps"].get(column, {}).get(name)
 
 

@@ -81,7 +81,7 @@ def is_gap(label: str) -> bool:
 
 def limits(note: Mapping[str, Any], label: str) -> tuple[float, float]:
     """Return between which values the metric lies that people read: shares in [0, 1], gaps from 0 on; a numeric target has no shares."""
-    share = note["queries"][label]["name"] in (*RATES, "group_rate", "accuracy_margin") and "R²" not in note["labels"]
+    share = note["queries"][label]["name"] in (*RATES, "group_rate", "accuracy_margin", "accuracy") and "R²" not in note["labels"]
     return (0.0 if share or is_gap(label) else -np.inf, 1.0 if share else np.inf)
 
 
