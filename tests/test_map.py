@@ -14,7 +14,7 @@ from influence.actions import coordinates, perform
 from influence.actions._opened import opened as opened_run
 from influence.errors import BadInput
 from influence.finders.polygon import Polygon, corners, written
-from influence.types import Scores
+from influence.types import Scores, Selection
 from influence.ui import colouring, mapping, words
 from influence.ui.map import names, packed
 from tests import investigation
@@ -293,10 +293,32 @@ def test_without_umap_the_page_says_how_to_have_it(made, monkeypatch):
     assert by_key(at.button, "map.umap").label == "Lay out by UMAP"
 
 
-def test_a_browser_without_webgl_sees_where_rows_lie(made):
+def test_where_points_hide_each_other_their_number_is_shown_on_request(made):
     project, runs = made
-    at, _, _ = mapped(project, runs["loans"])
-    at.session_state["map.missing"] = True
-    ran(at.run())
-    assert "This browser cannot draw the map" in said(at)
-    assert any(n.label == "Left" for n in at.number_input), "and the box by numbers chooses"
+    at, _, places = mapped(project, runs["loans"])
+    assert not [n for n in at.get("plotly_chart") if n.proto.id.endswith("map.density")]
+    ran(by_key(at.toggle, "map.density.shown").set_value(True).run())
+    (chart,) = [n for n in at.get("plotly_chart") if n.proto.id.endswith("map.density")]
+    assert f"How many of {len(places.ids):,} training rows lie where" in str(chart.proto)
+
+
+def test_another_colour_sends_no_point_again(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    _, _, places = mapped(project, run.id)
+    train, laid = project.dataset(run.dataset).train, coordinates.kept(project, run.id)
+    header, arrays = read(mapping._points(run.dataset, laid["coordinates"]))
+    np.testing.assert_array_equal(arrays["places"].reshape(-1, 2), places.values.astype(np.float32))
+    assert arrays["ids"].tolist() == places.ids.tolist()
+    assert [header["classes"][label] for label in arrays["labels"]] == list(map(str, train.columns["decision"]))
+    found = {"scores": asked(project, run.id)[1]}
+    for name, offered in colouring.offered(run, found).items():
+        colours, sent = read(mapping._colours(run.id, laid["coordinates"], found["scores"], name, "none", run, found, laid))
+        assert list(sent) == ["values"]
+        assert sent["values"].itemsize == (1 if colours["kind"] == "categories" else 4)
+        np.testing.assert_allclose(sent["values"], offered().values.astype(np.float32))
+        assert colours["placed"] == header["placed"]
+    project.choose(Selection(tuple(train.ids[[3, 7]].tolist()), reason={"dataset": run.dataset}))
+    _, sent = read(mapping._colours(run.id, laid["coordinates"], found["scores"], colouring.INFLUENCE, "two", run, found, laid))
+    assert np.flatnonzero(sent["marks"]).tolist() == [3, 7]
+    project.undo()

@@ -1,4 +1,4 @@
-"""How many rows lie where on the map: for browsers that cannot draw each of them."""
+"""How many rows lie where on the map, where points hide each other."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from influence.actions import mislabelled
 from influence.charts.colours import DIVERGING, SEQUENTIAL, of_groups
@@ -66,13 +65,14 @@ def by_loss(run: Run, made: Dataset) -> Colouring:
     """Return colours of how wrong the model is on each row: cross-entropy, or the absolute error in the target's unit."""
     table = kept.table(run.body["predictions"])
     table = table[(table["split"] == "train").to_numpy()]
+    ids = table["id"].to_numpy()
     if made.train.classes:
-        places = as_places(table["target"].to_numpy(), np.asarray(made.train.classes, dtype=object))
-        p = table[[f"p_{name}" for name in made.train.classes]].to_numpy()[np.arange(len(table)), places]
-        title, values = "loss (cross-entropy)", -np.log(np.maximum(p, 1e-12))
+        p = table[[f"p_{name}" for name in made.train.classes]].to_numpy()
+        own = made.train.y if np.array_equal(ids, made.train.ids) else made.train.y[as_places(ids, made.train.ids)]
+        title, values = "loss (cross-entropy)", -np.log(np.maximum(p[np.arange(len(table)), own], 1e-12))
     else:
         title, values = "absolute error", np.abs(table["target"].to_numpy(float) - table["prediction"].to_numpy(float))
-    return rising(title, _placed(values, table["id"].to_numpy(), made))
+    return rising(title, _placed(values, ids, made))
 
 
 def rising(title: str, values: np.ndarray) -> Colouring:
@@ -95,5 +95,7 @@ def _aligned(scores: Any, made: Dataset) -> np.ndarray:
 
 def _placed(values: np.ndarray, ids: np.ndarray, made: Dataset) -> np.ndarray:
     """Return values by the training rows' order, NaN for rows that have none."""
-    at = as_places(made.train.ids, pd.Index(ids).to_numpy())
+    if np.array_equal(ids, made.train.ids):
+        return values
+    at = as_places(made.train.ids, ids)
     return np.where(at >= 0, values[at], np.nan)

@@ -18,7 +18,7 @@ from influence.finders.polygon import corners, written
 from influence.store import Run
 from influence.types import Scores
 from influence.ui import choosing, colouring, jobs, kept, state, words
-from influence.ui.map import canvas, names, packed
+from influence.ui.map import canvas, held, names, packed
 
 LAYOUTS = {"pca": "Principal components", "umap": "UMAP: neighbours"}
 WAYS = {"Use these": "Replace the selection", "Add these": "Add to the selection", "Take out these": "Take out of the selection"}
@@ -34,6 +34,8 @@ def section(run: Run, result: dict[str, Any], scores: Scores) -> None:
     laid = _laid(run, method)
     if laid:
         st.markdown(_meaning(laid, result, scores))
+        # Outside the fragment: what is done on the map need not weigh and compare a million points again.
+        held(data=_points(run.dataset, laid["coordinates"]), key=f"map.points.{laid['coordinates'][:12]}")
         st.fragment(_map)(run, result, laid)
 
 
@@ -83,24 +85,17 @@ def _map(run: Run, result: dict[str, Any], laid: dict[str, Any]) -> None:
             _answer(run, result, laid, outline)
         else:
             st.caption("Nothing is outlined yet. The lists below hold the most helpful and the most harmful rows.")
+    if st.toggle("Show how many rows lie where", key="map.density.shown"):
+        xy = kept.scores(laid["coordinates"])
+        about = f"How many of {len(xy.ids):,} training rows lie where, by {laid['of']}."
+        st.plotly_chart(density(xy.values, *xy.labels), key="map.density", alt=about)
 
 
 def _drawn(run: Run, result: dict[str, Any], laid: dict[str, Any], name: str) -> str:
     """Draw the map and return the outline on it as text, or ""."""
-    xy = kept.scores(laid["coordinates"])
-    if st.session_state.get("map.missing"):
-        st.info("This browser cannot draw the map (it has no WebGL2). Here is how many rows lie where.", icon=":material/info:")
-        about = f"How many of {len(xy.ids):,} training rows lie where, by {laid['of']}."
-        st.plotly_chart(density(xy.values, *xy.labels), key="map.density", alt=about)
-        return ""
     selection = state.selection()
-    digests = (run.id, laid["coordinates"], result["scores"], name, selection.digest if selection else "")
-    shown = _payload(*digests, run, result, laid)
-    key = f"map.{laid['coordinates'][:12]}"
-    drawn = canvas(data=shown, key=key, on_outline_change=_taken, on_missing_change=_taken)
-    if drawn.get("missing"):
-        st.session_state["map.missing"] = True
-        st.rerun(scope="fragment")
+    colours = _colours(run.id, laid["coordinates"], result["scores"], name, selection.digest if selection else "", run, result, laid)
+    drawn = canvas(data=colours, key=f"map.{laid['coordinates'][:12]}", on_outline_change=_taken)
     return rounded(drawn.get("outline"))
 
 
@@ -117,24 +112,33 @@ def rounded(outline: Any) -> str:
         return ""
 
 
-@st.cache_resource(show_spinner=False, max_entries=6)
-def _payload(
-    run: str, coordinates: str, scores: str, name: str, selection: str, _run: Run, _result: dict[str, Any], _laid: dict[str, Any]
-) -> bytes:
-    """Return all that the map draws; kept by the digests of what it is made from."""
-    xy, made, chosen = kept.scores(coordinates), state.dataset(_run), state.selection()
-    colours = colouring.offered(_run, _result)[name]()
-    marks = choosing.places(_run, chosen) if chosen else None
-    marks = np.zeros(len(xy.ids), dtype=bool) if marks is None else marks
+@st.cache_resource(show_spinner=False, max_entries=3)
+def _points(dataset: str, coordinates: str) -> bytes:
+    """Return what does not change with the colours: where each row lies, its label and its id; kept by digests."""
+    xy, made = kept.scores(coordinates), state.project().dataset(dataset)
     labels, classes = _labels(made)
     header = {
-        **colours.header(), "key": digest([run, coordinates, scores, name, selection]), "placed": coordinates, "n": len(xy.ids),
-        "axes": list(xy.labels), "extent": extent(xy.values), "first": first(xy.values), "marked": bool(marks.any()), "classes": classes,
+        "placed": coordinates, "axes": list(xy.labels), "extent": extent(xy.values), "first": first(xy.values), "classes": classes,
         "target": made.target,
-        "alt": f"Map of {len(xy.ids):,} training rows by {_laid['of']}, coloured by {colours.title}; {int(marks.sum()):,} are selected.",
     }  # fmt: skip
-    arrays = {"places": xy.values.astype(np.float32), "values": colours.values.astype(np.float32), "labels": labels}
-    return packed(header, {**arrays, "marks": marks.astype(np.uint8), "ids": names(xy.ids)})
+    return packed(header, {"places": xy.values.astype(np.float32), "labels": labels, "ids": names(xy.ids)})
+
+
+@st.cache_resource(show_spinner=False, max_entries=12)
+def _colours(
+    run: str, coordinates: str, scores: str, name: str, selection: str, _run: Run, _result: dict[str, Any], _laid: dict[str, Any]
+) -> bytes:
+    """Return what each point says and whether it is selected; kept by the digests of what it is made from."""
+    chosen, colours = state.selection(), colouring.offered(_run, _result)[name]()
+    marks = choosing.places(_run, chosen) if chosen else None
+    n = len(colours.values)
+    marks = np.zeros(n, dtype=bool) if marks is None else marks
+    header = {
+        **colours.header(), "key": digest([run, coordinates, scores, name, selection]), "placed": coordinates, "marked": bool(marks.any()),
+        "alt": f"Map of {n:,} training rows by {_laid['of']}, coloured by {colours.title}; {int(marks.sum()):,} are selected.",
+    }  # fmt: skip
+    values = colours.values.astype(np.uint8 if colours.kind == "categories" and len(colours.names) <= 256 else np.float32)
+    return packed(header, {"values": values, **({"marks": marks.astype(np.uint8)} if marks.any() else {})})
 
 
 def _labels(made: Any) -> tuple[np.ndarray, list[str] | None]:
@@ -157,6 +161,11 @@ def first(xy: np.ndarray) -> list[float]:
     return extent(np.clip(xy, low - spare, high + spare))
 
 
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _ends(coordinates: str) -> list[float]:
+    return extent(kept.scores(coordinates).values)
+
+
 def extent(xy: np.ndarray) -> list[float]:
     """Return the box that holds all points, never without width or height: left, low, right, high."""
     if not len(xy):
@@ -173,7 +182,7 @@ def _by_numbers(laid: dict[str, Any], outline: str) -> str:
     if outline != seen:
         box = ""
     with st.expander("Choose a box by numbers, without a mouse"), st.form("map.box", border=False):
-        ends = extent(kept.scores(laid["coordinates"]).values)
+        ends = _ends(laid["coordinates"])
         fields = zip(st.columns(4), ("Left", "Right", "Bottom", "Top"), (ends[0], ends[2], ends[1], ends[3]), strict=True)
         left, right, low, high = (
             column.number_input(label, value=value, format="%.4g", key=f"{key}.{label}") for column, label, value in fields

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import influence.ui.map
+from influence import plane
 from influence.actions import coordinates, perform
 from influence.finders.polygon import Polygon
 from influence.store import Project
-from scripts import browser
-from scripts.drive import window
 
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
-
-
-@pytest.fixture
-def drawing(chrome, trained):
-    """A window of a browser that draws WebGL with the processor."""
-    started = chrome.browser_type.launch(executable_path=browser.find(), args=FLAGS)
-    with window(started, trained.url) as w:
-        yield w
-        w.check()
-    started.close()
+HERE = Path(influence.ui.map.__file__).parent
 
 
 def counted(w) -> int:
@@ -32,9 +24,80 @@ def counted(w) -> int:
     return int(re.search(r"([\d,]+) training rows? inside \(", w.text()).group(1).replace(",", ""))
 
 
+def scripted(chrome, expression: str, given: dict) -> object:
+    """What an expression of the map's scripts is in a browser, with `given` by its names."""
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("paint.js", "points.js", "view.js"))
+    page = chrome.new_page()
+    found = page.evaluate(f"given => {{ {script}\nconst {{ {', '.join(given)} }} = given; {expression} }}", given)
+    page.close()
+    return found
+
+
+PAINTED = """
+const canvas = new OffscreenCanvas(40, 20), places = Float32Array.from(xy.flat());
+const { tones, levels } = toned(Float32Array.from(values.map(v => v ?? NaN)), kind, -1, 1);
+const plain = Array.from({ length: 257 }, (_, k) => [k, 0, 255]); plain[256] = [1, 2, 3];
+const [palette, muted] = [0, 0.5].map(share => packedColours(plain, [255, 255, 255], share));
+const look = { palette, muted, ground: 0xffffffff, ink: 0xff000000, centre: [20, 10], reach: [20, 10], size, cell: 2, ring: true };
+new Painter(canvas).paint({ places, tones, levels, chosen: chosen && Uint8Array.from(chosen) }, look);
+const pixels = canvas.getContext("2d").getImageData(0, 0, 40, 20).data;
+const at = (x, y) => [...pixels.slice(4 * (40 * y + x), 4 * (40 * y + x) + 3)];
+return Array.from({ length: 20 }, (_, y) => Array.from({ length: 40 }, (_, x) => at(x, y)));
+"""
+
+
+def painted(chrome, xy, values, kind="diverging", chosen=None, size=4) -> np.ndarray:
+    """Pixels (20, 40, 3) of points in a plane of 40 by 20, y from below as on the map; a colour's red is its place in the palette."""
+    given = {"xy": xy, "values": values, "kind": kind, "chosen": chosen, "size": size}
+    return np.array(scripted(chrome, PAINTED, given))[::-1]
+
+
+def test_each_point_is_painted_at_its_place_in_its_colour(chrome):
+    found = painted(chrome, [[5, 5], [30, 12], [15, 15]], [-1, 1, None])
+    assert found[5, 5].tolist() == [0, 0, 255]
+    assert found[12, 30].tolist() == [255, 0, 255]
+    assert found[15, 15].tolist() == [1, 2, 3], "what is not known is grey"
+    inked = (found != 255).any(2) & ~((found == [255, 0, 255]).all(2))
+    rows, columns = np.nonzero(inked)
+    assert np.hypot(rows - 4.5 - 0, columns - 4.5).min() < 1
+    assert ((found == 255).all(2)).sum() > 40 * 20 - 3 * 25, "and nowhere else"
+
+
+def test_of_points_on_one_spot_the_strong_one_is_seen_and_of_those_chosen_any(chrome):
+    xy, values = [[10, 10], [10, 10], [10.2, 10.1]], [0.1, -0.9, 0.5]
+    strong = painted(chrome, xy, values)[10, 10].tolist()
+    assert strong == [round(0.05 * 255), 0, 255]
+    found = painted(chrome, [*xy, [30, 10]], [*values, 1], chosen=[1, 0, 0, 0])
+    assert found[10, 10].tolist() == [int(0.55 * 255 + 0.5), 0, 255], "chosen lies on strong"
+    assert found[10, 30].tolist() == [255, 128, 255], "what is not chosen is muted"
+
+
+def test_a_million_points_that_share_cells_are_told_by_their_strongest(chrome):
+    rng = np.random.default_rng(0)
+    xy, values = rng.uniform([0, 0], [40, 20], (4000, 2)), rng.uniform(-1, 1, 4000)
+    seen = np.abs(painted(chrome, xy.tolist(), values.tolist(), size=2)[..., 0] / 255 * 2 - 1)
+    for column in range(0, 40, 2):
+        for row in range(0, 20, 2):
+            best = np.abs(values[(xy // 2 == [column // 2, row // 2]).all(1)]).max()
+            near = seen[max(0, row - 1) : row + 3, max(0, column - 1) : column + 3]
+            assert near.max() >= best - 0.01, "where it is not seen, a stronger one lies on it"
+
+
+def test_what_an_outline_holds_is_what_the_server_counts(chrome):
+    rng = np.random.default_rng(1)
+    xy = rng.normal(size=(3000, 2)).astype(np.float32)
+    outline = [[-1, -1], [1.5, -0.5], [0.2, 0.1], [0.5, 1.8], [-0.7, 0.9]]
+    frame = [-1, -1, 1.5, 1.8]
+    given = {"xy": xy.reshape(-1).tolist(), "outline": outline, "frame": frame}
+    found = np.array(scripted(chrome, "return [...inside(Float32Array.from(xy), outline, frame)]", given), dtype=bool)
+    truth = plane.inside(xy, np.array(outline))
+    assert 300 < truth.sum() < 1500
+    assert (found != truth).sum() <= 3, "but for rows on the line"
+
+
 @pytest.mark.slow
-def test_a_lasso_on_the_map_becomes_the_selection(trained, drawing):
-    project, w = Project(trained.project), drawing
+def test_a_lasso_on_the_map_becomes_the_selection(trained, opened):
+    project, w = Project(trained.project), opened(trained)
     query = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}}
     perform("attribute", project, {**query, "method": "metagradient"})
     w.open("influence", "?query=equal_opportunity_gap").sees("Each point is a training row").settle()

@@ -1,7 +1,8 @@
 """The component that draws the map: raw arrays in, an outline out. No other file is fetched, and nothing is built.
 
-WebGL2 in one inline script, so that a million points need neither a plotting library nor a way back for each of them: an outline of some
-hundred corners returns, and the server says which rows are inside.
+Inline scripts that paint by the processor, so that a million points need neither a plotting library, a graphics card, nor a way back for
+each of them: an outline of some hundred corners returns, and the server says which rows are inside. Points go by one message and their
+colours by another, so that another colour is a quarter of the bytes at most: the browser keeps what it was sent.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import numpy as np
 import streamlit as st
 
 HERE = Path(__file__).parent
-SCRIPTS = ("paint.js", "points.js", "view.js", "map.js")
-"""Joined in this order: only the last one exports."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,15 @@ def names(ids: np.ndarray) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
 
 
+def _joined(*files: str) -> str:
+    """Return scripts in this order: only the last one exports."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in files)
+
+
 canvas = st.components.v2.component(
     "lethe_map",
     html=(HERE / "map.html").read_text(encoding="utf-8"),
     css=(HERE / "map.css").read_text(encoding="utf-8"),
-    js="\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    js=_joined("paint.js", "points.js", "view.js", "map.js"),
 )
+held = st.components.v2.component("lethe_points", js=_joined("points.js", "held.js"))

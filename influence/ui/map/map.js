@@ -8,11 +8,11 @@ class Hands extends View {
   constructor(root) {
     super(root);
     this.mode = "lasso";
-    if (this.gl) this.listen();
+    this.listen();
   }
 
   listen() {
-    const on = (name, act, target = this.canvas) => target.addEventListener(name, act, { passive: false });
+    const on = (name, act, target = this.canvas) => target.addEventListener(name, e => this.points && act(e), { passive: false });
     on("pointerdown", e => this.press(e));
     on("pointermove", e => this.move(e));
     on("pointerup", e => this.release(e));
@@ -20,26 +20,31 @@ class Hands extends View {
     on("pointerleave", () => { this.tip.hidden = true; });
     on("wheel", e => this.wheel(e));
     on("keydown", e => this.key(e));
-    on("webglcontextlost", e => e.preventDefault());
-    on("webglcontextrestored", () => { this.painter = painter(this.gl); this.load(); });
     on("transitionend", () => this.load(false), this.ground); // the ground's colour changed: another theme
     on("click", e => this.tool(e.target.closest("button")), this.root.querySelector(".tools"));
+    const meet = () => this.root.isConnected ? this.meet() : globalThis.removeEventListener("lethe-points", meet);
+    globalThis.addEventListener("lethe-points", meet);
     new ResizeObserver(() => this.draw()).observe(this.ground);
   }
 
   take(data) {
-    const points = unpacked(data);
-    if (points.header.key === this.header?.key) return;
-    const placed = this.header?.placed;
-    [this.points, this.header] = [points, points.header];
-    this.places = points.array("places");
-    this.name = namer(points);
-    if (placed !== this.header.placed) {
-      this.find = null;
-      this.outline = null;
-      this.look(this.header.first);
+    const colours = unpacked(data), { key, marked, alt } = colours.header;
+    if (key === this.header?.key) return;
+    this.header = colours.header;
+    this.values = colours.array("values");
+    this.marks = marked ? colours.array("marks") : null;
+    this.canvas.setAttribute("aria-label", alt);
+    this.meet();
+  }
+
+  meet() { // points and their colours come one after the other
+    const points = globalThis.lethePoints?.get(this.header?.placed);
+    if (!points) return;
+    if (points !== this.points) {
+      [this.points, this.places, this.name] = [points, points.array("places"), namer(points)];
+      this.find = this.outline = this.within = null;
+      this.look(points.header.first);
     }
-    this.canvas.setAttribute("aria-label", this.header.alt);
     this.load();
   }
 
@@ -61,7 +66,7 @@ class Hands extends View {
       const [from, to] = [this.place(this.held), this.place(here)];
       this.centre = this.centre.map((value, k) => value + from[k] - to[k]);
       this.held = here;
-      this.draw(true);
+      this.draw();
     } else if (this.line) {
       const first = this.line[0], last = this.line[this.line.length - 1];
       if (this.mode === "box") this.line = [first, [here[0], first[1]], here, [first[0], here[1]]];
@@ -82,22 +87,19 @@ class Hands extends View {
   choose(outline) {
     if (!outline && !this.outline) return this.overlay();
     this.outline = outline;
-    if (outline) {
-      const xs = outline.map(p => p[0]), ys = outline.map(p => p[1]);
-      this.frame = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
-      this.painter.mask(outline, this.frame);
-    }
-    this.tell("outline", outline);
-    this.draw(true, ASKED);
+    this.tell("outline", outline); // before it is painted: the server counts meanwhile
+    const xs = outline?.map(p => p[0]), ys = outline?.map(p => p[1]);
+    this.within = outline && inside(this.places, outline, [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)]);
+    this.draw();
   }
 
   hover(here) {
     const scale = [2 * this.reach[0] / this.canvas.clientWidth, 2 * this.reach[1] / this.canvas.clientHeight];
-    this.find ??= finder(this.places, this.header.extent);
+    this.find ??= finder(this.places, this.points.header.extent);
     const k = this.find(...this.place(here), scale.map(part => part * RADIUS));
     this.tip.hidden = k < 0;
     if (k < 0) return;
-    const value = this.points.array("values")[k], label = this.points.array("labels")[k], { names, title, classes, target } = this.header;
+    const value = this.values[k], label = this.points.array("labels")[k], { names, title } = this.header, { classes, target } = this.points.header;
     const said = Number.isNaN(value) ? "not known" : names ? names[value] : value.toPrecision(3);
     const own = classes ? classes[label] : Number(label).toPrecision(4);
     this.tip.textContent = `id ${this.name(k)}\n${target}: ${own}` + (title === target ? "" : `\n${title}: ${said}`);
@@ -109,7 +111,7 @@ class Hands extends View {
   zoom(factor, about = this.centre) {
     this.centre = this.centre.map((value, k) => about[k] + (value - about[k]) * factor);
     this.reach = this.reach.map(value => value * factor);
-    this.draw(true);
+    this.draw();
   }
 
   wheel(event) {
@@ -123,7 +125,7 @@ class Hands extends View {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (ARROWS[event.key]) {
       this.centre = this.centre.map((value, k) => value + ARROWS[event.key][k] * this.reach[k] * 0.2);
-      this.draw(true);
+      this.draw();
     } else if (KEYS[event.key]) this.act(KEYS[event.key]);
     else return;
     event.preventDefault();
@@ -133,7 +135,7 @@ class Hands extends View {
   act(what) {
     const [[x, y], [w, h]] = [this.centre, this.reach];
     if (what === "in" || what === "out") this.zoom(what === "in" ? 0.7 : 1 / 0.7);
-    else if (what === "reset") { this.look(this.header.extent); this.draw(); }
+    else if (what === "reset") { this.look(this.points.header.extent); this.draw(); }
     else if (what === "clear") { this.line = null; this.choose(null); }
     else this.choose([[x - w, y - h], [x + w, y - h], [x + w, y + h], [x - w, y + h]]);
   }
@@ -150,6 +152,5 @@ class Hands extends View {
 export default function (component) {
   const root = component.parentElement.querySelector(".map"), map = root.map ??= new Hands(root);
   map.tell = component.setStateValue;
-  if (map.gl) map.take(component.data);
-  else component.setStateValue("missing", true);
+  map.take(component.data);
 }

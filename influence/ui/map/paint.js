@@ -1,136 +1,114 @@
-// Painting: all points in one WebGL2 call, coloured in the vertex shader, so that nothing but a view changes while one moves about.
+// Painting, by the processor: of the points that share a cell of about a point's size only the one on top is painted, so that a million points
+// cost one walk through their coordinates and as many dots as the picture has cells. No graphics card, and none that is emulated, is needed.
 
-const VERTEX = `#version 300 es
-precision highp float;
-layout(location = 0) in vec2 place;
-layout(location = 1) in float value;
-layout(location = 2) in float mark;
-uniform vec2 centre, reach;      // the view, in the units of the coordinates
-uniform vec4 frame;              // the outline's box: left, low, right, high
-uniform float size, low, high;
-uniform int kind;                // 0 diverging, 1 sequential, 2 categories
-uniform bool outlined, marked;
-uniform vec3 ground, grey;
-uniform sampler2D palette, mask;
-flat out vec4 tint;
-flat out float ring;
-void main() {
-  float share = clamp((value - low) / (high - low), 0.0, 1.0);
-  bool known = !isnan(value);
-  int at = kind == 2 ? int(min(value, 255.0)) : int(share * 255.0 + 0.5);
-  vec3 own = known ? texelFetch(palette, ivec2(at, 0), 0).rgb : grey;
-  vec2 in_frame = (place - frame.xy) / (frame.zw - frame.xy);
-  bool within = all(greaterThanEqual(in_frame, vec2(0.0))) && all(lessThanEqual(in_frame, vec2(1.0))) && texture(mask, in_frame).a > 0.5;
-  bool chosen = outlined ? within : !marked || mark > 0.5;
-  bool apart = (outlined || marked) && chosen;
-  float strength = !known ? 0.0 : kind == 0 ? abs(2.0 * share - 1.0) : kind == 1 ? share : fract(float(gl_VertexID) * 0.61803398875);
-  float depth = (1.0 - strength) * 0.98 - (chosen ? 0.99 : 0.0);  // the strong lie on the weak, the chosen on the others
-  gl_Position = vec4((place - centre) / reach, depth, 1.0);
-  gl_PointSize = apart ? size * 1.25 + 1.0 : size;
-  ring = marked && !outlined && chosen && size > 3.0 ? 1.0 : 0.0;
-  tint = vec4(chosen ? own : mix(own, ground, 0.82), gl_PointSize);
-}`;
+const UNKNOWN = 256, TONES = 257, LEVELS = 256; // places in a palette, the last for values not known; strengths that are told apart
+const MASK = 1024; // pixels of the picture of an outline, by which points are found inside
 
-const FRAGMENT = `#version 300 es
-precision mediump float;
-flat in vec4 tint;
-flat in float ring;
-uniform vec3 ink;
-out vec4 colour;
-void main() {
-  vec2 off = gl_PointCoord - 0.5;
-  float far = dot(off, off);
-  if (tint.a > 2.5 && far > 0.25) discard;
-  colour = vec4(ring > 0.5 && far > 0.13 ? ink : tint.rgb, 1.0);
-}`;
-
-const UNIFORMS = ["centre", "reach", "frame", "size", "low", "high", "kind", "outlined", "marked", "ground", "grey", "palette", "mask", "ink"];
-const MASK = 1024;    // pixels of the picture of an outline, by which the others are muted
-const MOVING = 60000; // points painted while one moves about
-const SLICE = 125000; // points painted at a time where all are: between two slices the hand that moves on is answered
-const STRIDE = 31;    // WebGL takes strides of up to 255 bytes
-
-function compiled(gl, type, source) {
-  const shader = gl.createShader(type);
-  gl.shaderSource(shader, source);
-  gl.compileShader(shader);
-  if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) throw new Error(gl.getShaderInfoLog(shader));
-  return shader;
+function toned(values, kind, low, high) { // each point's place in the palette, and how far it lies on top of the others, from 1 on
+  const n = values.length, tones = new Uint16Array(n), levels = new Uint16Array(n);
+  for (let k = 0; k < n; k++) {
+    const value = values[k];
+    if (Number.isNaN(value)) {
+      [tones[k], levels[k]] = [UNKNOWN, 1];
+      continue;
+    }
+    const share = Math.min(1, Math.max(0, (value - low) / (high - low)));
+    tones[k] = kind === "categories" ? Math.min(value, UNKNOWN - 1) : share * 255 + 0.5;
+    // Groups lie on each other in an order without meaning, so that none hides another.
+    const strength = kind === "categories" ? k * 0.61803398875 % 1 : kind === "diverging" ? Math.abs(2 * share - 1) : share;
+    levels[k] = 1 + strength * (LEVELS - 1);
+  }
+  return { tones, levels };
 }
 
-function painter(gl) {
-  const program = gl.createProgram();
-  gl.attachShader(program, compiled(gl, gl.VERTEX_SHADER, VERTEX));
-  gl.attachShader(program, compiled(gl, gl.FRAGMENT_SHADER, FRAGMENT));
-  gl.linkProgram(program);
-  gl.useProgram(program);
-  gl.enable(gl.DEPTH_TEST);
-  const at = Object.fromEntries(UNIFORMS.map(name => [name, gl.getUniformLocation(program, name)]));
-  const buffers = [0, 1, 2].map(() => gl.createBuffer());
-  const textures = [0, 1].map(unit => {
-    const texture = gl.createTexture();
-    gl.activeTexture(gl.TEXTURE0 + unit);
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    for (const name of ["TEXTURE_MIN_FILTER", "TEXTURE_MAG_FILTER"]) gl.texParameteri(gl.TEXTURE_2D, gl[name], gl.NEAREST);
-    for (const name of ["TEXTURE_WRAP_S", "TEXTURE_WRAP_T"]) gl.texParameteri(gl.TEXTURE_2D, gl[name], gl.CLAMP_TO_EDGE);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 1, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
-    return texture;
+function packedColours(colours, ground, share) { // as pixels are written, mixed with the ground by a share
+  const pixels = new Uint32Array(TONES);
+  colours.forEach((colour, k) => {
+    const [r, g, b] = colour.map((part, c) => Math.round(part + (ground[c] - part) * share));
+    pixels[k] = 0xff000000 | b << 16 | g << 8 | r;
   });
-  gl.uniform1i(at.palette, 0);
-  gl.uniform1i(at.mask, 1);
-  const shapes = [[2, gl.FLOAT, 8], [1, gl.FLOAT, 4], [1, gl.UNSIGNED_BYTE, 1]];
+  return pixels;
+}
 
-  return {
-    points(places, values, marks) {
-      [places, values, marks].forEach((array, k) => {
-        gl.bindBuffer(gl.ARRAY_BUFFER, buffers[k]);
-        gl.bufferData(gl.ARRAY_BUFFER, array, gl.STATIC_DRAW);
-        gl.enableVertexAttribArray(k);
-      });
-    },
-    palette(colours) {
-      const pixels = new Uint8Array(1024);
-      colours.forEach((colour, k) => pixels.set([...colour, 255], 4 * k));
-      gl.activeTexture(gl.TEXTURE0);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
-    },
-    mask(outline, frame) {
-      const picture = new OffscreenCanvas(MASK, MASK), pen = picture.getContext("2d");
-      pen.beginPath();
-      for (const [x, y] of outline) pen.lineTo((x - frame[0]) / (frame[2] - frame[0]) * MASK, (y - frame[1]) / (frame[3] - frame[1]) * MASK);
-      pen.fill("evenodd");
-      gl.activeTexture(gl.TEXTURE1);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, picture);
-    },
-    paint(n, look, moving) { // the first points, on a cleared ground; returns how many were painted
-      const each = moving ? Math.min(STRIDE, Math.ceil(n / MOVING)) || 1 : 1;
-      gl.viewport(0, 0, gl.canvas.width, gl.canvas.height);
-      gl.clearColor(...look.ground, 1);
-      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-      gl.uniform2fv(at.centre, look.centre);
-      gl.uniform2fv(at.reach, look.reach);
-      gl.uniform4fv(at.frame, look.frame || [0, 0, 1, 1]);
-      for (const name of ["size", "low", "high"]) gl.uniform1f(at[name], look[name]);
-      for (const name of ["ground", "grey", "ink"]) gl.uniform3fv(at[name], look[name]);
-      gl.uniform1i(at.kind, look.kind);
-      gl.uniform1i(at.outlined, look.frame ? 1 : 0);
-      gl.uniform1i(at.marked, look.marked ? 1 : 0);
-      shapes.forEach(([width, type, bytes], k) => {
-        gl.bindBuffer(gl.ARRAY_BUFFER, buffers[k]);
-        gl.vertexAttribPointer(k, width, type, false, bytes * each, 0);
-      });
-      const first = moving ? Math.floor(n / each) : Math.min(n, SLICE);
-      gl.drawArrays(gl.POINTS, 0, first);
-      return moving ? n : first;
-    },
-    more(from, n) { // further points on what is there: the depth that was kept says which lie on top; returns up to which one
-      gl.drawArrays(gl.POINTS, from, Math.min(SLICE, n - from));
-      return Math.min(n, from + SLICE);
-    },
-    begun() { // a promise to be asked whether all that was painted is on the ground, so that no more is asked for than one can wait for
-      const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
-      gl.flush();
-      return () => gl.isContextLost() || gl.clientWaitSync(fence, 0, 0) !== gl.TIMEOUT_EXPIRED;
-    },
-  };
+function inside(places, outline, frame) { // which points lie inside an outline, 0 or 1 each
+  const picture = new OffscreenCanvas(MASK, MASK), pen = picture.getContext("2d", { willReadFrequently: true });
+  const scale = [0, 1].map(c => MASK / (frame[2 + c] - frame[c]));
+  pen.beginPath();
+  for (const [x, y] of outline) pen.lineTo((x - frame[0]) * scale[0], (y - frame[1]) * scale[1]);
+  pen.fill("evenodd");
+  const filled = pen.getImageData(0, 0, MASK, MASK).data, found = new Uint8Array(places.length / 2);
+  for (let k = 0; k < found.length; k++) {
+    const x = (places[2 * k] - frame[0]) * scale[0], y = (places[2 * k + 1] - frame[1]) * scale[1];
+    if (x >= 0 && x < MASK && y >= 0 && y < MASK) found[k] = filled[4 * ((y | 0) * MASK + (x | 0)) + 3] > 127;
+  }
+  return found;
+}
+
+class Painter {
+  constructor(canvas) {
+    this.pen = canvas.getContext("2d", { alpha: false });
+  }
+
+  paint(points, look) { // points: places, tones, levels, chosen or null; look: palettes, ground, ink, centre, reach, size in pixels
+    const { width, height } = this.pen.canvas;
+    if (this.image?.width !== width || this.image.height !== height) {
+      this.image = this.pen.createImageData(width, height);
+      this.pixels = new Uint32Array(this.image.data.buffer);
+    }
+    this.pixels.fill(look.ground);
+    const found = this.ordered(this.topmost(points, look, width, height));
+    for (const k of found) this.dot(k, points, look, width, height);
+    this.pen.putImageData(this.image, 0, 0);
+  }
+
+  topmost({ places, levels, chosen }, look, width, height) { // of each cell the point on top: its place + 1, and its level
+    const cell = Math.max(1, Math.min(look.size, look.cell)), columns = Math.ceil(width / cell), rows = Math.ceil(height / cell);
+    if (this.tops?.length !== columns * rows) [this.tops, this.heights] = [new Uint32Array(columns * rows), new Uint16Array(columns * rows)];
+    else [this.tops, this.heights].forEach(array => array.fill(0));
+    const { tops, heights } = this, n = levels.length;
+    const [x0, y0] = [look.centre[0] - look.reach[0], look.centre[1] + look.reach[1]];
+    const [across, down] = [width / cell / 2 / look.reach[0], height / cell / 2 / look.reach[1]];
+    for (let k = 0; k < n; k++) {
+      const x = (places[2 * k] - x0) * across, y = (y0 - places[2 * k + 1]) * down;
+      if (!(x >= 0 && x < columns && y >= 0 && y < rows)) continue;
+      const at = (y | 0) * columns + (x | 0), level = chosen && chosen[k] ? levels[k] + LEVELS : levels[k];
+      if (level > heights[at]) [heights[at], tops[at]] = [level, k + 1];
+    }
+    return { tops, heights };
+  }
+
+  ordered({ tops, heights }) { // places of the points that were found, those that lie on top last
+    const starts = new Uint32Array(2 * LEVELS + 2);
+    for (let at = 0; at < heights.length; at++) if (heights[at]) starts[heights[at] + 1]++;
+    for (let level = 1; level < starts.length; level++) starts[level] += starts[level - 1];
+    const found = new Uint32Array(starts[starts.length - 1]);
+    for (let at = 0; at < heights.length; at++) if (heights[at]) found[starts[heights[at]]++] = tops[at] - 1;
+    return found;
+  }
+
+  dot(k, { places, tones, chosen }, look, width, height) {
+    const apart = chosen && chosen[k], size = apart ? look.size * 1.25 + 1 : look.size;
+    const colour = (chosen && !apart ? look.muted : look.palette)[tones[k]];
+    const x = ((places[2 * k] - look.centre[0]) / look.reach[0] + 1) * width / 2, y = (1 - (places[2 * k + 1] - look.centre[1]) / look.reach[1]) * height / 2;
+    const left = Math.max(0, Math.round(x - size / 2)), right = Math.min(width, Math.max(Math.round(x + size / 2), Math.round(x - size / 2) + 1));
+    const top = Math.max(0, Math.round(y - size / 2)), bottom = Math.min(height, Math.max(Math.round(y + size / 2), Math.round(y - size / 2) + 1));
+    const ring = apart && look.ring && size > 4 ? size / 2 - 1.3 : Infinity;
+    for (let row = top; row < bottom; row++) {
+      for (let column = left; column < right; column++) {
+        const far = size > 2.5 ? Math.hypot(column + 0.5 - x, row + 0.5 - y) : 0, at = row * width + column;
+        const cover = Math.min(1, size / 2 + 0.5 - far);
+        if (cover > 0) this.pixels[at] = blended(far > ring ? look.ink : colour, this.pixels[at], cover);
+      }
+    }
+  }
+}
+
+function blended(colour, below, share) { // two pixels as they are written, mixed
+  if (share >= 1) return colour;
+  let pixel = 0xff000000;
+  for (let shift = 0; shift < 24; shift += 8) {
+    const [own, under] = [colour >>> shift & 255, below >>> shift & 255];
+    pixel |= Math.round(under + (own - under) * share) << shift;
+  }
+  return pixel;
 }

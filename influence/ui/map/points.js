@@ -1,7 +1,8 @@
-// Points as they come from the server: a header in JSON and raw arrays behind it; which one lies nearest; and outlines made short.
+// Points and colours as they come from the server: a header in JSON and raw arrays behind it; which point lies nearest; outlines made short.
 
 const TYPES = { f4: Float32Array, u1: Uint8Array, u4: Uint32Array, i4: Int32Array };
 const CELLS = 512; // along each axis of the grid in which a point is looked for
+const HELD = 2; // layouts whose points are kept at a time
 
 function unpacked(data) {
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);

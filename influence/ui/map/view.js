@@ -1,10 +1,10 @@
 // What one looks at: the part of the plane, the theme's colours, the axes, the outline and the legend.
 
-const REST = 140, ASKED = 600; // ms after which all points are painted again: after a move, and after an outline, which the server has to answer
-const KINDS = { diverging: 0, sequential: 1, categories: 2 };
+const MUTED = 0.82; // share of the ground in the colour of what is not chosen
+const CELL = 2;     // pixels of the page within which only the point on top is painted
 
+const GREY = [138, 144, 153];
 const rgb = text => text.startsWith("#") ? [1, 3, 5].map(k => parseInt(text.slice(k, k + 2), 16)) : (text.match(/[\d.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
-const scaled = text => rgb(text).map(part => part / 255);
 
 function ramp(stops) { // 256 colours between equally distant stops
   const known = stops.map(rgb);
@@ -26,20 +26,19 @@ class View {
     this.root = root;
     this.ground = root.querySelector(".ground");
     [this.canvas, this.svg, this.tip, this.legend] = ["canvas", "svg", ".tip", ".legend"].map(name => root.querySelector(name));
-    this.gl = this.canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
+    this.painter = new Painter(this.canvas);
     this.outline = null;
-    if (this.gl) this.painter = painter(this.gl);
   }
 
-  load(all = true) { // everything that the graphics card holds, and the colours of the theme
-    if (!this.header) return;
-    const style = getComputedStyle(this.ground), ground = rgb(style.backgroundColor);
+  load(all = true) { // what is painted, and the colours of the theme
+    if (!this.header || !this.points) return;
+    const style = getComputedStyle(this.ground), ground = rgb(style.backgroundColor), { kind, low, high } = this.header;
     const dark = ground[0] * 0.299 + ground[1] * 0.587 + ground[2] * 0.114 < 128;
     this.colours = this.header.colours[dark ? "dark" : "light"];
-    this.theme = { ground: scaled(style.backgroundColor), ink: scaled(style.color), grey: scaled("#8A9099") };
-    if (all) this.painter.points(this.places, this.points.array("values"), this.points.array("marks"));
-    this.painter.palette(this.header.kind === "categories" ? this.colours.map(rgb) : ramp(this.colours));
-    if (this.outline) this.painter.mask(this.outline, this.frame);
+    if (all) Object.assign(this, toned(this.values, kind, low, high));
+    const every = Object.assign(Array(TONES).fill(GREY), kind === "categories" ? this.colours.map(rgb) : ramp(this.colours), { [UNKNOWN]: GREY });
+    const plain = colour => packedColours([colour], ground, 0)[0];
+    this.theme = { palette: packedColours(every, ground, 0), muted: packedColours(every, ground, MUTED), ground: plain(ground), ink: plain(rgb(style.color)) };
     this.explain();
     this.draw();
   }
@@ -49,37 +48,22 @@ class View {
     this.reach = [(right - left) / 2 * 1.06, (high - low) / 2 * 1.06];
   }
 
-  draw(moving = false, rest = REST) {
+  draw() {
     cancelAnimationFrame(this.frameId);
-    clearTimeout(this.rest);
-    if (moving) this.rest = setTimeout(() => this.draw(), rest);
-    this.frameId = requestAnimationFrame(() => this.paint(moving));
+    this.frameId = requestAnimationFrame(() => this.paint());
   }
 
-  paint(moving) {
+  paint() {
     const box = this.canvas.getBoundingClientRect(), dense = window.devicePixelRatio || 1;
-    if (!this.header || !box.width) return;
+    if (!this.theme || !box.width) return;
     const [width, height] = [Math.round(box.width * dense), Math.round(box.height * dense)];
     if (this.canvas.width !== width || this.canvas.height !== height) [this.canvas.width, this.canvas.height] = [width, height];
-    const zoom = (this.header.extent[2] - this.header.extent[0]) / 2 / this.reach[0];
-    const size = Math.min(8, Math.max(1.5, 0.55 * Math.sqrt(box.width * box.height / this.header.n) * Math.sqrt(Math.max(1, zoom)))) * dense;
-    const { low, high, kind, marked, n } = this.header;
-    const done = this.painter.paint(n, { ...this.theme, centre: this.centre, reach: this.reach, frame: this.outline && this.frame, size, low, high, kind: KINDS[kind], marked }, moving);
+    const n = this.values.length, zoom = (this.points.header.extent[2] - this.points.header.extent[0]) / 2 / this.reach[0];
+    const size = Math.min(8, Math.max(1.5, 0.55 * Math.sqrt(box.width * box.height / n) * Math.sqrt(Math.max(1, zoom)))) * dense;
+    const chosen = this.within || this.marks, { centre, reach, places, tones, levels } = this;
+    this.painter.paint({ places, tones, levels, chosen }, { ...this.theme, centre, reach, size, cell: CELL * dense, ring: !this.within });
     this.overlay();
-    Object.assign(this.root.dataset, { n, key: this.header.key, view: [...this.centre, ...this.reach].join(" ") });
-    this.painted(done, !moving);
-  }
-
-  painted(done, whole) { // up to one point; the others follow slice by slice, until the view changes
-    const n = this.header.n;
-    Object.assign(this.root.dataset, { whole: whole && done >= n, painted: performance.now() });
-    if (done >= n) return;
-    const ready = this.painter.begun();
-    const next = () => {
-      if (ready()) this.painted(this.painter.more(done, n), true);
-      else this.frameId = requestAnimationFrame(next);
-    };
-    this.frameId = requestAnimationFrame(next);
+    Object.assign(this.root.dataset, { n, key: this.header.key, view: [...centre, ...reach].join(" "), painted: performance.now() });
   }
 
   overlay() {
@@ -93,8 +77,8 @@ class View {
     const [x0, x1, y0, y1] = [this.centre[0] - this.reach[0], this.centre[0] + this.reach[0], this.centre[1] - this.reach[1], this.centre[1] + this.reach[1]];
     for (const x of ticks(x0, x1)) make("text", { x: this.pixel([x, 0])[0], y: box.height - 20, "text-anchor": "middle" }, String(x));
     for (const y of ticks(y0, y1)) if (this.pixel([0, y])[1] < box.height - 34) make("text", { x: 6, y: this.pixel([0, y])[1] + 4 }, String(y));
-    make("text", { x: box.width / 2, y: box.height - 6, "text-anchor": "middle", class: "axis" }, this.header.axes[0]);
-    make("text", { x: 8, y: 16, class: "axis" }, `${this.header.axes[1]} ↑`);
+    make("text", { x: box.width / 2, y: box.height - 6, "text-anchor": "middle", class: "axis" }, this.points.header.axes[0]);
+    make("text", { x: 8, y: 16, class: "axis" }, `${this.points.header.axes[1]} ↑`);
     const drawn = this.line || this.outline?.map(corner => this.pixel(corner));
     if (drawn) make("polygon", { points: drawn.map(corner => corner.join(",")).join(" ") });
     this.svg.replaceChildren(...parts);
