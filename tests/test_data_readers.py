@@ -476,6 +476,7 @@ def test_only_a_database_can_be_asked(tmp_path):
 # --- real data
 
 
+@pytest.mark.slow
 def test_adult_is_one_data_set_in_every_format(lethe_data, tmp_path):
     frame = read_table(lethe_data / "adult.parquet")
     choices = {"target": "income", "protected": ["sex"], "split": "split", "name": "adult"}

@@ -117,6 +117,7 @@ def test_examples_are_in_form(enlarged):
     run(enlarged, "-m", "ruff", "format", "--check", *examples())
 
 
+@pytest.mark.slow
 def test_examples_keep_the_contracts(enlarged):
     names = {Path(path).stem for path in examples() if "/data/" not in path}
     shown = run(enlarged, "-m", "pytest", "tests/contract", "-vv", "-m", "not slow", "-k", " or ".join(names))
