@@ -66,7 +66,7 @@ def tour(w: Window) -> dict[str, float]:
 
     w.open("").follow("Open the demo", "audit").sees("How does it treat groups?")
     leg("train and audit")
-    w.follow("Why?", "influence").press("Score training rows").sees("Rows behind")
+    w.follow("Why?", "influence").sees("Rows behind")
     leg("influence")
     w.press("Choose these rows").sees("100 training rows").follow("Plan the removal", "plan")
     w.press("Prepare the preview").sees("Training rows removed")

@@ -22,6 +22,7 @@ Set = Annotated[
     list[str],
     typer.Option("--set", help="KEY=VALUE setting of the method (or of model and recipe); repeatable. `methods NAME` lists them."),
 ]
+Edit = Annotated[list[str], typer.Option("--edit", help="COLUMN=VALUE: what if the row had this cell? Repeatable.")]
 QueryName = Annotated[str, typer.Option("--query", help=f"Question: {known('queries')}.")]
 QuerySet = Annotated[list[str], typer.Option("--query-set", help="KEY=VALUE setting of the question, for example group=sex; repeatable.")]
 Method = Annotated[str, typer.Option("--method", help=f"Method: {known('attribution')}.")]
@@ -254,13 +255,33 @@ def trace(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of an evaluation row.")],
     method: Annotated[str, typer.Option("--method", help="Method that scores; default: the best that is open to the model.")] = "",
     set: Set = [],  # noqa: B006
+    edit: Edit = [],  # noqa: B006
     memory: Memory = None,
     run: RunId = "",
     project: ProjectDir = HOME,
     as_json: Json = False,
 ) -> None:
     """Trace one prediction: the training rows that speak for it, those that speak against it, and those that look like it."""
-    act("trace", project, {"id": id, "method": method, "set": pairs(set), "run": run or None}, as_json, memory=memory)
+    args = {"id": id, "method": method, "set": pairs(set), "edit": _cells(edit), "run": run or None}
+    act("trace", project, args, as_json, memory=memory)
+
+
+def _cells(edit: list[str]) -> dict[str, str]:
+    return pairs(edit, "A changed cell is COLUMN=VALUE", "age=40")
+
+
+@app.command()
+def explain(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of an evaluation row.")],
+    row: Annotated[str, typer.Option("--row", help="Id of a training row to explain beside it.")] = "",
+    class_: Annotated[str, typer.Option("--class", help="Class that is asked about; default: what the model says.")] = "",
+    edit: Edit = [],  # noqa: B006
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Say by how much each column, word or pixel of a row speaks for what the model says of it (integrated gradients of Captum)."""
+    act("explain", project, {"id": id, "row": row, "class_": class_, "edit": _cells(edit), "run": run or None}, as_json)
 
 
 @app.command()
@@ -289,6 +310,7 @@ def suspects(
     least: Annotated[float, typer.Option(help="Least share of the training rows that a pattern holds.")] = 0.01,
     most: Annotated[float, typer.Option(help="Largest share of the training rows that a pattern holds.")] = 0.5,
     limit: Annotated[int, typer.Option(help="How many patterns to list.")] = 20,
+    alike: Annotated[int, typer.Option(help="Put the rows into so many groups that look alike, of which patterns may speak.")] = 0,
     check: Annotated[
         int, typer.Option(help="Retrain without each of the first so many patterns, and say what it really changes.", min=0)
     ] = 0,
@@ -301,7 +323,80 @@ def suspects(
     """Search for patterns of training rows behind a question: the largest summed improvement if they are removed first."""
     asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set), "run": run or None}
     search = {"max_conditions": max_conditions, "with_label": with_label, "remedy": remedy, "least": least, "most": most, "limit": limit}
+    search |= {"alike": alike}
     act("suspects", project, {**asked, **search, "check": check, "seeds": seeds}, as_json, memory=memory)
+
+
+@app.command()
+def sources(
+    column: Annotated[str, typer.Argument(metavar="COLUMN", help="Column that says of each row where it is from, or when.")],
+    query: QueryName,
+    query_set: QuerySet = [],  # noqa: B006
+    method: Annotated[
+        str, typer.Option("--method", help="Method whose scores are summed; default: the best that is open to the model.")
+    ] = "",
+    set: Set = [],  # noqa: B006
+    by: Annotated[str, typer.Option(help="Blocks of a column of dates: year, quarter or month; default: by their span.")] = "",
+    bins: Annotated[int, typer.Option(help="Ranges of a column of many numbers.")] = 8,
+    check: Annotated[int, typer.Option(help="Retrain without each of the so many blocks that promise most.", min=0)] = 0,
+    seeds: Annotated[int, typer.Option(help="With --check: with so many fresh seeds too.", min=0)] = 0,
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Predict what each whole source, licence, period or other block of training rows would change if it were withdrawn."""
+    asked = {"query": query, "query_set": pairs(query_set), "method": method, "set": pairs(set), "run": run or None}
+    act("sources", project, {"column": column, **asked, "by": by, "bins": bins, "check": check, "seeds": seeds}, as_json, memory=memory)
+
+
+@app.command()
+def duplicates(
+    distance: Annotated[float, typer.Option(help="Largest distance between copies, 0 to 1; 0: exact ones alone.")] = 0.0,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Find rows that are copies of each other, also training rows that copy evaluation or holdout rows."""
+    act("duplicates", project, {"distance": distance, "run": run or None}, as_json)
+
+
+@app.command()
+def outliers(
+    neighbours: Annotated[int, typer.Option(help="Nearest rows with which each is compared.")] = 20,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Rank the training rows by how much they lie alone among the others."""
+    act("outliers", project, {"neighbours": neighbours, "run": run or None}, as_json)
+
+
+@app.command("helps-nobody")
+def helps_nobody(
+    group: Annotated[str, typer.Option(help="Column whose groups are asked; default: the run's first.")] = "",
+    method: Annotated[str, typer.Option("--method", help="Method that scores the rows; default: the best that is open.")] = "",
+    set: Set = [],  # noqa: B006
+    share: Annotated[float, typer.Option(help="Largest share of the training rows.")] = 0.02,
+    seeds: Annotated[int, typer.Option(help="Retrain with so many fresh seeds without these rows, and without random ones.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write: the ids, for --ids.")] = None,
+    memory: Memory = None,
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Find training rows that help nobody: without them the loss of every group is predicted to fall."""
+
+    def write(home: Any, result: dict[str, Any]) -> None:
+        if out is not None:
+            import pandas as pd
+
+            result["csv"] = str(write_table(pd.DataFrame({"id": result["ids"]}), out))
+
+    if out is not None:
+        writable(out)
+    given = {"method": method, "set": pairs(set), "share": share, "seeds": seeds, "run": run or None}
+    act("helps_nobody", project, {"group": group, **given}, as_json, write, memory)
 
 
 @app.command("removal-curve")
@@ -331,7 +426,9 @@ def preview(
     scores: Annotated[Path | None, typer.Option(help="Parquet of scores made by attribute; only ranks.")] = None,
     top: Annotated[int, typer.Option(help="With --scores: this many rows whose removal is predicted to help most.")] = 0,
     ids: Ids = None,
-    group: Annotated[str | None, typer.Option(help="Group column of the gaps; default: the run's first.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Group column of the gaps, or up to three: 'sex & race'; default: the run's first.")
+    ] = None,
     positive: Annotated[str, typer.Option(help="Class of which rates and gaps speak; default: the favourable one of the data.")] = "",
     memory: Memory = None,
     run: RunId = "",
@@ -432,7 +529,9 @@ def agreement(
 def unlearn(
     ids: Ids = None,
     method: Annotated[str, typer.Option("--method", help=f"Unlearning method: {known('unlearning')}.")] = "retrain",
-    group: Annotated[str | None, typer.Option(help="Group column of the gap to watch; default: the run's first.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Group column of the gap to watch, or up to three: 'sex & race'; default: the run's first.")
+    ] = None,
     set: Set = [],  # noqa: B006
     run: RunId = "",
     project: ProjectDir = HOME,
@@ -441,6 +540,29 @@ def unlearn(
     """Make the model forget rows (default: the project's current selection); a new run, beside the retrained model."""
     chosen = {"ids": read_ids(ids), "method": method, "set": pairs(set)}
     act("unlearn", project, {**chosen, "run": run or None, "group": group}, as_json)
+
+
+@app.command()
+def pin(
+    ids: Ids = None,
+    pattern: Annotated[str, typer.Option(help="Conditions as JSON, as suspects --json tells them, instead of ids.")] = "",
+    note: Annotated[str, typer.Option(help="Why it is pinned; it stands in the report.")] = "",
+    run: RunId = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """Pin training rows (default: the current selection) or a pattern as evidence, with a note of why."""
+    act("pin", project, {"ids": read_ids(ids), "pattern": pattern, "note": note, "run": run or None}, as_json)
+
+
+@app.command()
+def pins(
+    run: Annotated[str, typer.Option("--run", help="Only those of this run and of the one it was made from.")] = "",
+    project: ProjectDir = HOME,
+    as_json: Json = False,
+) -> None:
+    """List what was pinned as evidence, with notes, figures and intervals."""
+    act("pins", project, {"run": run or None}, as_json)
 
 
 @app.command("export-model")

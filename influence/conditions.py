@@ -100,6 +100,13 @@ def words(text: object) -> set[str]:
     return {word.lower() for word in WORD.findall(str(text))}
 
 
+def said(value: object) -> str:
+    """Write a cell as `Condition` reads it: a whole number without a point, as `2018`."""
+    if isinstance(value, float | np.floating):
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(value)
+
+
 def rule(pattern: Iterable[Condition]) -> str:
     """Write a pattern as people read it: `branch = North and year ≤ 2018`."""
     return " and ".join(map(str, pattern))
@@ -125,6 +132,25 @@ def read(text: str) -> Pattern:
             'A pattern is a list of conditions, such as [{"column": "age", "is_": "at most", "value": "25"}]. Give at least one.'
         )
     return found
+
+
+def read_any(text: str) -> tuple[Pattern, ...]:
+    """Read one pattern as `written`, or a list of them as `either`: rows that meet one of them are meant.
+
+    Raises:
+        BadInput: as `read`.
+    """
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = None
+    several = isinstance(given, list) and bool(given) and all(isinstance(part, list) for part in given)
+    return tuple(read(json.dumps(part)) for part in given) if several else (read(text),)
+
+
+def either(patterns: Iterable[str]) -> str:
+    """Write several patterns, each as `written`, as one that a row meets if it meets any of them."""
+    return f"[{', '.join(patterns)}]"
 
 
 def _condition(given: Mapping[str, Any]) -> Condition:

@@ -1,11 +1,15 @@
-"""Groups of rows by a column, and the favourable class: what questions about gaps and measures of gaps must agree on."""
+"""Groups of rows by a column or by several at once, and the favourable class: what questions about gaps and their measures must agree on.
+
+Wherever a group column is named, up to three may be: `sex & race` (docs/decisions/015-groups-by-several-columns.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,6 +23,13 @@ FEWEST = 10
 MISSING = "missing"
 SHOWN, NAMED = 8, 20
 """How many groups and classes a sentence names."""
+MOST = 3
+"""So many columns may form groups together: with more, hardly any group has rows enough to say something of."""
+AND = " & "
+PART = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^&"]*?))\s*(?:&|$)')
+
+Edges: TypeAlias = tuple[float, ...] | tuple[tuple[float, ...], ...]
+"""Where numbers are cut, () for nowhere; of several columns one such tuple each."""
 
 
 @dataclass(frozen=True)
@@ -51,33 +62,46 @@ class Groups:
         )
 
 
-def groups_of(examples: Examples, column: str, bins: int = 4, edges: tuple[float, ...] | None = None) -> Groups:
-    """Return the groups that a column forms.
+def groups_of(examples: Examples, group: str, bins: int = 4, edges: Edges | None = None) -> Groups:
+    """Return the groups that a column forms, or several: then those of their groups that rows have together.
 
-    `edges`: where numbers are cut, () for nowhere; None cuts numbers with more than `bins` distinct values at their quantiles here.
+    `edges`: where numbers are cut; None cuts numbers with more than `bins` distinct values at their quantiles here.
 
     Raises:
-        BadInput: there is no such column.
+        BadInput: there is no such column, or they are too many.
     """
-    cuts = edges_of(examples, column, bins) if edges is None else edges
-    values = column_of(examples, column)
-    return _cut(values, cuts) if cuts else _named(values)
+    columns = columns_of(examples, group)
+    cuts = edges_of(examples, group, bins) if edges is None else edges
+    each = (cuts,) if len(columns) == 1 else cuts
+    parts = [_cut(examples.columns[c], cut) if cut else _named(examples.columns[c]) for c, cut in zip(columns, each, strict=True)]  # type: ignore[arg-type]
+    return parts[0] if len(parts) == 1 else crossed(parts)[0]
 
 
-def edges_of(examples: Examples, column: str, bins: int) -> tuple[float, ...]:
+def edges_of(examples: Examples, group: str, bins: int) -> Edges:
     """Return the quantiles at which a column is cut into `bins` of like size: () unless it holds numbers with more distinct values.
 
-    Each edge is a value of the column and the upper end of its bin, so that ages are cut at whole years; ties make fewer bins.
+    Each edge is a value of the column and the upper end of its bin, so that ages are cut at whole years; ties make fewer bins. Of several
+    columns: those of each.
 
     Raises:
-        BadInput: there is no such column.
+        BadInput: there is no such column, or they are too many.
     """
-    values = column_of(examples, column)
-    if not _is_number(values) or values.nunique() <= bins:
-        return ()
-    numbers = values.dropna().to_numpy(dtype=float)
-    quantiles = np.quantile(numbers, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
-    return tuple(np.unique(quantiles.clip(max=np.unique(numbers)[-2])).tolist())  # so that some row lies above the last edge
+    found = tuple(_edges(examples.columns[column], bins) for column in columns_of(examples, group))
+    return found[0] if len(found) == 1 else found
+
+
+def crossed(parts: Sequence[Groups]) -> tuple[Groups, np.ndarray]:
+    """Return the groups that rows have together, in the order of the parts, and each one's places in them, (G, parts).
+
+    Only those that rows have: of six by four by two groups many are nobody's.
+    """
+    code, places = parts[0].code, np.arange(len(parts[0].names))[:, None]
+    for part in parts[1:]:
+        both, code = np.unique(code * len(part.names) + part.code, return_inverse=True)
+        before, own = np.divmod(both, len(part.names))
+        places = np.column_stack([places[before], own])
+    names = [joined([part.names[at] for part, at in zip(parts, row, strict=True)]) for row in places]
+    return Groups(tuple(names), code.astype(np.int64)), places
 
 
 def place_of(positive: str, examples: Examples) -> int:
@@ -108,17 +132,78 @@ def named(classes: Sequence[str]) -> str:
     return ", ".join(classes[:NAMED]) + more
 
 
-def column_of(examples: Examples, column: str) -> pd.Series:
-    """Return the column that is to form groups.
+def joined(parts: Sequence[str]) -> str:
+    """Return one name for several: of columns that form groups together, or of the groups that a row has in each.
+
+    A part with & or a quotation mark in it stands in quotation marks, so that no two lists have one name. One alone stays as it is.
+    """
+    return parts[0] if len(parts) == 1 else AND.join(map(_quoted, parts))
+
+
+def group_name(examples: Examples, columns: Sequence[str]) -> str:
+    """Return what groups by these columns are called in these data: never by the name of a column that is there."""
+    between, name = AND, joined(columns)
+    while len(columns) > 1 and name in examples.columns:
+        between = f" {between}"  # spaces around & say nothing
+        name = between.join(map(_quoted, columns))
+    return name
+
+
+def columns_of(examples: Examples, group: str) -> tuple[str, ...]:
+    """Return the columns that form groups: the one of this name, else those that it joins, as in `sex & race`.
 
     Raises:
-        BadInput: none was given, or there is no such column.
+        BadInput: none was given, there is no such column, one is given twice, or they are more than three.
     """
-    if column in examples.columns:
-        return examples.columns[column]
-    what = f"There is no column {column!r} to form groups by" if column else "No column to form groups by was given"
-    known = ", ".join(map(str, examples.columns)) or "none"
-    raise BadInput(f"{what}; there are: {known}. Choose one of them.", missing="" if column else "group=COLUMN")
+    if group in examples.columns:
+        return (group,)
+    columns = _parted(group)
+    unknown = [column for column in columns if column not in examples.columns]
+    if unknown or not group:
+        what = f"There is no column {unknown[0]!r} to form groups by" if group else "No column to form groups by was given"
+        raise BadInput(f"{what}; there are: {_listed(examples.columns)}. Choose one of them.", missing="" if group else "group=COLUMN")
+    if len(set(columns)) < len(columns):
+        raise BadInput(f"Groups by {group!r} name a column twice. Name each once.")
+    if len(columns) > MOST:
+        raise BadInput(f"Groups by {len(columns)} columns at once have too few rows each. Choose at most {MOST}.")
+    return columns
+
+
+def is_group(examples: Examples, group: str) -> bool:
+    """Whether groups can be formed by this name in these data."""
+    try:
+        return bool(columns_of(examples, group))
+    except BadInput:
+        return False
+
+
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join(map(str, names)) or "none"
+
+
+def _quoted(part: str) -> str:
+    plain = part and part == part.strip() and not set(part) & set('&"')
+    return part if plain else '"' + part.replace('"', '""') + '"'
+
+
+def _parted(name: str) -> tuple[str, ...]:
+    """Return the parts that a name joins; the whole name if it is not written so."""
+    parts, at = [], 0
+    while found := PART.match(name, at):
+        quoted, plain = found.groups()
+        parts.append(plain if quoted is None else quoted.replace('""', '"'))
+        at = found.end()
+        if not found.group().endswith("&"):
+            return tuple(parts) if len(parts) > 1 else (name,)
+    return (name,)
+
+
+def _edges(values: pd.Series, bins: int) -> tuple[float, ...]:
+    if not _is_number(values) or values.nunique() <= bins:
+        return ()
+    numbers = values.dropna().to_numpy(dtype=float)
+    quantiles = np.quantile(numbers, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
+    return tuple(np.unique(quantiles.clip(max=np.unique(numbers)[-2])).tolist())  # so that some row lies above the last edge
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from influence.actions import agreement as agreed
+from influence.actions import explain as explained
 from influence.actions import preview as previewed
 from influence.actions import smoothness as smooth
 from influence.actions._measures import evaluated, units
@@ -90,7 +91,7 @@ def _measured(body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _attribute(project: Project, result: Result) -> list[str]:
     run, name, label, read = project.run(result["run"]), result["method"]["name"], result["labels"][0], result["measured_label"]
     measured, better, dataset = result["value"]["measured"], result["better"], project.dataset(run.dataset)
-    figure = evaluated(run, dataset, result["query"], measured)
+    figure = evaluated(run, dataset, result["query"], measured, project.table(run.body["predictions"]))
     between = f" (95 % {words.interval(figure['low'], figure['high'])}) on" if figure else ", asked of"
     rows = words.count(figure["n"] if figure else run.body["n"]["evaluation"], "evaluation row")
     aim = f"{'raise' if better == 'higher' else 'lower'} it most"
@@ -147,6 +148,65 @@ def _suspects(project: Project, result: Result) -> list[str]:
     ]
 
 
+def _sources(project: Project, result: Result) -> list[str]:
+    unit = "" if result["calibrated"] else " These scores rank blocks; they are in no unit."
+    rows = [
+        (b["block"], f"{b['n']:,}", words.percent(b["share"]), *(_score(b[k]) for k in ("change", "low", "high", "per_row")),
+         words.interval(b["random_low"], b["random_high"]), _realised(b, "higher"))
+        for b in result["blocks"]
+    ]  # fmt: skip
+    rest = f" {words.count(result['rest'], 'row')} of rarer values are in no block." if result["rest"] else ""
+    return [
+        f"{result['measured_label']} is {words.number(result['value']['measured'])}. Predicted change of {result['label']} if each "
+        f"block of {result['settings']['column']} were removed, of {result['n']:,} training rows.{rest}{unit}",
+        *table("<>>>>>>>>", ("block", "rows", "share", "change", "low", "high", "per row", "random blocks", "realised"), rows),
+        "Random blocks: where 95 % of random blocks of as many rows lie, for all blocks together: such a change is one of size.",
+        "Blocks of more than a tenth of the rows stretch what sums of single rows' scores can say: --check K retrains.",
+    ]
+
+
+def _duplicates(project: Project, result: Result) -> list[str]:
+    near = f" within a distance of {result['distance']:g}" if result["distance"] else ""
+    first = [(r["cluster"], r["role"], r["id"], r["label"]) for r in result["first"]]
+    few = result["distance"] and result["searched"] < result["different"]
+    bound = f" Near copies were looked for among {result['searched']:,} of {result['different']:,} different rows." if few else ""
+    copied = " and ".join(f"{n:,} {role}" for role, n in result["copied"].items())
+    return [
+        f"{words.count(result['clusters'], 'cluster')} of copies{near}; {result['conflicting']:,} with differing labels; "
+        f"{result['across']:,} across the split ({copied} rows copy a training row).{bound}",
+        *(table("><><", ("cluster", "role", "id", "label"), first) if first else []),
+    ]
+
+
+def _outliers(project: Project, result: Result) -> list[str]:
+    rows = [(r["id"], words.number(r["score"], 2)) for r in result["first"][:FIRST]]
+    return [f"The training rows that lie most alone, of {result['n']:,}: the local outlier factor is about 1 among one's like. Rare is not "
+            "wrong.", *table(">>", ("id", "factor"), rows)]  # fmt: skip
+
+
+def _helps_nobody(project: Project, result: Result) -> list[str]:
+    role = next((r for r in ("holdout", "evaluation") if r in result["realised"]), "")
+    told = result["realised"].get(role, {})
+    rows = [
+        (g["label"], f"{g['n']:,}", words.number(g["before"]), words.signed(g["predicted"]) if result["calibrated"] else "-",
+         *(_changed(told.get(g["label"], {}).get(which)) for which in ("found", "random")))
+        for g in result["groups"]
+    ]  # fmt: skip
+    said = f"Retrained without them: on the {role} rows, with 95 % intervals over rows and seeds." if role else "--seeds N retrains."
+    worse = f" Worse off beyond the interval: {', '.join(result['worse'])}." if result["worse"] else ""
+    return [
+        f"Without {words.count(result['harmful'], 'row')} of {result['n']:,} every group's loss is predicted to fall; the first "
+        f"{len(result['ids']):,} of them:",
+        *table("<>>>>>", ("loss", "rows", "now", "predicted", "retrained", "without random rows"), rows),
+        f"{said}{worse}",
+        *([f"Written: {result['csv']}"] if "csv" in result else ["--out FILE.csv writes their ids, for --ids."]),
+    ]
+
+
+def _changed(told: Mapping[str, Any] | None) -> str:
+    return f"{words.signed(told['change'])} ({words.interval(told['low'], told['high'])})" if told else "-"
+
+
 def _trace(project: Project, result: Result) -> list[str]:
     unit = "change of the value if removed" if result["calibrated"] else "score (rank only, in no unit)"
     sides = {"Proponents: removal lowers it": "proponents", "Opponents: removal raises it": "opponents", "Most alike": "nearest"}
@@ -159,6 +219,7 @@ def _trace(project: Project, result: Result) -> list[str]:
         )
     ]
     return [
+        *_what_if(result),
         f"{result['measured_label']} is {words.number(result['value']['measured'])}. Training rows by {result['method']['name']}, of "
         f"{result['labels'][0]}, now {words.number(result['value']['value'])}:",
         *lists,
@@ -166,6 +227,27 @@ def _trace(project: Project, result: Result) -> list[str]:
         f"{words.number(result['chance'])}.",
         *filter(None, [units(project.dataset(project.run(result["run"]).dataset))]),
     ]
+
+
+def _what_if(result: Result) -> list[str]:
+    """Say what a changed row is, and what the model said of it as it was."""
+    if "before" not in result:
+        return []
+    cells = ", ".join(f"{name} = {value}" for name, value in result["edit"].items())
+    return [f"With {cells[:200]}; as the row is, it was {words.number(result['before']['value']['measured'])}."]
+
+
+def _explain(project: Project, result: Result) -> list[str]:
+    dataset = project.dataset(project.run(result["run"]).dataset)
+    of, lines = f"the log-odds of {result['class']}" if result["class"] else dataset.target, []
+    for found in filter(None, (result["traced"], result["row"])):
+        values, names = project.array(found["parts"]).ravel(), explained.names_of(dataset, found)
+        first = abs(values).argsort(kind="stable")[::-1][:10].tolist()
+        said = f"{'Training' if found['role'] == 'train' else 'Evaluation'} row {found['id']}: what its {found['of']} add to {of}, "
+        off = f"they add up but for {words.number(found['gap'], 2)}" if found["complete"] else "they do not add up: read them roughly"
+        lines += [f"{said}from {words.number(found['baseline'])} to {words.number(found['value'])}; {off}."]
+        lines += table("<>", (found["of"][:-1], "adds"), [(names[k], words.signed(float(values[k]))) for k in first if values[k]])
+    return lines
 
 
 def _swayed(project: Project, result: Result) -> list[str]:
@@ -314,6 +396,30 @@ def _export_data(project: Project, result: Result) -> list[str]:
     return [f"{left} in train.parquet and train.csv, {gone} with the reasons in removed.csv: {result['path']}"]
 
 
+def _pin(project: Project, result: Result) -> list[str]:
+    return [f"Pinned as {result['id']}: {result['title']}. {words.count(result['n'], 'pin')} in this project; pins lists them."]
+
+
+def _pins(project: Project, result: Result) -> list[str]:
+    if not result["n"]:
+        return ["Nothing is pinned. The button Pin on the pages does it, or the command pin."]
+    return [line for k, one in enumerate(result["pins"], 1) for line in _pinned(k, one)]
+
+
+def _pinned(place: int, one: Mapping[str, Any]) -> list[str]:
+    figures = [
+        (f["label"], f["series"] or "-", words.number(f["found"]["value"]),
+         f["lacks"] if f["lacks"] and f["found"]["low"] is None else words.interval(f["found"]["low"], f["found"]["high"]),
+         f"{f['found']['n']:,}")
+        for f in one["figures"]
+    ]  # fmt: skip
+    return [
+        f"{place}. {one['kind']}: {one['title']} (run {one['run']}, pinned {one['created'][:19].replace('T', ' ')} UTC)",
+        *(f"   {text}" for text in (one["note"] and f"Note: {one['note']}", one["said"], one["missing"]) if text),
+        *(table("<<>>>", ("figure", "model", "value", "95 %", "n"), figures) if figures else []),
+    ]
+
+
 TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
     "demo": _demo,
     "train": _train,
@@ -322,8 +428,13 @@ TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
     "attribute": _attribute,
     "mislabelled": _mislabelled,
     "suspects": _suspects,
+    "sources": _sources,
+    "duplicates": _duplicates,
+    "outliers": _outliers,
+    "helps_nobody": _helps_nobody,
     "removal_curve": _removal_curve,
     "trace": _trace,
+    "explain": _explain,
     "swayed": _swayed,
     "preview": _preview,
     "budget": _budget,
@@ -331,6 +442,8 @@ TOLD: dict[str, Callable[[Project, Result], list[str]]] = {
     "smoothness": _smoothness,
     "agreement": _agreement,
     "unlearn": _unlearn,
+    "pin": _pin,
+    "pins": _pins,
     "export_model": _export_model,
     "export_run": _export_run,
     "export_scores": _export_scores,

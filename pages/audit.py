@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import auditing, state
+from influence.ui import auditing, gaps, pinning, rates, state, thresholds
 
 state.page("Audit", "Is there a problem? How well the model does, and how differently it treats groups, on the evaluation rows.")
 run = state.need_run()
@@ -13,17 +13,28 @@ auditing.sizes(run, group)
 st.subheader("How good is it?", anchor=False)
 auditing.utility(run)
 state.link("trace", "Trace the most wrong predictions to training rows")
-if not group:
-    st.info(
-        "No group column was named when this model was trained. Load the data again with a protected or audit column to compare groups."
-    )
-    state.link("load", "Load data")
-    st.stop()
 st.subheader("How does it treat groups?", anchor=False)
-gap = auditing.gaps(run, group)
-auditing.groups(run, group)
-auditing.threshold(run, group)
-st.subheader("Is data behind it?", anchor=False)
-st.write("Ask which training rows this gap comes from: each row is scored by what its removal would do to it.")
-if st.button(f"Why? Ask which rows make the {gap}", type="primary", icon=":material/search:"):
-    state.go("influence", query=auditing.question(run))
+positive = auditing.choose(run, group)
+if not group:
+    st.info("No group column was named when this model was trained. Choose a column above to compare groups by it.")
+    st.stop()
+found = auditing.audited(run, group, positive)
+metric = rates.choose(found)
+st.markdown(gaps.sentence(found, metric))
+st.markdown(gaps.worst(found, metric))
+pinning.gap(run, group, positive, metric, gaps.TOLD[metric].gap, found.table, gaps.sentence(found, metric))
+rates.drawn(found, metric)
+gaps.why(found, metric)
+st.subheader("Look closer", anchor=False)
+names = ["Over time or a column", "Calibration", "Another threshold", "All gaps", "All figures"]
+along, calibration, threshold, every, table = st.tabs(names, key="audit.closer")
+with along:
+    rates.along(found, metric)
+with calibration:
+    rates.calibration(found)
+with threshold:
+    thresholds.threshold(found)
+with every:
+    gaps.every(found)
+with table:
+    rates.table(found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from influence.registry import attribution
-from influence.ui import asking, choosing, costs, jobs, labels, leaving, scored, state
+from influence.ui import asking, choosing, costs, gaps, jobs, labels, leaving, scored, state
 
 state.page(
     "Influence", "Which training rows does a number come from? Ask about a metric, and every training row is scored for its part in it."
@@ -18,6 +20,8 @@ label, key, icon = (
     else ("Score training rows", "influence.score", ":material/play_arrow:")
 )
 price = costs.told(run, attribution, method, settings)
+if st.session_state.pop(gaps.ASK, False) and not found:  # a button of Audit said so
+    jobs.ask("attribute", args, key)
 job = jobs.run_button(label, "attribute", args, key, cost=price, icon=icon, primary=not found)
 jobs.follow(job, key="influence.follow")
 if found:

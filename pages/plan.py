@@ -29,6 +29,6 @@ st.subheader("Current selection", anchor=False)
 choosing.told()
 selection = choosing.review(run, (state.group(), state.dataset(run).target))
 if selection:
-    planning.preview_of(note, selection)
+    planning.preview_of(run, note, selection)
     choosing.rows(run, selection)
     state.link("run", "Unlearn these rows", ":material/arrow_forward:")

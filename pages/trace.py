@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import streamlit as st
+
 from influence.registry import attribution
-from influence.ui import choosing, costs, jobs, predicted, state, swaying, tracing
+from influence.ui import choosing, costs, editing, jobs, methods, predicted, state, swaying, tracing
 
 state.page(
     "Trace",
@@ -12,17 +16,20 @@ state.page(
 )
 run = state.need_run()
 if tracing.way(run) == "test":
-    place = predicted.chosen(run)
-    one = predicted.row(run, "evaluation", place, predicted.told(run, place))
-    method = tracing.best(run)
-    found = tracing.found(run, place, method)
+    line = st.container(horizontal=True, vertical_alignment="bottom")
+    place = predicted.chosen(run, line)
+    with line:
+        method = methods.chosen(run)
+    cells = editing.current(run, place)
+    one, found = editing.row(run, place, cells), tracing.found(run, place, method, cells)
+    price = costs.told(run, attribution, method, {}) + "; then as much again at most"
     if found is None:
-        args = {"run": run.id, "id": tracing.question(run, place)["id"], "method": method}
-        price = costs.told(run, attribution, method, {}) + "; then as much again at most"
-        job = jobs.run_button("Trace this prediction", "trace", args, "trace.trace", cost=price)
+        label = "Trace the changed row" if cells else "Trace this prediction"
+        job = jobs.run_button(label, "trace", tracing.asked(run, place, method, cells), "trace.trace", cost=price)
         jobs.follow(job, key="trace.follow")
     else:
-        tracing.results(run, place, one, found)
+        what_if = partial(editing.form, run, place, cells, price, partial(tracing.submit, run, place, method))
+        tracing.results(run, place, one, found, what_if)
 else:
     place = swaying.chosen(run)
     one = predicted.row(run, "train", place, swaying.told(run, place))

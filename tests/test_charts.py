@@ -15,8 +15,10 @@ from influence.charts.agreement import agreement
 from influence.charts.colours import DIVERGING, GREY, GROUPS, ROLES, SEQUENTIAL, of_groups
 from influence.charts.curves import curve
 from influence.charts.density import density
-from influence.charts.forest import forest
+from influence.charts.forest import ROOMY, forest
+from influence.charts.lines import lines
 from influence.charts.matrix import matrix
+from influence.charts.reliability import reliability
 
 CONFIG = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 TABLE = pd.DataFrame(
@@ -38,7 +40,11 @@ def test_forest_has_one_trace_per_group_with_its_value_and_interval():
         assert list(trace.y) == [place]
         high, low = trace.error_x.array[0], trace.error_x.arrayminus[0]
         assert (high, low) == pytest.approx((row.high - row.value, row.value - row.low) if row.n > 10 else (0, 0))
-    assert list(figure.layout.yaxis.ticktext) == ["a (n = 120)", "b (n = 1,500)", "&lt;i&gt;c&lt;/i&gt; (n = 4, too few to say)"]
+    assert list(figure.layout.yaxis.ticktext) == [
+        "a (n = 120)",
+        "b (n = 1,500)",
+        f'<span style="color:{GREY}">&lt;i&gt;c&lt;/i&gt; (n = 4, too few to say)</span>',
+    ]
     assert figure.data[1].customdata[0] == "b: 0.700 (95 % 0.650 to 0.720, n = 1,500)"
 
 
@@ -47,6 +53,48 @@ def test_rows_without_an_interval_have_no_mark_that_reads_as_a_value_and_say_so(
     assert [bool(np.isfinite(t.x[0])) for t in figure.data] == [True, True, False]
     assert "too few" in figure.layout.yaxis.ticktext[2]
     assert "too few" in figure.data[2].customdata[0]
+
+
+def test_a_forest_shows_what_to_compare_with_and_many_lines_stand_closer():
+    figure = forest(TABLE, of_groups(TABLE["group"]), line=0.55)
+    assert [(s.x0, s.x1) for s in figure.layout.shapes] == [(0.55, 0.55)]
+    assert not forest(TABLE, of_groups(TABLE["group"])).layout.shapes
+    heights = [forest(pd.concat([TABLE.assign(group=TABLE["group"] + str(i)) for i in range(k)]), {}).layout.height for k in (1, 4)]
+    assert 12 > ROOMY
+    assert heights[1] < 4 * heights[0] - 300
+
+
+def test_lines_go_through_the_parts_in_their_order_and_break_where_there_are_too_few_rows():
+    parts = ["2019", "2020", "2021", "2022"]
+    table = pd.DataFrame(
+        {
+            "group": ["a", "a", "a", "<b>"],
+            "along": ["2022", "2019", "2020", "2021"],
+            "value": [0.4, 0.1, 0.2, 0.9],
+            "low": [0.3, 0.05, np.nan, 0.8],
+            "high": [0.6, 0.3, np.nan, 0.95],
+            "n": [40, 30, 4, 1000],
+        }
+    )
+    first, second = lines(table, of_groups(["a", "<b>"]), parts, x="<year>").data
+    assert np.array_equal(first.y, [0.1, np.nan, np.nan, 0.4], equal_nan=True)
+    assert first.error_y.array[3] == pytest.approx(0.2)
+    assert first.error_y.arrayminus[3] == pytest.approx(0.1)
+    assert second.name == "&lt;b&gt;"
+    assert second.customdata[2] == "&lt;b&gt;, 2021: 0.900 (95 % 0.800 to 0.950, n = 1,000)"
+    assert "n = 4" in first.customdata[1]
+    assert first.mode == "lines+markers"
+    assert lines(table, {}, parts, joined=False).data[0].mode == "markers"
+
+
+def test_reliability_draws_the_diagonal_and_each_bin_but_those_with_too_few_rows():
+    table = pd.DataFrame({"group": ["a", "a", "b"], "predicted": [0.2, 0.8, 0.5], "value": [0.1, 0.9, 1.0]})
+    table = table.assign(low=[0.05, 0.8, np.nan], high=[0.3, 0.95, np.nan], n=[50, 50, 3])
+    diagonal, bins = reliability(table, of_groups(["a", "b"])).data
+    assert list(diagonal.x) == list(diagonal.y) == [0.05, 0.95]
+    assert (list(bins.x), list(bins.y)) == ([0.2, 0.8], [0.1, 0.9])
+    assert bins.customdata[0] == "a: predicted 0.200, observed 0.100 (95 % 0.050 to 0.300, n = 50)"
+    assert not reliability(table.iloc[2:], {}).data
 
 
 def test_a_matrix_writes_its_figures_and_white_stands_for_none():

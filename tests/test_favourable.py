@@ -19,7 +19,7 @@ from influence.errors import BadInput
 from influence.groups import named, other_than, place_of
 from influence.queries.demographic_parity_gap import DemographicParityGap
 from influence.store import Project
-from influence.ui import auditing
+from influence.ui import thresholds
 from tests import drawing
 from tests.drawing import address, drawn, jobs, press, text, to, work
 from tests.test_cli import answer, call
@@ -300,7 +300,7 @@ def test_load_asks_for_it_and_audit_speaks_of_it(empty, shown):
     predictions = empty.table(run.body["predictions"])
     here = predictions[predictions["split"] == "evaluation"]
     dataset = empty.dataset(run.dataset)
-    rates = auditing.rates_at(here["p_approve"].to_numpy(), dataset.evaluation, "sex", 0.3).set_index("sex")
+    rates = thresholds.rates_at(here["p_approve"].to_numpy(), dataset.evaluation, "sex", 0.3).set_index("sex")
     for group, rows in here.groupby("sex"):
         said = f"{100 * (rows['p_approve'] >= 0.3).mean():.1f}"
         assert rates.loc[group, "Selection rate"].startswith(said)

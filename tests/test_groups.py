@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from influence.errors import BadInput
-from influence.groups import Groups, edges_of, groups_of, place_of
+from influence.groups import Groups, columns_of, edges_of, group_name, groups_of, is_group, joined, place_of
 from influence.types import Examples
 
 
@@ -134,3 +134,86 @@ def test_the_positive_class():
         place_of("maybe", rows)
     with pytest.raises(BadInput, match="this target is a number"):
         place_of("", table(pd.Series([1, 2]), classes=()))
+
+
+# ---- Several columns at once
+
+
+def several(**columns) -> Examples:
+    n = len(next(iter(columns.values())))
+    return Examples(np.zeros((n, 1)), np.zeros(n, dtype=np.int64), np.arange(n), pd.DataFrame(columns), ("no", "yes"))
+
+
+NAMES = ["sex", "a & b", "a", "b & c", "c", 'say "it"', '"a"', " a", "a ", "&", "a&b", '"', "é, ü"]
+
+
+def test_no_two_lists_of_parts_have_one_name():
+    pairs = [(one, other) for one in NAMES for other in NAMES]
+    triples = [(*pair, part) for pair in pairs for part in NAMES]
+    assert len({joined(parts) for parts in [*pairs, *triples]}) == len(pairs) + len(triples)
+    assert joined(("a & b",)) == "a & b", "one alone is called as it always was"
+
+
+def test_every_list_of_columns_is_found_again_by_its_name_and_never_taken_for_a_column():
+    rows = several(**{name: [1, 2] for name in NAMES}, **{"sex & c": [1, 2], '"sex" & c': [1, 2]})
+    for one in NAMES:
+        assert columns_of(rows, group_name(rows, [one])) == (one,)
+        for other in NAMES:
+            if one != other:
+                name = group_name(rows, [one, other])
+                assert name not in rows.columns
+                assert columns_of(rows, name) == (one, other)
+                third = next(part for part in NAMES if part not in (one, other))
+                assert columns_of(rows, group_name(rows, [one, other, third])) == (one, other, third)
+    assert columns_of(rows, "sex & c") == ("sex & c",), "a column's own name is always that column"
+    assert columns_of(rows, "sex&c") == columns_of(rows, group_name(rows, ["sex", "c"])) == ("sex", "c")
+
+
+def test_groups_of_several_columns_are_those_that_rows_have():
+    rng = np.random.default_rng(3)
+    sex, race = rng.choice(["f", "m"], 200), rng.choice(np.array(["x", "y & z", None], dtype=object), 200)
+    age = rng.integers(17, 80, 200).astype(float)
+    age[:20] = np.nan
+    sex[race == "x"] = "f"  # so that nobody is m & x
+    rows = several(sex=sex, race=race, age=age)
+    found = groups_of(rows, "sex & race")
+    assert found.names == ("f & x", 'f & "y & z"', "f & missing", 'm & "y & z"', "m & missing")
+    expected = pd.Series(sex).str.cat(pd.Series(race).fillna("missing").replace("y & z", '"y & z"'), sep=" & ").value_counts()
+    assert dict(zip(found.names, found.counts(), strict=True)) == expected.to_dict()
+    assert edges_of(rows, "sex & race", 4) == ((), ())
+    by_age = groups_of(rows, "sex & age")
+    alone = groups_of(rows, "age")
+    for name, n in zip(by_age.names, by_age.counts(), strict=True):
+        own, bin = name.split(" & ")
+        assert n == ((sex == own) & (alone.code == alone.names.index(bin))).sum()
+    assert sum(by_age.counts()) == 200
+
+
+def test_fixed_edges_of_several_columns_hold_on_other_rows():
+    first, other = several(a=range(100), s=["u", "v"] * 50), several(a=[5, 5, 70, 70], s=["u", "v", "u", "v"])
+    found = groups_of(other, "s & a", edges=edges_of(first, "s & a", 4))
+    assert found.names == ("u & up to 24", "u & over 49 to 74", "v & up to 24", "v & over 49 to 74")
+    assert found.code.tolist() == [0, 2, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("group", "says"),
+    [
+        ("a & nobody", r"no column 'nobody' to form groups by; there are: a, b, c, d\. Choose"),
+        ("a & ", "no column ''"),
+        ("a & a", "name a column twice"),
+        ("a & b & c & d", "4 columns at once .* at most 3"),
+        ('"a', "no column '\"a'"),
+        (" a", "no column"),
+    ],
+)
+def test_names_that_form_no_groups_are_refused(group, says):
+    rows = several(a=[1, 2], b=[1, 2], c=[1, 2], d=[1, 2])
+    assert not is_group(rows, group)
+    with pytest.raises(BadInput, match=says):
+        groups_of(rows, group)
+
+
+def test_many_values_in_several_columns_are_quick():
+    values = [f"name {i}" for i in range(16000)]
+    assert len(groups_of(several(a=values, b=values, c=values), "a & b & c").names) == 16000

@@ -114,3 +114,82 @@ def test_equal_ends_of_the_share_are_told(made):
     button = by_key(at.button, "suspects.search")
     ran(button.click().run())
     done(made[0])
+
+
+def opened_kind(made, kind: str, run: str = "loans", query: str = "loss"):
+    _project, runs = made
+    at = opened("suspects", run=runs[run], query=query)
+    return ran(at.segmented_control(key="suspects.kind").set_value(kind).run())
+
+
+def pressed(made, at, key: str):
+    """Press a button that asks for work, unless what it finds is kept, and draw the page again."""
+    button = [b for b in at.button if b.key == key]
+    if button:
+        ran(button[0].click().run())
+        done(made[0])
+        ran(at.run())
+    return at
+
+
+def test_whole_sources_are_weighed_chosen_and_withdrawn(made):
+    project, runs = made
+    at = opened_kind(made, "Whole sources")
+    ran(by_key(at.selectbox, "sources.column").set_value("year").run())
+    pressed(made, at, "sources.search")
+    note = next(n for n in project.notes("sources/").values() if n["settings"]["column"] == "year" and n["run"] == runs["loans"])
+    table = project.table(note["table"])
+    shown = next(e.value for e in at.dataframe if "block" in e.value)
+    assert shown["block"].tolist() == table["block"].tolist() == sorted(table["block"])
+    first = table.iloc[int((-table["change"]).argmax())]
+    assert f"**year: {first['block']}**" in said(at)
+    assert f"{words.signed(first['change'])} ({words.interval(first['low'], first['high'])})" in said(at)
+    usual = first["random_low"] <= first["change"] <= first["random_high"]
+    assert ("no more than its size" if usual else "more than its size") in said(at)
+    assert "More than a tenth of the rows" in said(at)
+    assert not [b for b in at.get("markdown") if "Really retrained" in b.value]
+    button = next(b for b in at.button if str(b.key).startswith("suspects.check."))
+    ran(button.click().run())
+    told = done(project)["confirmed"][0]["same"]["holdout"]["measured"]
+    ran(at.run())
+    assert f"{words.number(told['before'])} → {words.number(told['before'] + told['change'])}" in said(at)
+    ran(by_key(at.button, "suspects.choose").click().run())
+    train = project.dataset(project.run(runs["loans"]).dataset).train
+    assert project.current().ids == tuple(train.ids[met(read(first["conditions"]), train.columns)].tolist())
+    assert project.current().reason["words"] == f"rows where year = {first['block']}"
+
+
+@pytest.mark.parametrize("run", ["numeric", "groupless", "unlearned"])
+def test_every_kind_of_suspect_opens_for_every_kind_of_model(made, run):
+    for kind in ("Whole sources", "Copies", "Outliers", "Helps nobody"):
+        at = opened_kind(made, kind, run)
+        assert [b.key for b in at.button if str(b.key).endswith((".search", ".look"))] or "Bring a" in said(at)
+
+
+def test_copies_and_outliers_become_the_selection(made):
+    project, _runs = made
+    at = pressed(made, opened_kind(made, "Outliers", "classes"), "outliers.look")
+    ran(by_key(at.number_input, "outliers.k").set_value(3).run())
+    ran(by_key(at.button, "outliers.choose").click().run())
+    assert len(project.current()) == 3
+    assert project.current().reason["rule"] == "outliers"
+    at = pressed(made, opened_kind(made, "Copies", "classes"), "copies.look")
+    assert "no copies" in said(at)
+    ran(by_key(at.select_slider, "copies.distance").set_value(0.3).run())
+    pressed(made, at, "copies.look")
+    assert "clusters" in said(at)
+    ran(by_key(at.button, "copies.choose").click().run())
+    assert project.current().reason["rule"] == "duplicates"
+    assert project.current().reason["distance"] == 0.3
+
+
+def test_rows_that_help_nobody_are_told_and_chosen(made):
+    project, _runs = made
+    at = pressed(made, opened_kind(made, "Helps nobody"), "nobody.look")
+    assert "the holdout rows have the last word" in said(at)
+    assert "Really retrained" not in said(at)
+    pressed(made, at, "nobody.check")
+    assert "Really retrained" in said(at)
+    ran(by_key(at.button, "nobody.choose").click().run())
+    assert project.current().reason["rule"] == "helps_nobody"
+    assert project.current().reason["scores"]

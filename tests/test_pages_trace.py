@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from influence import jobs
 from influence.actions import perform, trace
 from influence.data.images import thumbnails
 from influence.store import Project
@@ -272,3 +273,184 @@ def test_rails_hold_only_rows_of_their_side():
     assert trace.rail(values, "proponents").tolist() == [3, 1]
     assert trace.rail(values, "opponents").tolist() == [0, 4]
     assert trace.rail(values, "nearest", 3).tolist() == [0, 4, 2]
+
+
+# ---- What if, what the answer rests on, and other methods
+
+
+def form(at, name: str):
+    """The widget of a column in the form that changes the row."""
+    return next(e for kind in ("number_input", "selectbox", "text_area", "text_input") for e in at.get(kind)
+                if str(e.key).startswith("trace.edit.") and str(e.key).endswith(f".{name}"))  # fmt: skip
+
+
+def submit(at):
+    return ran(next(b for b in at.button if str(b.key).startswith("trace.edit.") and str(b.key).endswith(".submit")).click().run())
+
+
+def test_a_changed_row_moves_the_rails_and_goes_back(made):
+    project, runs = made
+    run = runs["loans"]
+    at = traced(project, run)
+    before = {side: rail(at, side)["id"].tolist() for side in ("proponents", "opponents")}
+    income = form(at, "income")
+    high = float(project.dataset(project.run(run).dataset).train.columns["income"].max())
+    income.set_value(high)
+    submit(at)
+    assert at.query_params["edit"]
+    done(project)
+    ran(at.run())
+    note = next(iter(project.notes(f"edited/{run}/").values()))
+    scores = project.scores(note["scores"])
+    order = np.argsort(scores.column(), kind="stable")
+    now = {"proponents": scores.ids[order[:20]].tolist(), "opponents": scores.ids[order[::-1][:20]].tolist()}
+    text = said(at)
+    for side, ids in now.items():
+        assert rail(at, side)["id"].tolist() == ids
+        moves, gone = trace.moved(before[side], ids)
+        assert rail(at, side)["moved"].tolist() == moves
+        assert f"By the change {words.count(moves.count('new'), 'row')} of 20 came in; out went {gone[0]}" in text
+    row, says = wrongest(project, run)
+    p = note["value"]["measured"]
+    assert f"Changed, the model gives **{says}** a probability of **{words.number(p)}** instead of {words.number(row[f'p_{says}'])}" in text
+    assert f"income {row_of(project, run)['income']:g} → **{high:g}**" in text
+    shared = opened(
+        "trace", run=run, edit=at.query_params["edit"][0] if isinstance(at.query_params["edit"], list) else at.query_params["edit"]
+    )
+    assert rail(shared, "proponents")["id"].tolist() == now["proponents"]
+    assert form(shared, "income").value == high
+    ran(next(b for b in at.button if str(b.key).endswith(".reset")).click().run())
+    assert "edit" not in at.query_params
+    assert rail(at, "proponents")["id"].tolist() == before["proponents"]
+    assert "moved" not in rail(at, "proponents")
+
+
+def row_of(project: Project, run: str) -> pd.Series:
+    dataset = project.dataset(project.run(run).dataset)
+    return dataset.evaluation.columns.iloc[int(np.flatnonzero(dataset.evaluation.ids == wrongest(project, run)[0]["id"])[0])]
+
+
+def test_what_cannot_stand_in_a_row_is_said_and_nothing_is_lost(made):
+    project, runs = made
+    at = traced(project, runs["loans"])
+    jobs_before = len(jobs.listed(project, 200))
+    form(at, "income").set_value(1e6)
+    form(at, "late_payments").set_value(3)
+    submit(at)
+    assert "model knows no such rows. Give a number between" in at.error[0].value.replace("\\", "")
+    assert form(at, "income").value == 1e6
+    assert form(at, "late_payments").value == 3
+    assert "edit" not in at.query_params
+    assert len(jobs.listed(project, 200)) == jobs_before
+
+
+@pytest.mark.parametrize("edit", ["nothing", "0" * 64, "<b>"])
+def test_an_address_with_a_change_that_is_not_kept_is_said_to_be_one(made, edit):
+    at = opened("trace", run=made[1]["loans"], edit=edit)
+    assert "The change that the address names cannot be shown. It is not kept in this project" in at.warning[0].value.replace("\\", "")
+
+
+def test_a_change_is_of_its_own_row_alone(made):
+    project, runs = made
+    run, ids = runs["loans"], predicted(project, runs["loans"])["id"]
+    told = {"dataset": project.run(run).dataset, "row": str(ids[3]), "cells": {"branch": "Moon"}}
+    wrong = opened("trace", run=run, test=str(ids[3]), edit=project.put_json(told))
+    assert "no value of 'branch'" in wrong.warning[0].value.replace("\\", "")
+    other = opened("trace", run=run, test=str(ids[4]), edit=project.put_json(told))
+    assert "It is of another row" in other.warning[0].value
+    ran(by_key(other.text_input, "trace.id").set_value(str(ids[5])).run())
+    assert "edit" not in other.query_params
+
+
+def test_what_the_answer_rests_on_stands_on_both_sides(made):
+    project, runs = made
+    run = runs["loans"]
+    at = traced(project, run)
+    ran(by_key(at.button, "trace.explain").click().run())
+    done(project)
+    ran(at.run())
+    notes = project.notes(f"explained/{run}/").values()
+    dataset = project.dataset(project.run(run).dataset)
+    charts = [json.loads(c.proto.spec) for c in at.get("plotly_chart")]
+    bars = [c for c in charts if c["data"][0].get("orientation") == "h"]
+    assert len(bars) == 2
+    for chart, role in zip(bars, ("evaluation", "train"), strict=True):
+        note = next(n for n in notes if n["role"] == role)
+        values = project.array(note["parts"])
+        assert sorted(chart["data"][0]["x"]) == pytest.approx(sorted(values.tolist()))
+        assert sum(chart["data"][0]["x"]) == pytest.approx(note["value"] - note["baseline"], abs=1e-3)
+        rows = dataset.split(role)
+        row = rows.columns.iloc[int(np.flatnonzero(rows.ids.astype(str) == note["id"])[0])]
+        assert f"branch = {row['branch']}" in chart["layout"]["yaxis"]["ticktext"]
+    assert next(n for n in notes if n["role"] == "train")["id"] == str(rail(at, "proponents")["id"].iloc[0])
+    assert "completeness" in said(at)
+    ran(by_key(at.selectbox, "trace.beside").set_value(str(rail(at, "opponents")["id"].iloc[0])).run())
+    assert by_key(at.button, "trace.explain").label == "Explain both rows"
+
+
+def test_another_method_is_chosen_and_the_address_says_it(made):
+    project, runs = made
+    at = traced(project, runs["loans"])
+    choice = by_key(at.radio, "trace.method")
+    assert choice.value == "metagradient"
+    assert "retraining" in choice.options or "Retraining" in choice.options
+    ran(choice.set_value("tracin").run())
+    assert at.query_params["method"] in ("tracin", ["tracin"])
+    assert by_key(at.button, "trace.trace").label == "Trace this prediction"
+    ran(by_key(at.button, "trace.trace").click().run())
+    done(project)
+    ran(at.run())
+    assert "by TracIn over" in said(at)
+    closed = opened("trace", run=runs["unlearned"], method="metagradient")
+    assert "Metagradient is not open here" in closed.warning[0].value
+    assert "nobody" in opened("trace", run=runs["loans"], method="nobody").warning[0].value.lower()
+
+
+def test_images_have_no_cells_and_pixels_that_count(made):
+    project, runs = made
+    at = traced(project, runs["groupless"])
+    assert "An image has no cells" in said(at)
+    ran(by_key(at.button, "trace.explain").click().run())
+    done(project)
+    ran(at.run())
+    assert sum("Strongest pixel" in one.caption for element in at.get("image") for one in element.proto.imgs) == 2
+
+
+def test_a_numeric_target_changes_in_its_own_unit(made):
+    project, runs = made
+    at = traced(project, runs["numeric"])
+    name = "score"
+    low = float(project.dataset(project.run(runs["numeric"]).dataset).train.columns[name].min())
+    form(at, name).set_value(low)
+    submit(at)
+    done(project)
+    ran(at.run())
+    note, unit = next(iter(project.notes(f"edited/{runs['numeric']}/").values())), target_of(project, runs["numeric"])
+    now = note["value"]["value"] * unit["sd"] + unit["mean"]
+    assert f"Changed, the model says goal = **{words.number(now)}** instead of" in said(at)
+
+
+def target_of(project: Project, run: str) -> dict:
+    return project.dataset(project.run(run).dataset).encoding["target"]
+
+
+def test_texts_are_rewritten_and_their_words_shaded(read, monkeypatch):
+    project, run = read
+    monkeypatch.setenv("INFLUENCE_PROJECT", str(project.path))
+    at = traced(project, run)
+    form(at, "review").set_value("  ")
+    submit(at)
+    assert "is empty, and there is nothing to trace" in at.error[0].value
+    form(at, "review").set_value("a fine <b>warm</b> film")
+    submit(at)
+    done(project)
+    ran(at.run())
+    assert "Changed: review rewritten" in said(at)
+    assert any(":orange-background[fine]" in m.value or ":orange-background[warm]" in m.value for m in at.markdown)
+    ran(by_key(at.button, "trace.explain").click().run())
+    done(project)
+    ran(at.run())
+    shaded = [h.body if hasattr(h, "body") else h.proto.body for h in at.get("html")]
+    assert any(">warm</span>" in body and "<b>" not in body for body in shaded)
+    ran(by_key(at.segmented_control, "rails.marking").set_value("Words that differ").run())
+    assert "Marked: words that the text above does not have" in said(at)

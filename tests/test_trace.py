@@ -14,7 +14,9 @@ from influence.__main__ import app
 from influence.actions import perform, trace
 from influence.attribution.activation_similarity import ActivationSimilarity
 from influence.attribution.tracin import TracIn, swayed
+from influence.data.edit import cell, fields
 from influence.errors import BadInput
+from influence.evidence import words
 from influence.loop import tensors
 from influence.queries._groups import log_odds
 from influence.store import Project
@@ -225,3 +227,80 @@ def test_a_model_without_a_last_hidden_layer_is_asked_for_gradients(project, mon
     told = perform("trace", project, {"id": str(project.dataset(project.run().dataset).evaluation.ids[4]), "method": "tracin"})
     assert told["alike"] == trace.GRADIENTS
     assert -1 - 1e-6 <= told["nearest"][-1]["score"] <= told["nearest"][0]["score"] <= 1 + 1e-6
+
+
+# ---- What if the row were another?
+
+
+def equal_to(project, place: int, other: int) -> tuple[str, dict]:
+    """The id of an evaluation row, and cells that make it equal to another."""
+    dataset = project.dataset(project.run().dataset)
+    return str(dataset.evaluation.ids[place]), {field.name: cell(dataset, field, other) for field in fields(dataset)}
+
+
+@pytest.mark.parametrize("method", ["metagradient", "tracin"])
+def test_a_row_that_is_made_equal_to_another_has_its_trace_to_the_bit(project, method):
+    id, cells = equal_to(project, 0, 5)
+    dataset = project.dataset(project.run().dataset)
+    told = perform("trace", project, {"id": id, "method": method, "edit": cells})
+    asked = {"id": str(dataset.evaluation.ids[5]), "class_": told["query"]["given"]["class_"]}
+    other = perform("attribute", project, {"query": "prediction", "query_set": asked, "method": method})
+    np.testing.assert_array_equal(project.scores(told["scores"]).values, project.scores(other["scores"]).values)
+    assert told["value"] == other["value"]
+    before = perform("trace", project, {"id": id, "method": method})
+    assert (told["before"]["scores"], told["before"]["value"]) == (before["scores"], before["value"])
+    assert told["value"] != before["value"]
+    assert told["proponents"] != before["proponents"]
+    logits = load(project.trained(project.run().id)).module(tensors(dataset.evaluation, "float32")[0])[5].softmax(0).detach()
+    assert (told["says"], told["p"]) == (dataset.train.classes[int(logits.argmax())], pytest.approx(float(logits.max()), abs=1e-6))
+    similar = project.scores(perform("trace", project, {"id": asked["id"], "method": "tracin"})["similar"])
+    np.testing.assert_allclose(project.scores(told["similar"]).values, similar.values, atol=1e-6)
+
+
+def test_a_changed_row_is_kept_apart_and_found_again(project):
+    id, cells = equal_to(project, 1, 6)
+    first = perform("trace", project, {"id": id, "method": "tracin", "edit": cells})
+    records, asked = (
+        len(project.records()),
+        perform("attribute", project, {"query": "prediction", "query_set": first["query"]["given"], "method": "tracin"}),
+    )
+    assert asked["scores"] == first["before"]["scores"] != first["scores"]
+    again = perform("trace", project, {"id": id, "method": "tracin", "edit": cells})
+    assert (again["found"], again["scores"], len(project.records())) == (True, first["scores"], records)
+    whole = perform("trace", project, {"id": id, "method": "tracin", "edit": {name: cells[name] for name in ("income",)}})
+    assert whole["edit"].keys() == {"income"}
+    assert whole["scores"] != first["scores"]
+    own = perform(
+        "trace", project, {"id": id, "method": "tracin", "edit": {"income": cell(dataset_of(project), fields_by(project)["income"], 1)}}
+    )
+    assert "before" not in own  # nothing really changed
+
+
+def dataset_of(project):
+    return project.dataset(project.run().dataset)
+
+
+def fields_by(project):
+    return {field.name: field for field in fields(dataset_of(project))}
+
+
+def test_what_a_row_cannot_be_is_refused_and_nothing_is_kept(project):
+    id, records, notes = str(dataset_of(project).evaluation.ids[3]), len(project.records()), len(project.notes(""))
+    for edit in ({"branch": "Moon"}, {"income": float("nan")}, {"income": 1e9}, {"nothing": 1}):
+        with pytest.raises(BadInput):
+            perform("trace", project, {"id": id, "edit": edit})
+    assert (len(project.records()), len(project.notes(""))) == (records, notes)
+
+
+def test_commands_trace_a_changed_row(project):
+    id, cells = equal_to(project, 2, 7)
+    args = [f"--edit={name}={value}" for name, value in cells.items()]
+    text = CliRunner().invoke(app, ["trace", id, "--method", "tracin", *args, "--project", str(project.path)]).output
+    assert "as the row is, it was" in text
+    told = perform("trace", project, {"id": id, "method": "tracin", "edit": cells})
+    assert f"row {id} is {words.number(told['value']['measured'])}" in text
+
+
+def test_rows_of_a_list_say_how_they_moved():
+    assert trace.moved([1, 2, 3, 4], [3, 9, 1, 4]) == (["+2", "new", "-2", "="], [2])
+    assert trace.moved([], [5]) == (["new"], [])

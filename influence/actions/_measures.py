@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from influence.actions._kept_outputs import kept_outputs
 from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
 from influence.evidence import words
@@ -27,19 +28,28 @@ def group_columns(dataset: Dataset) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*dataset.protected, *dataset.audit)))
 
 
-def tables(logits: np.ndarray, dataset: Dataset, role: Role) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Return the utility table and a fairness table per group column that can be measured on a role's rows.
-
-    Numeric columns are cut at the quantiles of the evaluation rows, so that a group means the same in every table.
-    """
-    fairness, examples = {}, dataset.split(role)
-    for group in group_columns(dataset):
-        measure = evaluation.make("fairness", {"group": group})
+def tables(logits: np.ndarray, dataset: Dataset, role: Role, also: str = "") -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the utility table and a fairness table per group column, and for groups by `also`, that can be measured on a role's rows."""
+    fairness = {}
+    for group in dict.fromkeys((*group_columns(dataset), *filter(None, (also,)))):
         try:
-            fairness[group] = replace(measure, edges=edges_of(dataset.evaluation, group, measure.bins))(logits, examples)
+            fairness[group] = audited(logits, dataset, role, group)
         except BadInput:
             continue  # fewer than two groups with enough members among these rows: there is no gap to speak of
-    return in_units(evaluation.make("utility")(logits, examples), dataset), {g: in_units(t, dataset) for g, t in fairness.items()}
+    return in_units(evaluation.make("utility")(logits, dataset.split(role)), dataset), fairness
+
+
+def audited(logits: np.ndarray, dataset: Dataset, role: Role, group: str, positive: str = "") -> pd.DataFrame:
+    """Return the fairness table of a role's rows, errors of a numeric target in its own units.
+
+    Numeric columns are cut at the quantiles of the evaluation rows, so that a group means the same in every table.
+
+    Raises:
+        BadInput: no such column or class, or fewer than two groups with ten rows.
+    """
+    measure = evaluation.make("fairness", {"group": group, "positive": positive})
+    cut = replace(measure, edges=edges_of(dataset.evaluation, group, measure.bins))
+    return in_units(cut(logits, dataset.split(role)), dataset)
 
 
 def in_units(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
@@ -80,18 +90,36 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def evaluated(run: Run, dataset: Dataset, query: Mapping[str, Any], measured: float) -> dict[str, Any] | None:
+def evaluated(
+    run: Run, dataset: Dataset, query: Mapping[str, Any], measured: float, predictions: pd.DataFrame | None = None
+) -> dict[str, Any] | None:
     """Return what a query measured on a run's evaluation rows, as a figure in the query's unit: value, low, high, n.
 
-    The interval is that of the run's own table; None where that table measures something else: another class, other bins, one row.
+    The interval is that of the run's own table, or of one that is made from its kept `predictions`: of groups by other columns, of another
+    class. None where none measures this: other bins, one row.
     """
     given, classes = query["given"], dataset.evaluation.classes
-    usual = given.get("positive", "") in ("", dataset.evaluation.favourable) and given.get("bins", BINS) == BINS
+    bins = given.get("bins", BINS) == BINS
+    usual = bins and given.get("positive", "") in ("", dataset.evaluation.favourable)
     entry = _entry(run.body["evaluation_metrics"], query["name"], given, bool(classes)) if usual else None
+    if entry is None and bins and given.get("group") and predictions is not None:
+        entry = _anew(dataset, query["name"], given, predictions)
     if entry is None:
         return None
     scale = measured / entry["value"] if not classes and entry["value"] else 1.0  # tables are in the target's own units
     return {"value": measured, "n": entry["n"], **{end: entry[end] and entry[end] * scale for end in ("low", "high")}}
+
+
+def _anew(dataset: Dataset, name: str, given: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any] | None:
+    """Return the figure that a query measures from a table made now, or None."""
+    metric = RATES[given.get("of", "positives")] if name == "group_rate" else name
+    logits = kept_outputs(predictions, dataset, "evaluation")
+    try:
+        table = audited(logits, dataset, "evaluation", given["group"], given.get("positive", ""))
+    except BadInput:
+        return None
+    found = table[(table["metric"] == metric) & (table["group"] == given.get("which", ""))].to_dict("records")
+    return _figure({str(key): value for key, value in found[0].items()}) if found else None
 
 
 def _entry(found: Mapping[str, Any], name: str, given: Mapping[str, Any], classes: bool) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from influence.errors import BadInput
 from influence.loop import Bound, threads
 from influence.registry import queries
 from influence.store import Project, Run
-from influence.types import Query, Question, Scores, Selection, Trained
+from influence.types import Examples, Query, Question, Scores, Selection, Trained
 from influence.workspace import Workspace
 
 
@@ -55,8 +55,12 @@ class Opened:
 
     def outputs(self, role: Role) -> torch.Tensor:
         """Return the model's outputs on a role's rows, (M, C)."""
+        return self.answers(self.dataset.split(role))
+
+    def answers(self, examples: Examples) -> torch.Tensor:
+        """Return the model's outputs on examples, (M, C)."""
         with threads(self.trained.recipe.threads if self.trained.recipe else 1):
-            return grads.outputs(self.bound, self.dataset.split(role))
+            return grads.outputs(self.bound, examples)
 
     def question(self, asked: Sequence[Query]) -> Question:
         """Return the question to the evaluation rows, oriented on this model.

@@ -92,7 +92,11 @@ def scored(it: Opened, query: Query, scorer: Any, report: Report, again: bool = 
     }
 
 
-def _computed(it: Opened, query: Query, question: Question, scorer: Any, report: Report, workspace: Workspace) -> dict[str, Any]:
+def asked_of(it: Opened, question: Question, scorer: Any, report: Report, workspace: Workspace) -> dict[str, Any]:
+    """Return what a method finds for an oriented question of one query, whose scores are kept as an object; nothing is noted or recorded.
+
+    The question's examples may be others than the evaluation rows: a row that was changed.
+    """
     stages: set[str] = set()
     told = ""
 
@@ -105,9 +109,9 @@ def _computed(it: Opened, query: Query, question: Question, scorer: Any, report:
     began = time.perf_counter()
     scores = scorer(it.trained, it.dataset.train, question, heard, workspace)
     walked = time.perf_counter() - began
-    logits = it.outputs("evaluation")
+    logits = it.answers(question.examples)
     oriented = question.queries[0]
-    found = {
+    return {
         "scores": it.project.put_scores(scores),
         "labels": list(scores.labels),
         "measured_label": oriented.measured_label,
@@ -123,6 +127,11 @@ def _computed(it: Opened, query: Query, question: Question, scorer: Any, report:
         "method": described(scorer),
         "computed": now(),
     }
+
+
+def _computed(it: Opened, query: Query, question: Question, scorer: Any, report: Report, workspace: Workspace) -> dict[str, Any]:
+    began = time.perf_counter()
+    found = asked_of(it, question, scorer, report, workspace)
     where = f"{it.run.id}/{short(found['query'])}"
     with it.project.transaction():
         for way in {short(described(query)), short(found["query"])}:

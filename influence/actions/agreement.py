@@ -11,7 +11,7 @@ from influence.actions._scored import Described, completed, every
 from influence.errors import BadInput
 from influence.evaluation.agreement import correlations, overlaps
 from influence.evidence import words
-from influence.groups import column_of
+from influence.groups import columns_of
 from influence.registry import attribution, described, queries, settings
 from influence.store import Project
 from influence.types import Report, ignore
@@ -42,7 +42,7 @@ def agreement(
     found = every(project, it.id, described(asked))
     if len(found) < 2:
         for name in (s.name for s in settings(type(asked)) if s.column):
-            column_of(project.dataset(it.dataset).evaluation, getattr(asked, name))  # or that is what is wrong with it
+            columns_of(project.dataset(it.dataset).evaluation, getattr(asked, name))  # or that is what is wrong with it
         raise BadInput(
             f"Agreement compares two methods or more; this question was scored by {len(found)}. Score it with another method first."
         )

@@ -17,6 +17,7 @@ from influence.actions.preview import kept, predicted
 from influence.data.dataset import Role
 from influence.errors import BadInput
 from influence.evaluation.flips import flips
+from influence.groups import columns_of
 from influence.registry import evaluation
 from influence.store import Project
 from influence.types import Event, Question, Report, Selection, ignore
@@ -42,11 +43,11 @@ def compare(project: Project, run: str, group: str | None = None, report: Report
     elif new.run.body.get("yardstick") or new.run.body.get("method", {}).get("name") == "retrain":
         runs = {"original": runs["original"], "retrained": new}
     by = (new.run.body.get("groups") or [""])[0] if group is None else group
-    if by and by not in new.dataset.holdout.columns:
-        raise BadInput(f"There is no column {by!r}; there are: {', '.join(map(str, new.dataset.holdout.columns))}. Choose one of them.")
+    if by:
+        columns_of(new.dataset.holdout, by)  # or that is what is wrong with it
     selection = project.selection(new.run.body["selection"])
     found = {
-        "metrics": _metrics(runs),
+        "metrics": _metrics(runs, by),
         "forgetting": _forgetting(runs, selection),
         "flips": _flips(runs),
         "change": _change(project, runs, selection, by),
@@ -67,10 +68,10 @@ def compare(project: Project, run: str, group: str | None = None, report: Report
     return result
 
 
-def _metrics(runs: dict[str, Opened]) -> pd.DataFrame:
+def _metrics(runs: dict[str, Opened], by: str) -> pd.DataFrame:
     parts = []
     for role, it in runs.items():
-        utility, fairness = tables(it.outputs("holdout").numpy(), it.dataset, "holdout")
+        utility, fairness = tables(it.outputs("holdout").numpy(), it.dataset, "holdout", by)
         for column, table in {"": utility, **fairness}.items():
             parts.append(table.assign(role=role, run=it.run.id, column=column))
     return pd.concat(parts, ignore_index=True)

@@ -14,8 +14,9 @@ import numpy as np
 
 from influence.actions._calibration import over_seeds
 from influence.actions._scored import Described, place
+from influence.actions.clusters import with_groups
 from influence.actions.suspects import Remedy, other_class
-from influence.conditions import met, read, rule
+from influence.conditions import met, read_any, rule
 from influence.digest import digest
 from influence.errors import BadInput
 from influence.registry import described
@@ -47,7 +48,8 @@ def confirm_suspects(
 ) -> dict[str, Any]:
     """Retrain without the rows of each pattern (or with them relabelled), and without as many random rows, and ask the question again.
 
-    `patterns`: conditions as JSON, as `suspects` tells them. Truth *same*: this training without these rows, on evaluation and holdout
+    `patterns`: conditions as JSON, as `suspects` tells them, or a list of such: the rows of any of them, together.
+    Truth *same*: this training without these rows, on evaluation and holdout
     rows. `seeds`: so many trainings with fresh seeds beside, each compared with the whole data at that seed: truth *fresh*, with mean and
     95 % interval over seeds.
 
@@ -73,7 +75,9 @@ def confirm_suspects(
         found = _confirmed(it, question, np.stack([masks[k] for k in missing]), remedy, seeds, report)
         with project.transaction():
             for k, entry in zip(missing, found, strict=True):
-                project.note(names[k], {"rule": rule(read(patterns[k])), "n": int(masks[k].sum()), "remedy": remedy, **entry})
+                project.note(
+                    names[k], {"rule": " or ".join(map(rule, read_any(patterns[k]))), "n": int(masks[k].sum()), "remedy": remedy, **entry}
+                )
             project.record(
                 "confirm_suspects",
                 inputs={"run": it.run.id, "dataset": it.run.dataset, "question": question.digest},
@@ -109,11 +113,12 @@ def _rows(it: Opened, pattern: str) -> np.ndarray:
     Raises:
         BadInput: the pattern cannot be read, or holds none of them or all.
     """
-    conditions = read(pattern)
-    inside = met(conditions, it.dataset.train.columns) & it.seen
+    any_of = read_any(pattern)
+    columns = with_groups(it.project, it.run.id, it.dataset.train).columns
+    inside = np.logical_or.reduce([met(conditions, columns) for conditions in any_of]) & it.seen
     if not 0 < inside.sum() < it.seen.sum():
         many = "no training row" if not inside.any() else "all training rows"
-        raise BadInput(f"The pattern “{rule(conditions)}” holds {many}. Choose one that divides them.")
+        raise BadInput(f"The pattern “{' or '.join(map(rule, any_of))}” holds {many}. Choose one that divides them.")
     return inside
 
 

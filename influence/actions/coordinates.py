@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence import plane
+from influence.data.represented import counted
 from influence.errors import BadInput
 from influence.keyed import uniform
 from influence.store import Project
@@ -30,8 +31,6 @@ VERSION = 1
 """Of what is computed: older coordinates are not found again."""
 ENTRIES, ROWS = 4_000_000, 4_096
 """Numbers that a block holds at most, and rows."""
-TOKENS = 512
-"""Groups of tokens that are counted in texts."""
 HIDDEN, INPUTS, COUNTS = "the model's last hidden layer", "the encoded inputs", "the counts of tokens"
 
 
@@ -85,7 +84,7 @@ def _name(run: str, method: str) -> str:
 
 
 def _laid_out(it: Opened, method: str, report: Report) -> tuple[Scores, dict[str, Any]]:
-    blocks, of = _represented(it)
+    blocks, of = represented(it)
     train = it.dataset.train
     first = next(iter(blocks()), np.zeros((0, 0)))
     facts: dict[str, Any] = {"of": of, "width": first.shape[1]}
@@ -102,7 +101,7 @@ def _laid_out(it: Opened, method: str, report: Report) -> tuple[Scores, dict[str
     return Scores(xy.astype(np.float32), train.ids, labels, f"{method} of {of}", False), facts
 
 
-def _represented(it: Opened) -> tuple[plane.Blocks, str]:
+def represented(it: Opened) -> tuple[plane.Blocks, str]:
     """Return what rows are laid out by, in blocks, and its name."""
     from influence.grads.hidden import ends_linear, hidden
 
@@ -137,14 +136,3 @@ def _inputs(train: Examples, text: bool) -> Iterable[np.ndarray]:
 
 def _rows(train: Examples) -> int:
     return max(1, min(ROWS, ENTRIES // max(1, math.prod(train.shape))))
-
-
-def counted(tokens: np.ndarray) -> np.ndarray:
-    """Return texts of token ids (B, T), 0 where there is none, as the root of how often each group of tokens occurs, (B, 512), of length 1.
-
-    Roots of shares (Hellinger's distance): long texts are not a place of their own, and frequent words count less.
-    """
-    rows, at = np.nonzero(tokens)
-    found = np.zeros((len(tokens), TOKENS))
-    np.add.at(found, (rows, tokens[rows, at] % TOKENS), 1.0)
-    return np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1.0))

@@ -13,8 +13,7 @@ from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
 from influence.actions._standard import standard
 from influence.actions.preview import key, twin
-from influence.errors import BadInput
-from influence.groups import other_than
+from influence.groups import columns_of, other_than
 from influence.registry import attribution, described
 from influence.store import Project
 from influence.types import Query, Question, Report, Scores, ignore
@@ -79,8 +78,8 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
 
 
 def _standard(it: Opened, group: str, positive: str) -> tuple[Query, ...]:
-    if group and group not in it.dataset.evaluation.columns:
-        raise BadInput(f"There is no column {group!r}; there are: {', '.join(it.dataset.evaluation.columns)}.")
+    if group:
+        columns_of(it.dataset.evaluation, group)  # or that is what is wrong with it
     return standard(it.dataset.evaluation, group, positive)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from influence.actions import fidelity
 from influence.actions._measures import evaluated
 from influence.actions._opened import Opened, opened
+from influence.actions._pinned import reported
 from influence.actions.compare import compare
 from influence.actions.preview import kept, predicted
 from influence.errors import BadInput
@@ -74,6 +75,7 @@ def _investigation(
         comparison=_comparison(project.table(compared["tables"]["metrics"]), group) if compared else (),
         flips=_flips(project, compared, first) if compared else (),
         changes=_changes(project, note, compared) if compared else (),
+        **reported(project, it.run),
         records=tuple(told.Entry(r.seq, r.kind, r.created, r.hash, r.prev) for r in records),
         findings=tuple(project.check()),
         versions=_versions(records),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from influence.actions._scored import Described, best, place, scored, short
+from influence.actions.clusters import beside, clusters
 from influence.conditions import written
 from influence.data.dataset import Dataset
 from influence.errors import BadInput
@@ -43,6 +44,7 @@ def suspects(
     least: float = 0.01,
     most: float = 0.5,
     limit: int = 20,
+    alike: int = 0,
     check: int = 0,
     seeds: int = 0,
     again: bool = False,
@@ -53,9 +55,10 @@ def suspects(
     `suspects`: rule, conditions (JSON, for the finder `pattern`), n, effect (positive: the question improves), its 95 % interval low and
     high, effect_per_row; how they are found and listed is in `influence.patterns.search`. `method`: "" takes the best that is open.
     `with_label`: the target may be a condition beside another. `remedy`: "relabel" predicts giving the rows the model's likeliest other
-    class instead. `least`, `most`: share of the training rows that a pattern holds. `check`: retrain without each of the first so many
-    (`influence.actions.confirm_suspects`); each then says what is `realised`, with `seeds` also for fresh seeds. `again`: search even if
-    it is kept.
+    class instead. `least`, `most`: share of the training rows that a pattern holds. `alike`: put the rows into so many groups that look
+    alike to the model (`influence.actions.clusters`), of which patterns may speak; 0: none. `check`: retrain without each of the first so
+    many (`influence.actions.confirm_suspects`); each then says what is `realised`, with `seeds` also for fresh seeds. `again`: search even
+    if it is kept.
 
     Raises:
         BadInput: a setting cannot be used, the question does not fit the data, or the method is not open to this model.
@@ -68,6 +71,7 @@ def suspects(
     scorer = attribution.make(method or best(it.trained), set)
     _refuse(max_conditions, least, most, limit, check, seeds, remedy, it.dataset.train, scorer)
     settings = {"max_conditions": max_conditions, "with_label": with_label, "remedy": remedy, "least": least, "most": most, "limit": limit}
+    settings |= {"alike": alike} if alike else {}
     question, told = scored(it, wanted, scorer, report)
     name = key(project, it.run.id, told["query"], told["method"], settings)
     found = None if again else _whole(project, name)
@@ -162,12 +166,20 @@ def _relabelled(it: Opened, query: Described, question: Any, scorer: Any, report
     return it.project.scores(digest)
 
 
+def _alike(it: Opened, groups: int, report: Report) -> dict[str, Any]:
+    """Return the training rows grouped by what looks alike, or nothing if that is not wished."""
+    return clusters(it.project, it.run.id, groups, report=report) if groups else {}
+
+
 def _searched(it: Opened, scores: Scores, told: Mapping[str, Any], settings: Mapping[str, Any], report: Report) -> dict[str, Any]:
     from influence.patterns import suspects as search
 
     seen, better = it.seen, told["better"]
     effect = scores.column()[seen] * (1 if better == "higher" else -1)
     table, kinds = conditioned(it.dataset, settings["with_label"])
+    groups = _alike(it, settings.get("alike", 0), report)
+    if groups:
+        table = beside(table, groups, it.project.scores(groups["clusters"]))
     found, looked_at = search(
         table[seen].reset_index(drop=True),
         effect,
@@ -191,5 +203,6 @@ def _searched(it: Opened, scores: Scores, told: Mapping[str, Any], settings: Map
         "query": told["query"],
         "method": told["method"],
         "settings": dict(settings),
+        "clusters": groups.get("clusters", ""),
         "computed": now(),
     }

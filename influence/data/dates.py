@@ -55,4 +55,5 @@ def days(column: pd.Series, form: str) -> pd.Series:
     times = column if not form else pd.to_datetime(column.astype("str"), format=form, errors="coerce", utc=True).dt.tz_localize(None)
     if not pd.api.types.is_datetime64_dtype(times.dtype):
         return pd.Series(float("nan"), index=column.index)
-    return (times - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    first = pd.Timestamp(0).as_unit(times.dt.unit)  # in their own unit: nanoseconds would end in 2262
+    return (times - first) / pd.Timedelta(days=1)

@@ -12,17 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from influence.data.copies import hashes, labelled
 from influence.data.dataset import Dataset
 from influence.data.schema import coded
-from influence.types import Examples, leaves
+from influence.types import Examples
 
 THRESHOLD = 0.95
 """A column is suspected if the lower end of its figure's 95 % interval is at least this: AUC with two classes; with more, the share of the
 base rate's errors that it avoids; with a number, the share of variance that it explains."""
 LOOKED_AT = 20_000
 """Rows of a role from which a column is judged; all, if there are fewer."""
-CELLS = 4_000_000
-"""Cells that are hashed at a time."""
 FEWEST, BINS, LEVELS = 20, 100, 1000
 """Held-out rows that a figure needs; equal parts into which training rows cut numbers; levels beyond which words are one."""
 Z = float(stats.norm.ppf(0.975))
@@ -179,38 +178,19 @@ def _number(own: np.ndarray, other: np.ndarray, train: Examples, rows: Examples,
 
 def _twice(data: Dataset) -> Iterator[Finding]:
     """Rows that stand among training and test rows: equal in every input."""
-    train = _hashes(data.train)
-    labelled = _with(train, data.train.y)
+    train = hashes(data.train)
+    known = labelled(train, data.train.y)
     for role, rows in (("evaluation", data.evaluation), ("holdout", data.holdout)):
-        own = _hashes(rows)
+        own = hashes(rows)
         twins = np.isin(own, train)
         if twins.any():
-            strange = int((twins & ~np.isin(_with(own, rows.y), labelled)).sum())
+            strange = int((twins & ~np.isin(labelled(own, rows.y), known)).sum())
             share = float(twins.mean())
             sentence = (
                 f"{int(twins.sum()):,} of {len(rows):,} {role} rows ({share:.1%}) equal a training row in every input"
                 f"{f', {strange:,} of them with another target' if strange else ''}. If they are copies, figures on them flatter the model."
             )
             yield Finding("in training too", "", sentence, share, len(rows))
-
-
-def _hashes(rows: Examples) -> np.ndarray:
-    """A 64-bit hash of each row's inputs, (N,): equal for equal bytes."""
-    total = np.zeros(len(rows), dtype=np.uint64)
-    for x in leaves(rows.x):
-        flat = np.asarray(x).reshape(len(rows), -1)
-        for rows_of in np.array_split(np.arange(len(rows)), max(1, flat.size // CELLS)) if flat.size else []:
-            cut = slice(rows_of[0], rows_of[-1] + 1)
-            for start in range(0, flat.shape[1], 1024):
-                block = pd.DataFrame(flat[cut, start : start + 1024] + 0)  # + 0: minus zero is zero
-                with np.errstate(over="ignore"):
-                    total[cut] = total[cut] * np.uint64(0x9E3779B97F4A7C15) + pd.util.hash_pandas_object(block, index=False).to_numpy()
-    return total
-
-
-def _with(hashes: np.ndarray, y: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return hashes * np.uint64(0x9E3779B97F4A7C15) + pd.util.hash_array(np.asarray(y))
 
 
 def _ids(data: Dataset) -> Iterator[Finding]:

@@ -35,6 +35,19 @@ class Estimates(NamedTuple):
         low, high = self.limits(Z)
         return [(float(a), float(b)) if n >= FEWEST else NONE for a, b, n in zip(low, high, self.counts, strict=True)]
 
+    def negated(self) -> Estimates:
+        """Return the estimates of the negative values: the lowest of these is the highest of those."""
+        return Estimates(-self.values, self.counts, lambda z: tuple(-limit for limit in reversed(self.limits(z))))  # type: ignore[arg-type, return-value]
+
+    def sizes(self) -> Estimates:
+        """Return the estimates of the absolute values."""
+
+        def limits(z: float) -> tuple[np.ndarray, np.ndarray]:
+            low, high = self.limits(z)
+            return np.where(low * high > 0, np.minimum(abs(low), abs(high)), 0.0), np.maximum(abs(low), abs(high))
+
+        return Estimates(abs(self.values), self.counts, limits)
+
 
 def rates(hits: np.ndarray, counts: np.ndarray) -> Estimates:
     """Return the rates of groups with so many hits among so many rows, (G,) each; NaN where there are no rows."""

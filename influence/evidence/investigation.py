@@ -154,6 +154,44 @@ class Flips:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A figure with its 95 % interval and the rows n that it rests on. `lacks`: why there is no interval, where that is not too few rows.
+
+    `series`: which of several models or kinds it is of, in a picture.
+    """
+
+    label: str
+    found: Estimate
+    lacks: str = ""
+    series: str = ""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A finding that somebody pinned, read again from what it was computed from.
+
+    `model`: the name of its run. `said`: what it says in words. `columns`, `rows`: the first of `n` rows, as text. `drawn`: its figures
+    make a picture. `counts` by bins between `edges`: it is a histogram of `axis`. `missing`: why it cannot be shown.
+    """
+
+    kind: str
+    title: str
+    model: str
+    created: str
+    note: str = ""
+    said: str = ""
+    figures: tuple[Figure, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    n: int = 0
+    drawn: bool = False
+    axis: str = ""
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class Entry:
     """One record of the project's chain."""
 
@@ -166,7 +204,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Investigation:
-    """One investigation from question to proof. What was not done is None or empty, and the report says so."""
+    """One investigation from question to proof. What was not done is None or empty, and the report says so.
+
+    `pinned`: the first of `pins` findings that were pinned.
+    """
 
     title: str
     project: str
@@ -180,6 +221,8 @@ class Investigation:
     unlearning: Unlearned | None = None
     comparison: tuple[Measure, ...] = ()
     flips: tuple[Flips, ...] = ()
+    pinned: tuple[Pinned, ...] = ()
+    pins: int = 0
     changes: tuple[Change, ...] = ()
     records: tuple[Entry, ...] = ()
     findings: tuple[str, ...] = ()

@@ -118,3 +118,26 @@ def _shape(series: int, x: float, y: float) -> Markup:
     if series == 1:
         return Markup('<path class="{}" d="M{:.1f} {:.1f}l6 6 -6 6 -6 -6z"/>').format(kind, x, y - 6)
     return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="9" height="9"/>').format(kind, x - 4.5, y - 4.5)
+
+
+def histogram(axis: str, edges: Sequence[float], counts: Sequence[int]) -> Markup:
+    """Return how many values lie in each bin, counts on a logarithmic scale; nothing if there are none."""
+    most = max(counts, default=0)
+    if not most or len(edges) != len(counts) + 1:
+        return Markup("")
+    scale, height = Scale.of([edges[0], edges[-1]]), 120
+    bottom, full = TOP + height, math.log10(most + 1)
+    parts = [
+        _axis(scale, bottom),
+        Markup('<text class="label" x="{}" y="{}">at most {} rows</text>').format(LEFT - 14, TOP + 8, f"{most:,}"),
+    ]
+    for left, right, count in zip(edges, edges[1:], counts, strict=False):
+        if count:
+            tall = height * math.log10(count + 1) / full
+            bar = '<g><title>{} to {}: {} rows</title><rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/></g>'
+            kind = "mark s2" if (left + right) / 2 < 0 else "mark s1"
+            width = max(0.5, scale.x(right) - scale.x(left) - 0.5)
+            parts.append(Markup(bar).format(number(left), number(right), count, kind, scale.x(left), bottom - tall, width, tall))
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, bottom + 30, f"How many rows lie where: {axis}", Markup("").join(parts)
+    )

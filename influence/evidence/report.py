@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from influence.evidence import words
-from influence.evidence.investigation import ROLES, Change, Investigation, Measure
-from influence.evidence.pictures import Mark, Row, forest
+from influence.evidence.investigation import ROLES, Change, Figure, Investigation, Measure, Pinned
+from influence.evidence.pictures import Mark, Row, forest, histogram
 from influence.evidence.sentences import estimate, limits, name, summary, tiles, verdict
 
 IDS_SHOWN = 100
@@ -39,6 +39,8 @@ def render(investigation: Investigation) -> str:
         ids_shown=IDS_SHOWN,
         gaps=gaps(investigation.comparison),
         foretold=foretold(investigation.changes),
+        picture=picture,
+        between=between,
     )
 
 
@@ -96,3 +98,24 @@ def foretold(changes: Sequence[Change]) -> Markup:
         realised = [Mark(place, change.realised[role]) for place, role in enumerate(ROLES) if role in change.realised]
         rows.append(Row(change.label, (Mark(0, change.predicted, change.low, change.high), *realised)))
     return forest("Predicted and realised change of each metric", ["Predicted", *(TITLES[role] for role in ROLES[1:])], rows)
+
+
+def picture(pinned: Pinned) -> Markup:
+    """Return the picture of a pin that has one: its figures as a forest, by series where there are several, or its histogram."""
+    if pinned.counts:
+        return histogram(pinned.axis, pinned.edges, pinned.counts)
+    if not pinned.drawn:
+        return Markup("")
+    series = [role for role in ROLES if any(figure.series == role for figure in pinned.figures)] or [""]
+    marks: dict[str, list[Mark]] = {}
+    for figure in pinned.figures:
+        place = series.index(figure.series) if figure.series in series else 0
+        if words.known(figure.found.low):  # too few rows to say: no mark that could be read as a value
+            marks.setdefault(figure.label, []).append(Mark(place, figure.found.value, figure.found.low, figure.found.high))
+    names = [TITLES.get(role, "Value with its 95\N{NO-BREAK SPACE}% interval") for role in series]
+    return forest(pinned.title, names, [Row(label, tuple(found)) for label, found in marks.items()])
+
+
+def between(figure: Figure) -> str:
+    """Return a figure's interval, or why it has none."""
+    return figure.lacks if figure.lacks and not words.known(figure.found.low) else words.interval(figure.found.low, figure.found.high)

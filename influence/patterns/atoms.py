@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
-from influence.conditions import WORD, Condition
+from influence.conditions import WORD, Condition, said
 from influence.data import dates
 from influence.errors import BadInput
 
@@ -78,7 +78,7 @@ def _columns(values: pd.Series, kind: str, bins: int, support: tuple[int, int], 
 
 def _categories(name: str, values: pd.Series, chosen: list[object]) -> _Column:
     code = np.asarray(pd.Categorical(values, categories=chosen).codes, dtype=np.int64)
-    conditions = [Condition(name, "equal to", _said(value)) for value in chosen]
+    conditions = [Condition(name, "equal to", said(value)) for value in chosen]
     return _excluding(name, np.where(values.isna(), len(chosen), code), len(chosen), conditions, np.eye(len(chosen)))
 
 
@@ -93,7 +93,7 @@ def _ordered(values: pd.Series, numbers: pd.Series, bins: int) -> Iterator[_Colu
     uppers = distinct if few else np.unique(np.quantile(found[known], np.linspace(0, 1, bins + 1)[1:], method="inverted_cdf"))
     uppers = uppers if uppers[-1] == distinct[-1] else np.append(uppers, distinct[-1])
     lowers = distinct[np.concatenate([[0], np.searchsorted(distinct, uppers[:-1]) + 1])]
-    written = {number: _said(values.iloc[known[place]]) for number, place in zip(distinct.tolist(), first.tolist(), strict=True)}
+    written = {number: said(values.iloc[known[place]]) for number, place in zip(distinct.tolist(), first.tolist(), strict=True)}
     a = len(uppers)
     conditions, unions = [], []
     for k in range(a):
@@ -135,10 +135,3 @@ def _words(values: pd.Series, support: tuple[int, int], terms: int, effect: np.n
     chosen = np.sort(np.argsort(-np.abs(total) / np.sqrt(squares + np.finfo(float).tiny), kind="stable")[:terms])
     conditions = [Condition(str(values.name), "with the word", str(word)) for word in reader.get_feature_names_out()[chosen]]
     yield _Column(member[:, chosen], conditions, np.eye(len(chosen)))
-
-
-def _said(value: object) -> str:
-    """Write a cell as `Condition` reads it: a whole number without a point, as `2018`."""
-    if isinstance(value, float | np.floating):
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
-    return str(value)

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 import torch
 
-from influence.groups import Groups, edges_of, groups_of, place_of
+from influence.groups import Edges, Groups, columns_of, edges_of, group_name, groups_of, place_of
 from influence.queries._groups import chosen, contrast, extremes, probability, spread
 from influence.registry import option
 from influence.types import Examples
@@ -25,9 +25,9 @@ MINUS = "\N{MINUS SIGN}"
 class Grouped:
     """A question about groups. `edges`: where a numeric column is cut, () for nowhere, None until the question is oriented."""
 
-    group: str = option("", "Column that forms the groups", column=True)
+    group: str = option("", "Column that forms the groups, or up to three: sex & race", column=True)
     bins: int = option(4, "Bins of a numeric group column", min=2, max=20, advanced=True)
-    edges: tuple[float, ...] | None = None
+    edges: Edges | None = None
 
     better: ClassVar[Literal["lower", "higher", "neither"]] = "lower"
 
@@ -36,8 +36,11 @@ class Grouped:
         return groups_of(examples, self.group, self.bins, self.edges)
 
     def cut(self, examples: Examples) -> Self:
-        """Return a copy whose bins are fixed."""
-        return replace(self, edges=edges_of(examples, self.group, self.bins)) if self.edges is None else self
+        """Return a copy whose bins are fixed, and whose group is written as it is called in these data."""
+        if self.edges is not None:
+            return self
+        named = group_name(examples, columns_of(examples, self.group))
+        return replace(self, group=named, edges=edges_of(examples, named, self.bins))
 
 
 @dataclass(frozen=True)

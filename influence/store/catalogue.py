@@ -83,6 +83,29 @@ noted = Table(
     Column("created", String(40), nullable=False),
 )
 
+pin = Table(
+    "pin",
+    tables,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String(32), unique=True, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("content", String(64), nullable=False),  # what is pinned, whatever the note says
+    Column("body", Text, nullable=False),
+    Index("pin_content", "content"),
+    Index("pin_place", "place", "id"),
+)
+
+pin_step = Table(
+    "pin_step",
+    tables,
+    Column("seq", Integer, primary_key=True),
+    Column("words", Text, nullable=False),
+    Column("changes", Text, nullable=False),  # of each pin its row before and after
+    Column("undone", Integer, nullable=False),
+    Column("created", String(40), nullable=False),
+    Index("pin_step_undone", "undone", "seq"),
+)
+
 job = Table(
     "job",
     tables,
@@ -187,17 +210,20 @@ class Catalogue:
 
     def _open(self) -> None:
         with self.read() as connection:
-            if inspect(connection).has_table("schema"):
+            there = set(inspect(connection).get_table_names())
+            if "schema" in there:
                 self._check(connection)
-                return
+                if there >= set(tables.tables):
+                    return
         with self.write() as connection:
             names = inspect(connection).get_table_names()
             if names and "schema" not in names:
                 raise BadInput(f"{self.file} is a database, but no catalogue of a project. Choose another folder.")
+            if names:
+                self._check(connection)  # another process may have been first
+            tables.create_all(connection)  # of an older project those that it lacks; versions that do not know them leave them be
             if not names:
-                tables.create_all(connection)
                 connection.execute(schema.insert().values(version=VERSION))
-            self._check(connection)  # another process may have been first
 
     def _check(self, connection: Connection) -> None:
         version = connection.execute(select(schema.c.version)).scalar_one()

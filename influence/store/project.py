@@ -18,6 +18,7 @@ from influence.store.catalogue import Catalogue, now
 from influence.store.formats import canonical
 from influence.store.ledger import Record
 from influence.store.objects import Objects
+from influence.store.pins import Pins
 from influence.store.values import Values
 from influence.types import Selection, Trained
 
@@ -54,6 +55,7 @@ class Project(Values):
         self.path = Path(path).expanduser().absolute()
         _admit(self.path)
         self.catalogue = Catalogue(self.path / CATALOGUE)
+        self.pins = Pins(self.catalogue)
         super().__init__(Objects(self.path / "objects"))
 
     def __repr__(self) -> str:

@@ -26,22 +26,31 @@ LAST_METHODS = ("retraining", "random")
 def question(run: Run) -> tuple[str, dict[str, Any]]:
     """Draw the choice of a query with its settings; the address may name it. Return its id and settings."""
     numeric, known = not state.dataset(run).evaluation.classes, list(queries.classes)
-    names = [n for n in known if n not in LAST and state.groups() and not (numeric and _needs_classes(n))] + [n for n in LAST if n in known]
-    if st.query_params.get("query") in names:
-        st.session_state[KEY] = st.query_params["query"]
+    names = [n for n in known if n not in LAST and state.group() and not (numeric and _needs_classes(n))] + [n for n in LAST if n in known]
+    wanted = st.query_params.get("query")
+    if wanted in names:
+        st.session_state[KEY] = wanted
     elif st.session_state.get(KEY) not in names:
         st.session_state[KEY] = next((n for n in FIRST if n in names), names[0])
+    if wanted is not None and wanted not in names:
+        st.warning(
+            f"The address asks about “{words.escaped(wanted[:80])}”, which cannot be asked of this model; another question is shown."
+        )
     name = st.selectbox("Ask about", names, format_func=words.title, key=KEY, on_change=_chosen, persist_state="session")
+    st.query_params["query"] = name  # a link says which question it shows, also where nobody chose one
     st.caption(forms.summary(queries, name))
-    given = {"group": state.group()} if any(s.name == "group" for s in settings(queries.classes[name])) else {}
+    positive = st.query_params.get("positive", "")  # of which Audit asked
+    given = {"group": state.group(), "positive": positive if positive in state.dataset(run).evaluation.classes else ""}
     columns = [c for c in state.dataset(run).evaluation.columns if c != state.dataset(run).target]
+    columns = list(dict.fromkeys([*columns, *filter(None, (state.group(),))]))  # or several at once
     found = forms.settings_form(
         queries.classes[name],
-        f"influence.query.{name}.{state.group()}",
+        f"influence.query.{name}.{state.group()}" + (f".{positive}" if positive else ""),
         columns,
         given=given,
         offered=_offered(run),
         usual=dict.fromkeys(("positive", "class_"), state.dataset(run).evaluation.favourable),
+        shared=True,
     )
     if name == "prediction":
         st.caption(f"Evaluation rows have ids like {', '.join(map(words.escaped, state.dataset(run).evaluation.ids[:5]))}.")
@@ -65,7 +74,7 @@ def both(run: Run) -> tuple[str, dict[str, Any], str, dict[str, Any]]:
 def _offered(run: Run) -> dict[str, Sequence[str]]:
     """Return the names that settings of questions can take in these data: classes, and groups of the chosen column."""
     it = state.dataset(run).evaluation
-    groups = kept.groups(run.dataset, "evaluation", state.group(), run).names if state.group() in it.columns else ()
+    groups = kept.groups(run.dataset, "evaluation", state.group(), run).names if state.group() else ()
     return {**({name: it.classes for name in ("positive", "class_")} if it.classes else {}), **({"which": groups} if groups else {})}
 
 
@@ -89,13 +98,19 @@ def method(run: Run) -> tuple[str, dict[str, Any]]:
     reasons = {name: str(cls().unavailable(it)) for name, cls in attribution.classes.items()}
     kinds = kinds_of(reasons)
     kind = st.segmented_control(
-        "Kind of method", list(kinds), default=next(iter(kinds)), required=True, key="influence.kind", label_visibility="collapsed",
-        persist_state="session",
+        "Kind of method", list(kinds), default=next(iter(kinds)), required=True, label_visibility="collapsed",
+        **state.shared("influence.kind"),
     )  # fmt: skip
     if kind not in kinds:
         kind = next(iter(kinds))
     name = _one_of(kinds[kind], reasons, "" if kind == RECOMMENDED else kind)
-    return (name, forms.details(attribution, name, f"influence.method.{name}")) if name else ("", {})
+    return (name, forms.details(attribution, name, f"influence.method.{name}", shared=True)) if name else ("", {})
+
+
+def recommended(run: Run) -> str:
+    """Return the method that is recommended for a run's model, "" if none is open."""
+    it = trained(run.id, str(state.project().path))
+    return next((name for name in BEST if name in attribution.classes and not attribution.make(name).unavailable(it)), "")
 
 
 def kinds_of(reasons: Mapping[str, str]) -> dict[str, list[str]]:
@@ -120,9 +135,7 @@ def _one_of(names: list[str], reasons: Mapping[str, str], kind: str) -> str:
         name = open_ones[0]
         st.markdown(f"**{words.title(name)}**  \n{_about(name, priced=False)}")
     elif open_ones:
-        name = st.selectbox(
-            kind, open_ones, format_func=words.title, key=f"influence.method.{kind}", persist_state="session", label_visibility="collapsed"
-        )
+        name = st.selectbox(kind, open_ones, label_visibility="collapsed", **state.shared(f"influence.method.{kind}", words.title))
         st.caption(_about(name))
         with st.expander(f"Compare these {len(open_ones)} methods", icon=":material/table_rows:"):
             for other in open_ones:

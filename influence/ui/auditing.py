@@ -1,43 +1,55 @@
-"""The parts of the Audit page: sizes, utility, gaps in words, groups as a forest, and a threshold to move."""
+"""What the Audit page looks at: by which columns, of which class, on how many rows; and the figures of all rows together."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence.charts.colours import of_groups
-from influence.charts.forest import forest
+from influence.actions import _measures
+from influence.actions._kept_outputs import kept_outputs
 from influence.data.dataset import ROLES
-from influence.registry import evaluation
+from influence.data.periods import is_dated
+from influence.errors import BadInput
+from influence.evaluation.fairness import BETTER, by_group, worst_group
+from influence.groups import MOST, Groups, columns_of, group_name
 from influence.store import Run
 from influence.types import Examples
 from influence.ui import kept, state, words
 
-MEANING = {
-    "equal_opportunity_gap": "Of the rows that truly are positive, how many more does it find in one group?",
-    "demographic_parity_gap": "How much more often does one group get the positive prediction?",
-    "equalized_odds_gap": "The larger of the gaps in true and in false positive rate.",
-    "accuracy_gap": "How much more often is the model right about one group?",
-    "calibration_gap": "How differently does it misjudge the chance per group?",
-    "group_loss_gap": "How much worse are its predictions for one group?",
-    "worst_group_loss": "The mean loss of the group that it serves worst.",
-}
-NAMED = {"mae": "absolute error"}
-GAP_OF = {"selection_rate": "demographic_parity_gap", "true_positive_rate": "equal_opportunity_gap", "false_positive_rate": ""}
 VALUES = 20
-"""Columns with more groups than these are not told one by one."""
-SMALL = 30
-"""A rate of fewer rows than this has an interval, but a wide one: the sentence says so."""
-
-RATE_OF = {"equal_opportunity_gap": "true_positive_rate", "demographic_parity_gap": "selection_rate", "accuracy_gap": "accuracy"}
+"""Columns with more groups than these are not told one by one, and form groups only if they were named with the data."""
+FIRST = {True: "true_positive_rate", False: "mae"}
+"""What is shown first, of classes and of numbers."""
 
 
-def question(run: Run) -> str:
-    """Return the query that asks for the gap first looked at."""
-    return "equal_opportunity_gap" if state.dataset(run).evaluation.classes else "group_loss_gap"
+@dataclass(frozen=True)
+class Audited:
+    """What was found of a run's groups: `table` as `fairness` makes it, the `worst` group and the figure of all rows by metric.
+
+    `positive`: the class of which rates speak, "" for a numeric target.
+    """
+
+    run: Run
+    group: str
+    positive: str
+    table: pd.DataFrame
+    worst: dict[str, dict[str, Any]]
+    overall: dict[str, float]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Return what is known of each group, what is shown first in front."""
+        found = [name for name in BETTER if name in set(self.table["metric"])]
+        return sorted(found, key=lambda name: name not in FIRST.values())
+
+    def of(self, metric: str) -> pd.DataFrame:
+        """Return one metric's rows per group, missing values last."""
+        return self.table[(self.table["metric"] == metric) & (self.table["group"] != "")]
 
 
 def sizes(run: Run, group: str) -> None:
@@ -77,126 +89,105 @@ def utility(run: Run) -> None:
         column.caption(f"95 % {words.interval(row['low'], row['high'])}, n = {row['n']:,}")
 
 
-def _table(run: Run, group: str) -> pd.DataFrame:
-    digest = run.body["audit"].get(group)
-    if digest is None:
-        st.info(f"Groups by {words.escaped(group)} cannot be compared: fewer than two have ten evaluation rows.", icon=":material/info:")
+@st.cache_resource(show_spinner=False, max_entries=32)
+def columns(dataset: str, _run: Run, along: bool = False) -> tuple[str, ...]:
+    """Return the columns that can form groups of these data, those that were named for it first.
+
+    `along`: those that a figure can be followed along, also dates, and none that has one value alone.
+    """
+    data = state.dataset(_run)
+    table, named = data.evaluation.columns, _measures.group_columns(data)
+    first = [name for name in named if name in table and (not along or table[name].nunique(dropna=False) > 1)]
+    return (*first, *(name for name in table if name not in (*named, data.target) and _divides(table[name], along)))
+
+
+def ordered(values: pd.Series) -> bool:
+    """Whether a line may go from one part of a column to the next: numbers and dates, not names."""
+    return (pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)) or is_dated(values)
+
+
+def _divides(values: pd.Series, dates: bool) -> bool:
+    several = values.nunique(dropna=False)
+    if several < 2:
+        return False
+    return several <= VALUES or pd.api.types.is_numeric_dtype(values) or (dates and is_dated(values))
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def dated(dataset: str, names: tuple[str, ...], _run: Run) -> str:
+    """Return the first of these columns that holds dates, or is called a year; "" if none does."""
+    table = state.dataset(_run).evaluation.columns
+    return next((name for name in names if is_dated(table[name]) or str(name).lower() == "year"), "")
+
+
+def choose(run: Run, group: str) -> str:
+    """Draw the choices of the columns that form groups and of the class of which rates speak; return the class, "" for a numeric target."""
+    rows = state.dataset(run).evaluation
+    left, right = st.columns([2, 1])
+    now = list(columns_of(rows, group)) if group else []
+    st.session_state["audit.columns"] = now
+    left.multiselect(
+        "Compare groups by", list(dict.fromkeys((*columns(run.dataset, run), *now))), max_selections=MOST, key="audit.columns",
+        on_change=_grouped, args=(rows,), placeholder="Choose a column",
+        help=f"One column of the data, or up to {MOST} at once. Numbers are cut into bins of like size.",
+    )  # fmt: skip
+    wanted = st.query_params.get("positive", "")
+    positive = wanted if wanted in rows.classes else rows.favourable
+    if rows.classes:
+        st.session_state["audit.positive"] = positive
+        right.selectbox(
+            "Rates speak of the class", rows.classes, key="audit.positive", on_change=_spoken_of, args=(rows,),
+            help=f"Chosen with the data: {rows.favourable}. Another one is looked at here alone; nothing changes.",
+        )  # fmt: skip
+    return positive
+
+
+def _grouped(rows: Examples) -> None:
+    chosen = st.session_state["audit.columns"]
+    state.show(group=group_name(rows, chosen) if chosen else "")
+
+
+def _spoken_of(rows: Examples) -> None:
+    chosen = st.session_state["audit.positive"]
+    state.show(positive="" if chosen == rows.favourable else chosen)
+
+
+def audited(run: Run, group: str, positive: str) -> Audited:
+    """Return what is found of the groups; where they cannot be compared, say so and end the page."""
+    try:
+        return _audited(run.body["predictions"], run.dataset, group, positive, run)
+    except BadInput as error:
+        st.info(f"Groups by {words.escaped(group)} cannot be compared. {words.escaped(error)}", icon=":material/info:")
         st.stop()
-    return kept.table(digest)
 
 
-def gaps(run: Run, group: str) -> str:
-    """Say the main gap in one sentence, list the others; return the main gap's name."""
-    table = _table(run, group)
-    found = table[table["group"] == ""].set_index("metric")
-    main = question(run)
-    st.markdown(sentence(table, main, group, state.dataset(run).target, state.dataset(run).evaluation.favourable))
-    shown = found.reset_index()
-    shown["meaning"] = shown["metric"].map(MEANING)
-    shown["metric"] = shown["metric"].map(words.title)
-    shown["95 % interval"] = [words.interval(a, b) for a, b in zip(shown["low"], shown["high"], strict=True)]
-    st.dataframe(
-        shown[["metric", "value", "95 % interval", "n", "meaning"]],
-        hide_index=True,
-        column_config={"value": st.column_config.NumberColumn(format="%.3f"), "meaning": st.column_config.TextColumn(width="large")},
-    )
-    if kept.favourable(run):
-        st.caption(f"{kept.favourable(run).strip()} It is chosen with the data; a question on Influence can name another class.")
-    return words.title(main).lower()
+def logits(run: Run) -> np.ndarray:
+    """Return outputs for the evaluation rows that make the run's kept predictions, (M, C)."""
+    return _logits(run.body["predictions"], run)
 
 
-def sentence(table: pd.DataFrame, main: str, group: str, target: str, favourable: str) -> str:
-    """Return the main gap in words: the rates of the two extreme groups with the rows they rest on, and the interval.
-
-    `favourable`: the class of which rates speak, "" for a numeric target.
-    """
-    gap = table[(table["metric"] == main) & (table["group"] == "")].iloc[0]
-    metric = RATE_OF.get(main, "loss" if (table["metric"] == "loss").any() else "mae")
-    rates = table[(table["metric"] == metric) & (table["group"] != "") & table["low"].notna()].sort_values("value")
-    if len(rates) < 2 or not words.known(gap["value"]):
-        return f"There are too few rows to say anything of the {words.title(main).lower()} by {words.escaped(group)}."
-    low, high = rates.iloc[0], rates.iloc[-1]
-    as_text = words.percent if metric != "loss" and metric != "mae" else words.number
-    truly = f"of the rows whose {words.escaped(target)} truly is “{words.escaped(favourable)}” " if favourable else ""
-    name = {"true_positive_rate": "finds {high} " + truly + "in group **{a}** but only {low} in group **{b}**"}.get(
-        metric, "has a mean " + NAMED.get(metric, metric.replace("_", " ")) + " of {high} in group **{a}** and of {low} in group **{b}**"
-    )
-    said = name.format(
-        high=as_text(high["value"]), low=as_text(low["value"]), a=words.escaped(high["group"]), b=words.escaped(low["group"])
-    )
-    clear = "" if gap["low"] > 0 else " The interval reaches zero: the gap may be chance."
-    if len(rates) > 2:
-        clear += f" It is the largest of the differences between {len(rates)} groups."
-    if min(low["n"], high["n"]) < SMALL:
-        clear += f" One of the two has fewer than {SMALL} such rows: choose other groups, or more data, before you act on it."
-    return (
-        f"The model {said}: a gap of **{_points(gap['value'], as_text)}** (95 % interval {_points(gap['low'], as_text)} to "
-        f"{_points(gap['high'], as_text)}; n = {int(high['n']):,} and {int(low['n']):,}).{clear}"
-    )
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _logits(predictions: str, _run: Run) -> np.ndarray:
+    return kept_outputs(kept.table(predictions), state.dataset(_run), "evaluation")
 
 
-def _points(value: float, as_text: Any) -> str:
-    return f"{100 * value:.1f} points" if as_text is words.percent else words.number(value)
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _audited(predictions: str, dataset: str, group: str, positive: str, _run: Run) -> Audited:
+    data, outputs, found = state.dataset(_run), logits(_run), kept.groups(dataset, "evaluation", group, _run)
+    families = by_group(outputs, data.evaluation, found, positive)
+    table = _kept(_run, group, positive, families)
+    if table is None:
+        table = _measures.audited(outputs, data, "evaluation", group, positive)
+    worst = [worst_group(metric, found, family) for metric, family in families.items()]
+    picked = _measures.in_units(pd.DataFrame([row for row in worst if row]), data).to_dict("records") if any(worst) else []
+    everybody = by_group(outputs, data.evaluation, Groups(("",), np.zeros(len(data.evaluation), dtype=np.int64)), positive)
+    overall = pd.DataFrame({"metric": list(everybody), "value": [float(f.values[0]) for f in everybody.values()]})
+    overall = _measures.in_units(overall.assign(low=0.0, high=0.0), data).set_index("metric")["value"]
+    return Audited(_run, group, positive, table, {str(row["metric"]): row for row in picked}, overall.to_dict())
 
 
-def groups(run: Run, group: str) -> None:
-    """Draw one rate per group with its interval."""
-    table = _table(run, group)
-    per_group = table[table["group"] != ""]
-    metrics = list(dict.fromkeys(per_group["metric"]))
-    first = RATE_OF.get(question(run), metrics[0])
-    metric = st.segmented_control(
-        "Show",
-        metrics,
-        default=first if first in metrics else metrics[0],
-        format_func=words.title,
-        key="audit.metric",
-        label_visibility="collapsed",
-    )
-    rows = per_group[per_group["metric"] == (metric or metrics[0])]
-    title = words.title(metric or metrics[0])
-    st.plotly_chart(
-        forest(rows, of_groups(per_group["group"].tolist()), axis=f"{title}, with 95 % intervals"),
-        key="audit.forest",
-        config={"displayModeBar": False},
-        alt=f"{title} of each group with 95 % intervals; the table below holds the same figures.",
-    )
-    few = rows[rows["low"].isna()]["group"].tolist()
-    if few:
-        st.caption(f"Not drawn: too few rows to say ({', '.join(map(words.escaped, few))}).")
-    with st.expander("Read as a table"):
-        st.dataframe(per_group.drop(columns="better"), hide_index=True, alt="All rates of all groups with 95 % intervals and n.")
-
-
-def threshold(run: Run, group: str) -> None:
-    """Let the decision threshold be moved and show the rates that follow, for two classes."""
-    examples = state.dataset(run).evaluation
-    if len(examples.classes) != 2:
-        return
-    with st.expander("What if the threshold were another?", icon=":material/tune:"):
-        table = kept.table(run.body["predictions"])
-        favourable = examples.favourable
-        p = table[f"p_{favourable}"][(table["split"] == "evaluation").to_numpy()].to_numpy()
-        cut = st.slider(f"Predict “{favourable}” from this probability on", 0.0, 1.0, 0.5, 0.01, key="audit.threshold")
-        st.dataframe(rates_at(p, examples, group, cut), hide_index=True, alt="Rates of each group at this threshold.")
-        st.caption(f"Of the {len(p):,} evaluation rows, each with n and its 95 % interval; the model itself is not changed.")
-
-
-def rates_at(p: np.ndarray, examples: Examples, group: str, cut: float) -> pd.DataFrame:
-    """Return the rates of every group and their largest gaps, as text, where the favourable class is predicted from a probability on.
-
-    `p`: (M,) probability of that class. Measured as everywhere else: the outputs are those whose largest is what the threshold says.
-    """
-    outputs = [p < cut, p >= cut] if examples.favourable == examples.classes[-1] else [p >= cut, p < cut]
-    table = evaluation.make("fairness", {"group": group})(np.column_stack(outputs).astype(float), examples)
-    said = {
-        (r.group, r.metric): f"{words.percent(r.value)} ({_between(r.low, r.high)}), n = {int(r.n):,}" for r in table.itertuples()
-    }  # fmt: skip
-    names = list(dict.fromkeys(table["group"][table["metric"] == "selection_rate"]))
-    rows = [{group: name, **{words.title(m): said[name, m] for m in GAP_OF}} for name in names]
-    gaps = {words.title(m): said.get(("", gap), "") for m, gap in GAP_OF.items()}
-    return pd.DataFrame([*rows, {group: "largest gap", **gaps}])
-
-
-def _between(low: float, high: float) -> str:
-    return f"{words.percent(low)} to {words.percent(high)}" if words.known(low) and words.known(high) else words.TOO_FEW
+def _kept(run: Run, group: str, positive: str, metrics: Collection[str]) -> pd.DataFrame | None:
+    """Return the table that was made with the run, if it says of the same class all that is measured today."""
+    digest = run.body["audit"].get(group)
+    table = kept.table(digest) if digest and positive == state.dataset(run).evaluation.favourable else None
+    return table if table is not None and set(metrics) <= set(table["metric"]) else None

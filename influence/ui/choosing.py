@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from influence.actions.clusters import with_groups
 from influence.errors import BadInput
 from influence.files import csv_text
 from influence.finders import _sets
@@ -17,8 +18,10 @@ from influence.groups import Groups
 from influence.registry import finders
 from influence.store import Run
 from influence.types import Scores, Selection, as_places
-from influence.ui import kept, pictures, state, texts, words
+from influence.ui import kept, pictures, pinning, state, texts, words
 
+SAID = 400
+"""Characters of a selection's rule in its sentence."""
 VALUES = 12
 """Columns with more groups than these are not told one by one."""
 
@@ -38,7 +41,8 @@ def find(run: Run, finder: str, given: dict[str, Any], scores: Scores | None, ho
 def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Scores | None, how: str, digest: str = "") -> None:
     """Find the rows that a finder finds with any of several settings, as one step."""
     try:
-        found = reduce(_sets.union, [finders.make(finder, given)(scores, state.dataset(run).train) for given in every])
+        rows = state.dataset(run).train if finder != "pattern" else with_groups(state.project(), run.id, state.dataset(run).train)
+        found = reduce(_sets.union, [finders.make(finder, given)(scores, rows) for given in every])
         reason = {**found.reason, "scores": digest} if digest and finder == "top_k" else dict(found.reason)
         made = HOW[how](Selection(found.ids, found.action, reason), _own(run))
         if not len(made):
@@ -50,12 +54,13 @@ def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Sco
         st.session_state["choosing.error"] = str(error)
 
 
-def add(run: Run, ids: list[Any], key: str) -> None:
-    """Draw a button that adds ticked training rows to the selection."""
+def add(run: Run, ids: list[Any], key: str, scores: str = "") -> None:
+    """Draw buttons that add ticked training rows to the selection and that pin them; `scores`: digest of those that they stand beside."""
     st.button(
         f"Add the {words.count(len(ids), 'ticked row')}", key=f"{key}.add", icon=":material/add:", on_click=find,
         args=(run, "rows", {"ids": "\n".join(map(str, ids))}, None, "Add to the selection"),
     )  # fmt: skip
+    pinning.picked(run, ids, key, scores)
 
 
 def _own(run: Run) -> Selection | None:
@@ -92,8 +97,9 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
         return None
     st.markdown(
         f"**{words.count(len(selection), 'training row')}** of {len(train):,} ({words.percent(len(selection) / len(train))}): "
-        f"{words.escaped(selection.reason.get('words', selection.reason.get('rule', 'chosen')))}."
+        f"{words.escaped(_short(str(selection.reason.get('words', selection.reason.get('rule', 'chosen')))))}."
     )
+    _origins(selection)
     wanted = {c: kept.groups(run.dataset, "train", c, run) for c in dict.fromkeys(columns) if c in train.columns}
     parts = [composition(groups, mask, c) for c, groups in wanted.items() if len(groups.names) <= VALUES]
     if parts:
@@ -113,7 +119,29 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
             "Download ids", lambda: csv_text(pd.DataFrame({"id": selection.ids})), "selection.csv", "text/csv", icon=":material/download:",
             key="choosing.csv",
         )  # fmt: skip
+        pinning.chosen(run, selection, "choosing")
     return selection
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SAID else text[:SAID] + "…"
+
+
+def _origins(selection: Selection) -> None:
+    """Say of each part of a selection that was joined from several where its rows come from."""
+    parts = origins(selection.reason)
+    if len(parts) > 1:
+        with st.expander(f"Where these rows come from: {len(parts)} parts", icon=":material/account_tree:"):
+            st.dataframe(pd.DataFrame(parts), hide_index=True, alt="The parts that the selection was joined from.")
+
+
+def origins(reason: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of a joined selection in order: how each was joined, its rule in words, and of pins how many rows they name."""
+    if "of" not in reason:
+        return [{"joined": "", "rows": str(reason.get("words", reason.get("rule", "chosen"))), "n": reason.get("n")}]
+    first, second = reason["of"]
+    rest = origins(second)
+    return [*origins(first), {**rest[0], "joined": str(reason["rule"])}, *rest[1:]]
 
 
 def current(run: Run) -> None:
@@ -126,14 +154,19 @@ def current(run: Run) -> None:
 
 def rows(run: Run, selection: Selection) -> None:
     """Draw the first selected rows, with their pictures where they are images."""
-    made, images = state.dataset(run), pictures.drawable(run)
     ids = np.asarray(selection.ids)[: pictures.PAGE]
+    with st.expander(f"The first {len(ids)} of these rows" if len(ids) < len(selection) else "These rows", expanded=pictures.drawable(run)):
+        listed(run, ids)
+
+
+def listed(run: Run, ids: Sequence[Any] | np.ndarray) -> None:
+    """Draw some training rows, the target first, with their pictures where they are images."""
+    made, ids = state.dataset(run), np.asarray(ids)
     first = made.train.columns.iloc[as_places(ids, made.train.ids)].reset_index(drop=True)
     first = first[[made.target, *(name for name in first if name != made.target)]]
     if "id" not in first:
         first.insert(0, "id", ids)
-    with st.expander(f"The first {len(ids)} of these rows" if len(ids) < len(selection) else "These rows", expanded=images):
-        pictures.table(texts.readable(first), pictures.of_run(run, ids), "The first selected rows", texts.shape(made))
+    pictures.table(texts.readable(first), pictures.of_run(run, ids), "Training rows with their columns", texts.shape(made))
 
 
 def _undo() -> None:

@@ -12,7 +12,7 @@ from influence.charts.agreement import agreement
 from influence.charts.colours import ROLES
 from influence.charts.forest import forest
 from influence.store import Run
-from influence.ui import jobs, kept, pictures, state, trust, words
+from influence.ui import jobs, kept, pictures, pinning, state, trust, words
 
 ROWS = 1000
 """Rows without pictures that are listed."""
@@ -34,7 +34,7 @@ def choose() -> Run | None:
         state.link("plan", "Plan a removal")
         return None
     names = {r.id: words.run_name(r) for r in made}
-    chosen = st.selectbox("Compare with the original", list(names), format_func=names.__getitem__, key="compare.which")
+    chosen = st.selectbox("Compare with the original", list(names), **state.shared("compare.which", names.__getitem__))
     return next(r for r in made if r.id == chosen)
 
 
@@ -67,13 +67,14 @@ def metrics(run: Run, found: dict[str, Any]) -> None:
         _tile(column, overall[overall["metric"] == metric].set_index("role"), metric)
     metrics = list(dict.fromkeys(here["metric"]))
     start = metrics.index("true_positive_rate") if "true_positive_rate" in metrics else 0
-    metric = st.selectbox("Show", metrics, start, format_func=words.title, key="compare.metric")
+    metric = st.selectbox("Show", metrics, start, **state.shared("compare.metric", words.title))
     rows = here[here["metric"] == metric].assign(name=lambda t: t["group"].replace("", "all groups"))
     st.plotly_chart(
         forest(rows, ROLES, by="name", colour="role", axis=f"{words.title(metric)}, holdout rows, with 95 % intervals"),
         key="compare.forest", config={"displayModeBar": False},
         alt=f"{words.title(metric)} by model and group, with 95 % intervals; the table below holds the figures",
     )  # fmt: skip
+    pinning.comparison(run, found["tables"]["metrics"], metric, state.group())
     with st.expander("Every metric as a table"):
         st.dataframe(_wide(here), hide_index=True, alt="Every metric of every model with 95 % intervals and n.")
 

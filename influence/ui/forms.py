@@ -10,7 +10,7 @@ import streamlit as st
 
 from influence.errors import BadInput
 from influence.registry import Registry, Setting, checked, settings
-from influence.ui import words
+from influence.ui import state, words
 
 AUTOMATIC = "Automatic"
 DEFAULT = "Default"
@@ -29,23 +29,24 @@ def settings_form(
     given: Mapping[str, Any] | None = None,
     offered: Mapping[str, Sequence[str]] | None = None,
     usual: Mapping[str, str] | None = None,
+    shared: bool = False,
 ) -> dict[str, Any]:
     """Draw a widget per setting of a class and return the values by name, each allowed by its setting.
 
     `columns`: what settings that name a column choose from. `automatic`: settings that may stay open; open ones are left out of the result.
     `hidden`: settings that are not drawn and not returned. `given`: what stands in the widgets at first, instead of the defaults.
     `offered`: the values that these data have for settings of text, by name: they are chosen, and "" stands for the default.
-    `usual`: what that default is in these data, by name.
+    `usual`: what that default is in these data, by name. `shared`: values stand in the address (`state.shared`).
     Settings keep their values when one leaves the page and comes back.
     """
     wanted = [s for s in settings(cls) if s.name not in hidden]
     first, folded = [s for s in wanted if not s.advanced], [s for s in wanted if s.advanced]
     known = {name: tuple(map(str, values)) for name, values in (offered or {}).items()}
     first, folded = [[replace(s, choices=("", *known[s.name])) if s.name in known else s for s in part] for part in (first, folded)]
-    values = _fields(first, key, columns, automatic, given or {}, usual or {})
+    values = _fields(first, key, columns, automatic, given or {}, usual or {}, shared)
     if folded:
         with st.expander("More settings", icon=":material/tune:"):
-            values |= _fields(folded, key, columns, automatic, given or {}, usual or {})
+            values |= _fields(folded, key, columns, automatic, given or {}, usual or {}, shared)
     return values
 
 
@@ -56,6 +57,7 @@ def _fields(
     automatic: Collection[str],
     given: Mapping[str, Any],
     usual: Mapping[str, str],
+    shared: bool,
 ) -> dict[str, Any]:
     if not wanted:
         return {}
@@ -64,32 +66,39 @@ def _fields(
     for place, setting in enumerate(wanted):
         with across[place % len(across)]:
             start = None if setting.name in automatic else given.get(setting.name, setting.default)
-            value = field(setting, f"{key}.{setting.name}", start, columns, usual.get(setting.name, ""))
+            value = field(setting, f"{key}.{setting.name}", start, columns, usual.get(setting.name, ""), shared)
             if value is not None:
                 values[setting.name] = value
     return values
 
 
-def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None = None, usual: str = "") -> Any:
-    """Draw the widget of one setting and return its value; None for one that is open (`start` None). `usual`: what its default "" is."""
-    same: dict[str, Any] = {"label": words.title(setting.name), "help": setting.help or None, "key": key, "persist_state": "session"}
+def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None = None, usual: str = "", shared: bool = False) -> Any:
+    """Draw the widget of one setting and return its value; None for one that is open (`start` None).
+
+    `usual`: what its default "" is. `shared`: the value stands in the address.
+    """
+
+    def same(written: Callable[[Any], str] | None = None) -> dict[str, Any]:
+        kept = state.shared(key, written) if shared else {"key": key, "persist_state": "session"}
+        return {"label": words.title(setting.name), "help": setting.help or None, **({"format_func": written} if written else {}), **kept}
+
     if setting.column and columns is not None:
         options = [*([] if start else [""]), *columns]
         index = options.index(start) if start in options else 0
-        return st.selectbox(options=options, index=index, format_func=lambda name: name or NO_COLUMN, **same)
+        return st.selectbox(options=options, index=index, **same(lambda name: name or NO_COLUMN))
     if setting.choices:
         return _choice(setting, start, same, usual)
     if setting.type is bool:
-        return st.toggle(value=bool(start), **same)
+        return st.toggle(value=bool(start), **same())
     if setting.type in (int, float):
-        return _number(setting, start, same)
-    return _text(setting, start, same)
+        return _number(setting, start, same())
+    return _text(setting, start, same())
 
 
-def _choice(setting: Setting, start: Any, same: dict[str, Any], usual: str) -> Any:
+def _choice(setting: Setting, start: Any, same: Callable[..., dict[str, Any]], usual: str) -> Any:
     options = [*([None] if start is None else []), *setting.choices]
     data = setting.type is str and "" in options  # values of the data are shown as they are
-    return st.selectbox(options=options, index=options.index(start), format_func=lambda option: _shown(option, data, usual), **same)
+    return st.selectbox(options=options, index=options.index(start), **same(lambda option: _shown(option, data, usual)))
 
 
 def _shown(option: Any, data: bool, usual: str) -> str:
@@ -172,6 +181,7 @@ def details(
     columns: Sequence[str] | None = None,
     automatic: Collection[str] = (),
     hidden: Collection[str] = (),
+    shared: bool = False,
 ) -> dict[str, Any]:
     """Draw what is to be known of one of a kind, folded, and its settings; return the settings."""
     cls = registry.classes[name]
@@ -184,7 +194,7 @@ def details(
     if rest or facts:
         with st.expander(f"About {words.title(name)}", icon=":material/menu_book:"):
             st.markdown("\n\n".join([*facts, rest]).replace("$", r"\$"))
-    return settings_form(cls, f"{key}.{name}", columns, automatic=automatic, hidden=hidden)
+    return settings_form(cls, f"{key}.{name}", columns, automatic=automatic, hidden=hidden, shared=shared)
 
 
 def summary(registry: Registry, name: str) -> str:

@@ -79,14 +79,15 @@ def run_button(
     busy = job is not None and not job.over
     with st.container(horizontal=True, vertical_alignment="center"):
         kind: Literal["primary", "secondary"] = "primary" if primary else "secondary"
-        asked = {"on_click": _ask, "args": (action, args, key), "disabled": disabled or busy}
+        asked = {"on_click": ask, "args": (action, args, key), "disabled": disabled or busy}
         st.button(label, key=key, help=help or None, type=kind, icon=icon, **asked)  # type: ignore[arg-type]
         if cost:
             st.caption(cost, width="content")
     return job
 
 
-def _ask(action: str, args: Mapping[str, Any], key: str) -> None:
+def ask(action: str, args: Mapping[str, Any], key: str) -> None:
+    """Ask for an action as the button of this key does when it is pressed."""
     id = submit(action, args)
     st.query_params["job"] = id  # so that a reload, or somebody with this address, follows it
     st.session_state[f"{key}.asked"] = id

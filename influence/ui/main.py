@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from influence.ui import brand, jobs, site, state, warm, words
+from influence.ui import brand, jobs, pinning, site, state, warm, words
 
 st.set_page_config(page_title="Lethe", page_icon=brand.ICON, layout="wide")
 st.html(Path(__file__).with_name("style.css"))
@@ -19,16 +19,24 @@ for place in site.places().values():
     sections.setdefault(place.section, []).append(shown)
 here = st.navigation(sections)
 
+st.session_state[pinning.HERE] = here.url_path or "start"
+
 with st.sidebar:
     state.choose_run()
-    chosen = state.selection()
+    told = st.container()
+    chosen, pins = state.selection(), state.project().pins.count()
     if chosen:
         state.link(
             "plan", f"{words.count(len(chosen), 'row')} selected", ":material/checklist:", help="The rows chosen for removal, on Plan"
         )
+    if pins:
+        state.link("evidence", f"{words.count(pins, 'pin')}", ":material/keep:", help="What was put aside as evidence, on Evidence")
     jobs.tray()
 
+before = state.asked()
 try:
     here.run()
 finally:  # also when the page ends early
+    for sentence in state.refused(before):
+        told.warning(sentence, icon=":material/warning:")
     warm.once(str(state.project().path), state.project())

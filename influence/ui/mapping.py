@@ -28,8 +28,8 @@ def section(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Draw the map of all training rows with the scores of a question."""
     st.subheader("Map", anchor=False)
     method = st.segmented_control(
-        "Layout", list(LAYOUTS), default="pca", required=True, format_func=LAYOUTS.__getitem__, key="map.layout",
-        label_visibility="collapsed", persist_state="session",
+        "Layout", list(LAYOUTS), default="pca", required=True, label_visibility="collapsed",
+        **state.shared("map.layout", LAYOUTS.__getitem__),
     )  # fmt: skip
     laid = _laid(run, method)
     if laid:
@@ -76,7 +76,7 @@ def _meaning(laid: dict[str, Any], result: dict[str, Any], scores: Scores) -> st
 def _map(run: Run, result: dict[str, Any], laid: dict[str, Any]) -> None:
     offered = colouring.offered(run, result)
     left, _ = st.columns([1, 2])
-    name = left.selectbox("Colour by", list(offered), key="map.colour")
+    name = left.selectbox("Colour by", list(offered), **state.shared("map.colour"))
     outline = _drawn(run, result, laid, name if name in offered else colouring.INFLUENCE)
     answer = st.container()
     outline = _by_numbers(laid, outline)
@@ -85,7 +85,7 @@ def _map(run: Run, result: dict[str, Any], laid: dict[str, Any]) -> None:
             _answer(run, result, laid, outline)
         else:
             st.caption("Nothing is outlined yet. The lists below hold the most helpful and the most harmful rows.")
-    if st.toggle("Show how many rows lie where", key="map.density.shown"):
+    if st.toggle("Show how many rows lie where", **state.shared("map.density.shown")):
         xy = kept.scores(laid["coordinates"])
         about = f"How many of {len(xy.ids):,} training rows lie where, by {laid['of']}."
         st.plotly_chart(density(xy.values, *xy.labels), key="map.density", alt=about)

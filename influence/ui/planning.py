@@ -12,9 +12,10 @@ from scipy import stats
 from influence.actions import preview
 from influence.charts.curves import curve
 from influence.errors import BadInput
+from influence.registry import finders
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, costs, jobs, kept, state, trust, words
+from influence.ui import choosing, costs, jobs, kept, pinning, state, trust, words
 
 STEPS = 5  # sizes at which models are really retrained
 SEEDS = 3
@@ -43,7 +44,7 @@ def cost(run: Run) -> str:
 def choose_label(note: dict[str, Any]) -> str:
     """Draw the choice of the metric by which rows are ranked, gaps first."""
     labels = trust.labels(note)
-    return st.selectbox("Remove the rows that are predicted to improve this most", labels, key="plan.label", persist_state="session")
+    return st.selectbox("Remove the rows that are predicted to improve this most", labels, **state.shared("plan.label"))
 
 
 def trusted(run: Run, note: dict[str, Any], label: str) -> None:
@@ -60,7 +61,9 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
     better = note["better"][label]
     n = len(kept.scores(note["scores"]).ids)
     last = max(1, min(n // 2, max(10, round(0.1 * n))))
-    k = st.slider("Training rows removed", 0, last, min(last, max(1, round(0.005 * n))), key=f"plan.k.{run.id}", help=f"Of {n:,}")
+    k = st.slider(
+        "Training rows removed", 0, last, min(last, max(1, round(0.005 * n))), help=f"Of {n:,}", **state.shared(f"plan.k.{run.id}")
+    )
     found = kept.curves(note, note["scores"], label, better, last, preview.key(run.id, state.group()) + note["scores"])
     exact = {
         kind: preview.curves(note, kept.scores(note["scores"]), kept.order(note["scores"], label, better), [k], kind) for kind in found
@@ -83,6 +86,8 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         if st.button(f"Select these {k:,} rows", type="primary", icon=":material/checklist:", disabled=k == 0, key="plan.select"):
             choosing.find(run, "top_k", given, kept.scores(note["scores"]), "Replace the selection", note["scores"])
             st.rerun()
+        shown = finders.make("top_k", given)(kept.scores(note["scores"]), state.dataset(run).train)
+        pinning.preview(run, state.group(), note["scores"], shown, "slider")
         _confirm(run, note, label, last)
 
 
@@ -214,7 +219,7 @@ def _trust(note: dict[str, Any]) -> str:
     )
 
 
-def preview_of(note: dict[str, Any], selection: Selection) -> None:
+def preview_of(run: Run, note: dict[str, Any], selection: Selection) -> None:
     """Show what is predicted for exactly the selected rows."""
     try:
         found = preview.predicted(note, kept.scores(note["scores"]), selection.ids)
@@ -231,4 +236,5 @@ def preview_of(note: dict[str, Any], selection: Selection) -> None:
         for e in found.values()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
+    pinning.preview(run, state.group(), note["scores"], selection, "selection")
     st.caption(f"Predicted for exactly the {words.count(len(selection), 'selected row')}, on {note['n_evaluation']:,} evaluation rows.")

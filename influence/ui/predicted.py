@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from influence.data.dataset import Role
 from influence.keyed import uniform
@@ -43,17 +45,20 @@ def said_of(run: Run, place: int) -> dict[str, Any]:
     return dict(said(run).iloc[[place]].to_dict("records")[0])
 
 
-def chosen(run: Run) -> int:
-    """Draw the choice of an evaluation row and return its place; the address may name it (`?test=ID`), else it is the most wrong."""
+def chosen(run: Run, line: DeltaGenerator) -> int:
+    """Draw the choice of an evaluation row, its order in the container `line`; return the row's place.
+
+    The address may name it (`?test=ID`), else it is the most wrong.
+    """
     table = said(run)
     known = [name for name in ORDERS if name == "random" or name in table]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        order = st.segmented_control("Choose among the evaluation rows", known, format_func=ORDERS.__getitem__, default="wrong",
-                                     required=True, key="trace.order", persist_state="session")  # fmt: skip
+    with line:
+        order = st.segmented_control("Choose among the evaluation rows", known, default="wrong", required=True,
+                                     **state.shared("trace.order", ORDERS.__getitem__))  # fmt: skip
         if order == "random":
             st.button("Other rows", icon=":material/casino:", key="trace.shuffle", on_click=_shuffled)
         st.text_input("or by id", key="trace.id", on_change=_named, placeholder=str(table["id"].iloc[0]), width=180)
-    ranked = ranking(table, order or "wrong", st.session_state.get("trace.seed", 0))[:LISTED]
+    ranked = ranking(table, order or "wrong", _seed())[:LISTED]
     _list(run, table.iloc[ranked])
     wanted = st.query_params.get("test")
     there = np.flatnonzero(table["id"].astype(str) == wanted)
@@ -69,18 +74,34 @@ def ranking(table: pd.DataFrame, order: str, seed: int = 0) -> np.ndarray:
     return np.argsort(by, kind="stable")
 
 
+def _seed() -> int:
+    """Return by what the random order is drawn: the address says it, so that a link shows the same rows."""
+    said = st.query_params.get("seed", "0")
+    return int(said) if said.isdecimal() and len(said) < 10 else 0
+
+
 def _shuffled() -> None:
-    st.session_state["trace.seed"] = st.session_state.get("trace.seed", 0) + 1
+    st.query_params["seed"] = str(_seed() + 1)
 
 
 def _named() -> None:
     if st.session_state["trace.id"]:
-        st.query_params["test"] = st.session_state["trace.id"].strip()
+        _show(st.session_state["trace.id"].strip())
+
+
+def _show(id: str) -> None:
+    st.query_params["test"] = id
+    as_it_is()
+
+
+def as_it_is() -> None:
+    """Take the change of the row out of the address: it was of one row."""
+    st.query_params.pop("edit", None)
 
 
 def _list(run: Run, table: pd.DataFrame) -> None:
     ids = table["id"].tolist()
-    key = f"trace.list.{run.id}.{st.session_state.get('trace.order')}.{st.session_state.get('trace.seed', 0)}"
+    key = f"trace.list.{run.id}.{st.session_state.get('trace.order')}.{_seed()}"
     columns = [name for name in ("id", "label", "says", "p", "p_label") if name in table]
     shown, made = table[columns].reset_index(drop=True), state.dataset(run)
     if name := texts.column_of(made):
@@ -100,12 +121,17 @@ def _list(run: Run, table: pd.DataFrame) -> None:
 def _picked(key: str, ids: list[Any]) -> None:
     rows = st.session_state[key]["selection"]["rows"]
     if rows and rows[0] < len(ids):
-        st.query_params["test"] = str(ids[rows[0]])
+        _show(str(ids[rows[0]]))
 
 
-def row(run: Run, role: Role, place: int, told: str) -> pd.Series:
-    """Draw a row, as picture, text or line of a table, with the sentence `told`; return its columns."""
-    examples, made = state.dataset(run).split(role), state.dataset(run)
+def row(
+    run: Run, role: Role, place: int, told: str, change: Callable[[pd.Series], pd.Series] | None = None, changed: str = ""
+) -> pd.Series:
+    """Draw a row, as picture, text or line of a table, with the sentence `told`; return its columns.
+
+    `change`: what the row is changed to, with the sentence `changed` on it; then both are drawn, and the columns are those of the new row.
+    """
+    examples = state.dataset(run).split(role)
     one = pd.Series(examples.columns.iloc[[place]].to_dict("records")[0], dtype=object)  # a row as such would turn 7 into 7.0
     drawn = pictures.of_run(run, examples.ids[place : place + 1], role)
     with st.container(border=True):
@@ -114,11 +140,35 @@ def row(run: Run, role: Role, place: int, told: str) -> pd.Series:
             left.image(drawn[0], width=112)
         with right:
             st.markdown(told)
-            if name := texts.column_of(made):
-                st.markdown(words.escaped(" ".join(str(one[name])[: texts.SHOWN].split())))
-            rest = examples.columns.iloc[[place]].drop(columns=[texts.column_of(made)], errors="ignore")
-            st.dataframe(rest.iloc[:, : rails.WIDE], hide_index=True, alt="The row's columns.")
-    return one
+            if change is None:
+                _columns(run, [one], None)
+                return one
+            other = change(one)
+            st.markdown(changed)
+            _columns(run, [one, other], pd.DataFrame([one, other]))
+    return other
+
+
+def _columns(run: Run, rows: list[pd.Series], both: pd.DataFrame | None) -> None:
+    """Draw a row's text and columns, or those of a row as it is and as it is changed, with what differs marked."""
+    name, table = texts.column_of(state.dataset(run)), pd.DataFrame(rows).infer_objects()
+    if name:
+        own = rails.telling(str(rows[0][name]), frozenset())
+        for k, row in enumerate(rows):
+            said = " ".join(str(row[name])[: texts.SHOWN].split())
+            st.markdown(rails.marked(said, own, differ=True) if k else words.escaped(said))
+    rest = table.drop(columns=[name], errors="ignore").iloc[:, : rails.WIDE]
+    if both is None or name:
+        st.dataframe(rest.head(1), hide_index=True, alt="The row's columns.")
+        return
+    same = np.array(
+        [str(was) == str(now) or bool(pd.isna(was) and pd.isna(now)) for was, now in zip(rest.iloc[0], rest.iloc[1], strict=True)]
+    )
+    rest.insert(0, "row", ["as it is", "changed"])
+    marks = pd.DataFrame("", index=rest.index, columns=rest.columns)
+    marks.iloc[1, 1:] = np.where(same, "", rails.MARK)
+    look = rest.style.apply(lambda _: marks, axis=None).format("{:g}", subset=list(rest.select_dtypes("float")), na_rep="")
+    st.dataframe(look, hide_index=True, alt="The row's columns as they are and as they are changed.")
 
 
 def told(run: Run, place: int) -> str:

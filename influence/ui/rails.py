@@ -28,6 +28,7 @@ READ = 400
 """Characters of a text on a card."""
 WIDE = 200
 """Columns of a table that are compared and sent."""
+MARKING, SHARED, DIFFERENT = "rails.marking", "Words in common", "Words that differ"
 WORD = re.compile(r"\w+")
 NUMBER = st.column_config.NumberColumn
 DIFFERS = st.column_config.TextColumn("differs", width=72, help="In how many of the columns the row differs from the one above.")
@@ -105,7 +106,8 @@ def _cards(run: Run, rail: Rail, columns: pd.DataFrame, one: pd.Series) -> list[
     """Draw the rows as texts with the words marked that they share with `one`, and return the ids of the ticked ones."""
     made = state.dataset(run)
     name, picked = texts.column_of(made), []
-    own = telling(str(one[name]), common(run.dataset, run))
+    differ = st.session_state.get(MARKING) == DIFFERENT
+    own = telling(str(one[name]), frozenset() if differ else common(run.dataset, run))
     for place, told in enumerate(rail.first.head(CARDS).to_dict("records")):
         label = [f"{made.target} {columns[made.target].iloc[place]}"] if made.target in columns else []
         figures = [f"{(rail.shape.get(key) or {}).get('label') or key} {_figure(value)}" for key, value in told.items() if key != "id"]
@@ -113,7 +115,7 @@ def _cards(run: Run, rail: Rail, columns: pd.DataFrame, one: pd.Series) -> list[
             head = " · ".join([f"**Row {words.escaped(told['id'])}**", *map(words.escaped, [*label, *figures])])
             if st.checkbox(head, key=f"{rail.key}.{told['id']}"):
                 picked.append(told["id"])
-            st.markdown(marked(str(columns[name].iloc[place]), own))
+            st.markdown(marked(str(columns[name].iloc[place]), own, differ))
     return picked
 
 
@@ -135,16 +137,27 @@ def common(dataset: str, _run: Run) -> frozenset[str]:
     return frozenset(counts.index[counts > COMMON * len(read)])
 
 
-def marked(text: str, own: frozenset[str]) -> str:
-    """Return the beginning of a text as Markdown that shows it letter by letter, with the words of `own` marked."""
+def marked(text: str, own: frozenset[str], differ: bool = False) -> str:
+    """Return the beginning of a text as Markdown that shows it letter by letter, with the words of `own`, or all others, marked."""
     said = " ".join(text.split())
     said = said if len(said) <= READ else said[:READ] + "…"
     parts: Sequence[str] = re.split(r"(\w+)", said)
-    return "".join(f":orange-background[{words.escaped(part)}]" if part.lower() in own else words.escaped(part) for part in parts)
+    found = [bool(WORD.fullmatch(part)) and (part.lower() in own) != differ for part in parts]
+    return "".join(
+        f":orange-background[{words.escaped(part)}]" if mark else words.escaped(part) for part, mark in zip(parts, found, strict=True)
+    )
+
+
+def marking(run: Run) -> None:
+    """Draw the choice of what is marked in texts; rows of a table have their cells marked that differ."""
+    if texts.column_of(state.dataset(run)):
+        st.segmented_control("Mark in texts", [SHARED, DIFFERENT], default=SHARED, required=True, key=MARKING, persist_state="session")
 
 
 def rule(run: Run) -> str:
     """Say what is marked."""
     if texts.column_of(state.dataset(run)):
+        if st.session_state.get(MARKING) == DIFFERENT:
+            return "Marked: words that the text above does not have."
         return f"Marked: words that the texts share, but for those that more than {words.percent(COMMON, 0)} of the training texts have."
     return f"Marked: cells that differ from the row above; numbers by more than {FAR:g} standard deviations of the training rows."

@@ -14,10 +14,10 @@ from influence.errors import BadInput
 from influence.registry import attribution, described, finders, queries
 from influence.store import Run
 from influence.types import SIGN, Examples, Scores, as_places
-from influence.ui import agreements, choosing, forms, kept, mapping, pictures, removing, state, texts, trust, words
+from influence.ui import agreements, choosing, forms, kept, mapping, pictures, pinning, removing, state, texts, trust, words
 
 SHOWN = 1000
-ELSEWHERE = ("polygon", "pattern", "budget")
+ELSEWHERE = ("polygon", "pattern", "budget", "helps_nobody")
 """Finders that have their own place: on the map, on Suspects and on Plan."""
 
 
@@ -44,6 +44,7 @@ def results(run: Run, result: dict[str, Any]) -> None:
         alt=f"Histogram of {axis} over the training rows. {_finding(scores)}",
     )  # fmt: skip
     st.caption(_finding(scores))
+    pinning.scores(run, result, _finding(scores))
     helpful, other = st.tabs(_names(result))
     better = "higher" if result["better"] == "higher" else "lower"
     with helpful:
@@ -69,7 +70,7 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
     value, smooth, read = result["value"], result["labels"][0], result.get("measured_label", result["labels"][0])
     form = "its smooth form" if smooth == read else f"its smooth form, {words.escaped(smooth)}"
-    figure = _measures.evaluated(run, state.dataset(run), result["query"], value["measured"])
+    figure = _measures.evaluated(run, state.dataset(run), result["query"], value["measured"], kept.table(run.body["predictions"]))
     rows = words.count(len(state.dataset(run).evaluation), "evaluation row")
     said = f"{words.figure(figure)} evaluation rows" if figure else f"{words.number(value['measured'])}, asked of {rows}"
     now = f"{words.escaped(read)} is {said}; predicted is {form}: {words.number(value['value'])}."
@@ -96,7 +97,7 @@ def _finding(scores: Scores) -> str:
 
 
 def _rows(run: Run, train: Examples, scores: Scores, order: np.ndarray, result: dict[str, Any], key: str) -> None:
-    count = st.select_slider("Rows shown", [20, 50, 100, 200, 500, SHOWN], 50, key=f"scored.{key}.count")
+    count = st.select_slider("Rows shown", [20, 50, 100, 200, 500, SHOWN], 50, **state.shared(f"scored.{key}.count"))
     at = order[:count]
     places = as_places(scores.ids[at], train.ids)
     title = "change if removed" if scores.calibrated else "rank score"
@@ -122,7 +123,7 @@ def ticked(run: Run, first: pd.DataFrame, columns: pd.DataFrame, key: str, diges
     if picked:
         ids = first["id"].iloc[picked].tolist()
         with st.container(horizontal=True, vertical_alignment="center"):
-            choosing.add(run, ids, key)
+            choosing.add(run, ids, key, digest)
             if len(ids) == 1:
                 state.link("trace", f"Which predictions does row {words.escaped(ids[0])} sway?", ":material/route:", row=str(ids[0]))
 

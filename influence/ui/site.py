@@ -30,6 +30,7 @@ MAP = (
     Place("influence", "Influence", ":material/hub:", "Find"),
     Place("trace", "Trace", ":material/route:", "Find"),
     Place("suspects", "Suspects", ":material/manage_search:", "Find"),
+    Place("evidence", "Evidence", ":material/keep:", "Decide"),
     Place("plan", "Plan", ":material/checklist:", "Decide"),
     Place("run", "Run", ":material/play_circle:", "Decide"),
     Place("compare", "Compare", ":material/compare:", "Prove"),

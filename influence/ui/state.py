@@ -6,6 +6,7 @@ The truth is in the project and the address; `st.session_state` only carries the
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +14,7 @@ import streamlit as st
 
 from influence.data.dataset import Dataset
 from influence.errors import BadInput
+from influence.groups import is_group
 from influence.store import Project, Run
 from influence.types import Selection
 from influence.ui import site, words
@@ -20,6 +22,8 @@ from influence.ui import site, words
 HOME = Path(__file__).resolve().parents[2] / "projects" / "demo"
 CARRIED = ("run", "group")
 """Names in the address that go along from page to page."""
+SHOWN = "address.shown"
+"""Where the session keeps how each widget in the address writes its values."""
 
 
 def project() -> Project:
@@ -54,6 +58,47 @@ def show(**params: str) -> None:
             st.query_params[name] = value
         else:
             st.query_params.pop(name, None)
+
+
+def shared(key: str, shown: Callable[[Any], str] | None = None) -> dict[str, Any]:
+    """Return what a widget takes whose value stands in the address under its key, so that a copied link shows the same.
+
+    `shown`: how its options are written, on the page and in the address. What is not in the address is the default.
+    """
+    st.session_state.setdefault(SHOWN, {})[key] = shown or str
+    return {"key": key, "bind": "query-params", "persist_state": "session", **({"format_func": shown} if shown else {})}
+
+
+def asked() -> dict[str, list[str]]:
+    """Return the names in the address that belong to widgets, with their values; see `refused`."""
+    return {name: st.query_params.get_all(name) for name in st.query_params if "." in name}
+
+
+def refused(before: dict[str, list[str]]) -> list[str]:
+    """Return a sentence for every value of `before` that a widget did not take: Streamlit then shows the default and clears the name."""
+    written = st.session_state.get(SHOWN, {})
+    gone = {name: said for name, said in before.items() if name not in st.query_params and name in written and name in st.session_state}
+    wrong = [name for name, said in gone.items() if not _same(said, st.session_state[name], written[name])]
+    return [
+        f"The address asks for “{words.escaped(', '.join(gone[name])[:80])}” as {words.title(name.rsplit('.')[-1])}, which is not "
+        "open here; the default is shown."
+        for name in wrong
+    ]
+
+
+def _same(said: list[str], value: Any, shown: Callable[[Any], str]) -> bool:
+    """Whether the address says a value, as widgets write it, as plain text or as another form of a number."""
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    return len(said) == len(values) and all(_says(text, one, shown) for text, one in zip(said, values, strict=True))
+
+
+def _says(text: str, value: Any, shown: Callable[[Any], str]) -> bool:
+    if text.casefold() in (str(value).casefold(), str(shown(value)).casefold()):
+        return True
+    try:
+        return not isinstance(value, str | bool) and float(text) == float(value)
+    except (TypeError, ValueError):
+        return False
 
 
 def current_run() -> Run | None:
@@ -105,9 +150,10 @@ def groups() -> tuple[str, ...]:
 
 
 def group() -> str:
-    """Return the group column in the address, else the run's first, else ""."""
-    wanted, known = st.query_params.get("group", ""), groups()
-    return wanted if wanted in known else next(iter(known), "")
+    """Return what forms groups by the address, a column or several (`sex & race`), else the run's first group column, else ""."""
+    wanted, known, run = st.query_params.get("group", ""), groups(), current_run()
+    others = bool(wanted and run) and wanted not in known and is_group(dataset(run).evaluation, wanted)  # type: ignore[arg-type]
+    return wanted if wanted in known or others else next(iter(known), "")
 
 
 def choose_run() -> None:
@@ -127,10 +173,11 @@ def choose_run() -> None:
     )
     simulated(dataset(run))
     show(run=run.id, group=group())
-    if groups():
+    if group():
         st.session_state["choice.group"] = group()
         about = "Column whose groups are compared."
-        st.selectbox("Groups by", groups(), key="choice.group", on_change=lambda: show(group=st.session_state["choice.group"]), help=about)
+        offered = list(dict.fromkeys((*groups(), group())))  # Audit can choose others, and several at once
+        st.selectbox("Groups by", offered, key="choice.group", on_change=lambda: show(group=st.session_state["choice.group"]), help=about)
 
 
 def _run_chosen() -> None:
@@ -153,7 +200,7 @@ def simulated(of: Dataset) -> None:
         st.badge(words.SIMULATED, icon=":material/science:", color="orange", help=words.escaped(of.notes))
 
 
-def link(page: str, label: str = "", icon: str = "", help: str = "", **params: str) -> None:
+def link(page: str, label: str = "", icon: str = "", help: str = "", **params: str | list[str]) -> None:
     """Draw a link to a page by its name; run, group and `params` stand in the address it leads to."""
     place = site.places().get(page)
     if place:

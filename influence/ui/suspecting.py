@@ -7,19 +7,19 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from influence.actions import confirm_suspects, suspects
-from influence.actions._scored import short
+from influence.actions import clusters, confirm_suspects, suspects
 from influence.charts.bars import bars
 from influence.errors import BadInput
 from influence.registry import attribution, described, queries
 from influence.store import Run
-from influence.ui import choosing, costs, jobs, kept, scored, state, words
+from influence.ui import choosing, costs, kept, pictures, pinning, retraining, scored, state, words
 
 DRAWN = 12
 """Patterns in the chart; the table holds all."""
 CHECKED = 3
 """Patterns that are retrained where none is ticked."""
-SEEDS = 3
+GROUPS = 16
+"""Groups of rows that look alike."""
 ALIKE = 1e-4
 """Relative difference up to which the smooth form and what people read are one."""
 DONE = {"remove": "removed", "relabel": "relabelled"}
@@ -29,28 +29,33 @@ def settings(run: Run) -> dict[str, Any]:
     """Draw the settings of the search and return them."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         conditions = st.segmented_control(
-            "Conditions at most", [1, 2, 3, 4], default=2, required=True, key="suspects.conditions", persist_state="session",
+            "Conditions at most", [1, 2, 3, 4], default=2, required=True, **state.shared("suspects.conditions"),
             help="More conditions make narrower patterns. One is listed only if it beats each of its parts beyond chance.",
         )  # fmt: skip
         remedy = "remove"
         if state.dataset(run).train.classes:
             remedy = st.segmented_control(
-                "What if their rows were", ["remove", "relabel"], default="remove", required=True, key="suspects.remedy",
-                format_func=DONE.__getitem__, persist_state="session",
+                "What if their rows were", ["remove", "relabel"], default="remove", required=True,
+                **state.shared("suspects.remedy", DONE.__getitem__),
                 help="Relabelled: given the other class that the model holds likeliest.",
             )  # fmt: skip
         label = st.toggle(
-            f"{state.dataset(run).target} may be a condition", key="suspects.label", persist_state="session",
+            f"{state.dataset(run).target} may be a condition", **state.shared("suspects.label"),
             help="Beside another condition. Off, patterns are of the rows' other columns alone.",
         )  # fmt: skip
+        alike = st.toggle(
+            "Rows that look alike may be a condition", value=pictures.drawable(run), **state.shared("suspects.alike"),
+            help=f"Rows are put into {GROUPS} groups by what the model sees alike: for a fault that no column tells of.",
+        )  # fmt: skip
     low, high = st.select_slider(
-        "Share of the training rows", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7], (0.01, 0.5), key="suspects.share",
-        format_func=lambda share: words.percent(share), persist_state="session",
+        "Share of the training rows", [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7], (0.01, 0.5),
+        **state.shared("suspects.share", words.percent),
     )  # fmt: skip
     if low == high:
         st.caption(f"Both ends are {words.percent(low)}: patterns of so many rows or more are searched for.")
     most = high if low < high else 1.0
-    return {"max_conditions": conditions, "with_label": label, "remedy": remedy, "least": low, "most": most, "limit": 20}
+    chosen = {"max_conditions": conditions, "with_label": label, "remedy": remedy, "least": low, "most": most, "limit": 20}
+    return chosen | ({"alike": GROUPS} if alike else {})
 
 
 def cost(run: Run, query: str, query_set: dict[str, Any], method: str, given: dict[str, Any]) -> str:
@@ -80,10 +85,12 @@ def results(run: Run, result: dict[str, Any], query: str, query_set: dict[str, A
     notes = [confirm_suspects.kept(state.project(), run.id, result["query"], p, result["settings"]["remedy"]) for p in table["conditions"]]
     _chart(run, result, table.head(DRAWN), notes[:DRAWN])
     picked = _table(result, table, notes)
+    _middles(run, result, table)
+    pinning.patterns(run, result, table.iloc[picked or [0]])
     chosen = table.iloc[picked] if picked else table.head(CHECKED)
     if result["settings"]["remedy"] == "remove":
-        _select(run, table, picked or [0])
-    _check(run, result, chosen, query, query_set, bool(picked))
+        retraining.select(run, table, picked or [0])
+    retraining.check(run, chosen["conditions"].tolist(), query, query_set, result["settings"]["remedy"], "ticked" if picked else "first")
 
 
 def sentence(result: dict[str, Any], table: pd.DataFrame) -> str:
@@ -157,8 +164,8 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         realised=[improvement(result, note, "same", "evaluation") for note in notes],
         holdout=[improvement(result, note, "same", "holdout") for note in notes],
         random=[improvement(result, note, "random", "holdout") for note in notes],
-        became=[_became(note) for note in notes],
-        fresh=[_fresh(result, note) for note in notes],
+        became=[retraining.became(note) for note in notes],
+        fresh=[retraining.fresh(result, note) for note in notes],
     )
     number = st.column_config.NumberColumn
     names: dict[str, Any] = {
@@ -182,53 +189,13 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
     return [i for i in event["selection"]["rows"] if i < len(table)]
 
 
-def _became(note: dict[str, Any] | None) -> str | None:
-    """Say what people read on the holdout rows, and what it became."""
-    told = (note or {}).get("same", {}).get("holdout", {}).get("measured")
-    return f"{words.number(told['before'])} → {words.number(told['before'] + told['change'])}" if told else None
-
-
-def _fresh(result: dict[str, Any], note: dict[str, Any] | None) -> str | None:
-    told = (note or {}).get("fresh", {}).get("holdout", {}).get("value")
-    if not told:
-        return None
-    sign = 1 if result["better"] == "higher" else -1
-    ends = sorted(sign * told[end] for end in ("low", "high")) if told["low"] is not None else []
-    return words.number(sign * told["change"]) + (f" ({words.interval(*ends)})" if ends else "") + f", n = {told['n']}"
-
-
-def _select(run: Run, table: pd.DataFrame, picked: list[int]) -> None:
-    """Draw the button that makes the ticked patterns' rows the selection."""
-    how = st.session_state.get("suspects.how", next(iter(choosing.HOW)))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        many = int(table.iloc[picked[0]]["n"]) if len(picked) == 1 else None
-        what = f"Choose these {many:,} rows" if many else f"Choose the rows of {len(picked)} patterns"
-        args = (run, table.iloc[picked]["conditions"].tolist(), how)
-        st.button(what, key="suspects.choose", icon=":material/checklist:", on_click=_chosen, args=args)
-        st.selectbox("Then", list(choosing.HOW), key="suspects.how", label_visibility="collapsed", width=260)
-
-
-def _chosen(run: Run, patterns: list[str], how: str) -> None:
-    choosing.find_any(run, "pattern", [{"conditions": pattern} for pattern in patterns], None, how)
-
-
-def _check(run: Run, result: dict[str, Any], chosen: pd.DataFrame, query: str, query_set: dict[str, Any], ticked: bool) -> None:
-    """Draw the button that retrains without the ticked patterns, or the first."""
-    fresh = st.toggle(
-        f"With {SEEDS} new seeds too", key="suspects.fresh", persist_state="session",
-        help="New first weights and a new order of rows, as somebody would get who trains again next month; with the spread over seeds.",
-    )  # fmt: skip
-    args = {
-        "run": run.id, "query": query, "query_set": query_set, "patterns": chosen["conditions"].tolist(),
-        "remedy": result["settings"]["remedy"], "seeds": SEEDS if fresh else 0,
-    }  # fmt: skip
-    n, removed = len(chosen), result["settings"]["remedy"] == "remove"
-    count = n * (2 if removed else 1) + (SEEDS * (n + 1) if fresh else 0)
-    which = "ticked" if ticked else "first"
-    what = f"{which} pattern" if n == 1 else f"{n} {which} patterns"
-    how = f"Retrain without the {what}" if removed else f"Retrain with the {what} relabelled"
-    job = jobs.run_button(
-        how, "confirm_suspects", args, f"suspects.check.{short(args)}", cost=costs.retrainings(run, count), primary=False,
-        icon=":material/model_training:",
-    )  # fmt: skip
-    jobs.follow(job, key="suspects.check.follow")
+def _middles(run: Run, result: dict[str, Any], table: pd.DataFrame) -> None:
+    """Show the rows by which patterns name groups of rows that look alike."""
+    groups = clusters.kept(state.project(), run.id, result["settings"].get("alike", 0))
+    ids = list(dict.fromkeys(id for rule in table["conditions"] for id in clusters.middles(rule, groups))) if groups else []
+    if groups and ids:
+        st.caption(
+            f"“Looks like row {words.escaped(ids[0])}”: the training rows were put into {len(groups['sizes'])} groups by {groups['of']}; "
+            "this is the row in the middle of one. The rows in the middle of those above:"
+        )
+        choosing.listed(run, ids)

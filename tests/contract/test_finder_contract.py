@@ -17,7 +17,16 @@ from tests.questions import rows
 
 NAMES = sorted(finders.classes)
 PATTERN = '[{"column": "group", "is_": "equal to", "value": "a"}, {"column": "age", "is_": "at most", "value": "50"}]'
-GIVEN: dict[str, Any] = {"ids": "107, 103", "value": "a", "k": 7, "conditions": PATTERN, "outline": "-1 -1, 1 -1, 1 1, -1 1"}
+GIVEN: dict[str, Any] = {
+    "ids": "107, 103",
+    "value": "a",
+    "k": 7,
+    "conditions": PATTERN,
+    "outline": "-1 -1, 1 -1, 1 1, -1 1",
+    "distance": 0.05,
+    "neighbours": 5,
+    "share": 0.1,
+}
 """Settings without a useful default, by name; a setting that names a column gets "group"."""
 WRONG: dict[str, Any] = {
     "ids": "no such row",
@@ -25,6 +34,9 @@ WRONG: dict[str, Any] = {
     "label": "no such question",
     "conditions": "no such pattern",
     "outline": "0 0, 1 1",
+    "distance": 1e-9,
+    "neighbours": 400,
+    "share": 1e-6,
 }
 
 

@@ -18,7 +18,7 @@ def test_a_recorded_model_is_uploaded_checked_and_asked(server, opened, tmp_path
         w.settle()
     w.press("Check and bring").sees("is in the project").sees("Nothing to worry about").settle()
     w.follow("See its groups on Audit", "audit").sees("How does it treat groups?")
-    w.follow("Why?", "influence").press("Score training rows").sees("Rows behind").settle()
+    w.follow("Why?", "influence").sees("Rows behind").settle()
     w.sees("in the metric's own unit")
     run = Project(server.project).run(None)
     assert (run.kind, run.body["recipe"]["course"] is not None) == ("import", True)

@@ -22,11 +22,12 @@ def audited(w) -> None:
 
 
 def asked(w, question: str = "") -> None:
-    """From Audit to scored rows of which the top ones are chosen; the question that Audit hands on, or another."""
-    w.follow("Why?", "influence")
+    """From Audit to scored rows of which the top ones are chosen; the question that Audit asks, or another."""
     if question:
-        w.choose("Ask about", question)
-    w.press("Score training rows").sees("Rows behind").settle()
+        w.open("influence").choose("Ask about", question).press("Score training rows")
+    else:
+        w.follow("Why?", "influence")
+    w.sees("Rows behind").settle()
     w.press("Choose these rows").sees("training rows").settle()
 
 

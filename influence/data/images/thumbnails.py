@@ -24,12 +24,15 @@ def of_pixels(pixels: np.ndarray) -> str:
 
     Small images are enlarged by whole numbers, each pixel a square: 8 x 8 digits can be read then.
     """
+    eight = np.rint(unit(pixels) * 255).astype(np.uint8)
+    return _address(Image.fromarray(eight[0] if len(eight) == 1 else np.moveaxis(eight, 0, 2)))
+
+
+def unit(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels from 0 to 1, float64; others, as of normalised images, are stretched to that."""
     planes = np.asarray(pixels, dtype=np.float64)
     low, high = float(planes.min()), float(planes.max())
-    if low < 0 or high > 1:
-        planes = (planes - low) / max(high - low, 1e-12)
-    eight = np.rint(planes * 255).astype(np.uint8)
-    return _address(Image.fromarray(eight[0] if len(eight) == 1 else np.moveaxis(eight, 0, 2)))
+    return (planes - low) / max(high - low, 1e-12) if low < 0 or high > 1 else planes
 
 
 def of_found(found: bytes | np.ndarray) -> str:

@@ -70,6 +70,14 @@ class Subwords:
             row[: len(found)] = np.asarray(found, dtype=np.int64) + 1
         return x
 
+    def spans(self, text: str, length: int) -> tuple[str, list[tuple[int, int]]]:
+        """Return a text as far as it is looked at, and where in it its tokens begin and end; what the tokenizer adds is nowhere: (0, 0)."""
+        self._made.enable_truncation(length, direction=self.side)
+        with _careful():
+            found = self._made.encode(text[:READ])
+        added = zip(found.offsets, found.special_tokens_mask, strict=True)
+        return text[:READ], [(0, 0) if special else tuple(span) for span, special in added]
+
     def _read(self, texts: Iterable[str]) -> Iterator[list[int]]:
         """Yield each text's own ids."""
         waiting = (text[:READ] for text in texts)

@@ -31,6 +31,9 @@ class Tokenizer(Protocol):
     def ids(self, texts: Sequence[str], length: int) -> np.ndarray:
         """Return the ids of the first tokens of each text, (N, length) int64."""
 
+    def spans(self, text: str, length: int) -> tuple[str, list[tuple[int, int]]]:
+        """Return a text as it is read, and where in it its first tokens begin and end; (0, 0) for one that the tokenizer adds."""
+
     def described(self) -> dict[str, Any]:
         """Return it as JSON."""
 

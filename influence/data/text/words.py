@@ -54,6 +54,11 @@ class Words:
             row[: len(found)] = found
         return x
 
+    def spans(self, text: str, length: int) -> tuple[str, list[tuple[int, int]]]:
+        """Return a text as it is read, and where in it its first tokens begin and end."""
+        read = _plain(text)
+        return read, [found.span() for found, _ in zip(_piece().finditer(read), range(length), strict=False)]
+
     def described(self) -> dict[str, Any]:
         """Return it as JSON."""
         return {"kind": "words", "words": list(self.words)}
@@ -71,7 +76,11 @@ def fit_words(texts: Iterable[str], most: int) -> Words:
 
 def cut(text: str) -> list[str]:
     """Return the words and signs of a text in lower case, in order."""
-    return _piece().findall(unicodedata.normalize("NFKC", text[:READ]).lower())
+    return _piece().findall(_plain(text))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text[:READ]).lower()
 
 
 @lru_cache(maxsize=1)
