@@ -124,6 +124,7 @@ def test_compas_uploaded_from_data_to_report(server, opened, lethe_data):
     assert not {"is_recid", "event"} & {c["name"] for c in Project(server.project).dataset(run.dataset).columns if c.get("input")}
 
 
+@pytest.mark.slow
 def test_what_is_selected_in_one_browser_is_seen_in_another(trained, opened):
     here, there = opened(trained).open("influence"), opened(trained)
     here.choose("Ask about", "Loss").page.get_by_text("Other methods", exact=True).click()
