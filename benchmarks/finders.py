@@ -42,7 +42,7 @@ SEEDS = 5
 def candidates(examples: Examples) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
     """Yield the ways to score rows, larger for lonelier ones."""
     x = np.concatenate(list(blocks(examples)))
-    yield "local outlier factor, 20 neighbours", lambda: outlying(examples)
+    yield "local outlier factor, 20 neighbours", lambda: outlying(examples).factor
     yield "distance to the 10th neighbour", lambda: NearestNeighbors(n_neighbors=11).fit(x).kneighbors(x)[0][:, -1]
     yield "isolation forest, 200 trees", lambda: -IsolationForest(n_estimators=200, random_state=0).fit(x).score_samples(x)
 

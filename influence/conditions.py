@@ -49,7 +49,7 @@ class Condition:
         if self.is_ == "missing":
             return ~known
         if self.is_ == "with the word":
-            return np.array([self.value.lower() in words(text) for text in values.fillna("")], dtype=bool)
+            return np.array([self.value.lower() in words(text) for text in values], dtype=bool) & known
         truth = pd.api.types.is_bool_dtype(values)
         if self.is_ in ("at least", "at most") or (pd.api.types.is_numeric_dtype(values) and not truth):
             return self._compared(values) & known
@@ -125,7 +125,7 @@ def read(text: str) -> Pattern:
     """
     try:
         found = tuple(_condition(given) for given in json.loads(text))
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, RecursionError):
         found = ()
     if not found:
         raise BadInput(
@@ -142,7 +142,7 @@ def read_any(text: str) -> tuple[Pattern, ...]:
     """
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         given = None
     several = isinstance(given, list) and bool(given) and all(isinstance(part, list) for part in given)
     return tuple(read(json.dumps(part)) for part in given) if several else (read(text),)

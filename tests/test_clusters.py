@@ -136,3 +136,14 @@ def test_a_column_of_that_name_stays_the_datas(marked):
     name = clusters.COLUMN.format(groups=16)
     own = replace(train, columns=train.columns.assign(**{name: "mine"}))
     assert set(clusters.with_groups(project, project.run().id, own).columns[name]) == {"mine"}
+
+
+def test_groups_of_an_older_version_are_not_looked_at(marked):
+    project, _ = marked
+    found = perform("clusters", project, {"groups": 16})
+    train = project.dataset(project.run().dataset).train
+    older = {**found, "middles": found["middles"][::-1]}
+    project.note(f"clusters/{found['run']}/16/0", older)
+    name = clusters.COLUMN.format(groups=16)
+    cells = clusters.with_groups(project, found["run"], train).columns[name]
+    assert (cells == f"row {found['middles'][0]}").sum() == found["sizes"][0]

@@ -10,6 +10,7 @@ from sklearn.neighbors import LocalOutlierFactor
 
 from influence.data import copies as module
 from influence.data import outlying as alone
+from influence.data import represented
 from influence.data.copies import copies
 from influence.data.outlying import outlying
 from influence.errors import BadInput
@@ -131,7 +132,7 @@ def test_the_factor_of_lonely_rows_is_that_of_the_library_on_different_rows():
     x = np.random.default_rng(0).normal(size=(300, 3))
     x[0] = 8.0
     whole = np.concatenate([x, x[:5], x[:1]])
-    found = outlying(rows(whole), 10)
+    found = outlying(rows(whole), 10).factor
     np.testing.assert_allclose(found[:300], -LocalOutlierFactor(10).fit(x).negative_outlier_factor_, rtol=1e-9)
     np.testing.assert_array_equal(found[300:305], found[:5])
     assert Outliers(k=3)(None, rows(whole)).ids == (0, 300, 305)  # a row and its copies are as alone as one
@@ -143,7 +144,9 @@ def test_of_many_rows_some_are_the_neighbours_of_all(monkeypatch):
     x = np.random.default_rng(0).normal(size=(600, 2))
     x[7] = 9.0
     monkeypatch.setattr(alone, "SAMPLE", 200)
-    found = outlying(rows(x), 10)
+    told = outlying(rows(np.concatenate([x, x[:9]])), 10)
+    assert (told.searched, told.different, len(told.factor)) == (200, 600, 609)
+    found = outlying(rows(x), 10).factor
     assert found.argmax() == 7
     assert np.corrcoef(found, -LocalOutlierFactor(10).fit(x).negative_outlier_factor_)[0, 1] > 0.9
 
@@ -160,3 +163,12 @@ def test_whoever_helps_nobody_is_harmful_to_every_group():
         HelpsNobody(share=1.0)(Scores(abs(values), np.arange(5), scores.labels, "x", True), it)
     with pytest.raises(BadInput, match="two groups"):
         HelpsNobody()(None, it)
+
+
+def test_short_texts_are_counted_in_blocks_that_fit(monkeypatch):
+    """Three tokens become as many numbers as there are groups of tokens: a block is bounded by what it becomes."""
+    monkeypatch.setattr(represented, "BLOCK", 5 * represented.TOKENS)
+    it = rows(np.arange(1, 61).reshape(20, 3))
+    parts = list(represented.blocks(it))
+    assert [len(part) for part in parts] == [5, 5, 5, 5]
+    np.testing.assert_array_equal(np.concatenate(parts), represented.counted(it.x))

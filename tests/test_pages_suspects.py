@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
-from influence.actions import confirm_suspects
+from influence.actions import confirm_suspects, sources
 from influence.conditions import met, read
+from influence.groups import groups_of
 from influence.types import Selection
-from influence.ui import choosing, words
+from influence.ui import choosing, sourcing, unhelpful, words
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said
 
@@ -193,3 +197,107 @@ def test_rows_that_help_nobody_are_told_and_chosen(made):
     ran(by_key(at.button, "nobody.choose").click().run())
     assert project.current().reason["rule"] == "helps_nobody"
     assert project.current().reason["scores"]
+
+
+def test_a_model_that_cannot_be_trained_again_says_so_instead_of_a_button(made):
+    """Made by an approximate method: retraining by its recipe would not give its weights."""
+    at = opened_kind(made, "Whole sources", "unlearned")
+    ran(by_key(at.selectbox, "sources.column").set_value("year").run())
+    pressed(made, at, "sources.search")
+    assert "Retraining follows the recipe" in said(at)
+    assert not [b for b in at.button if str(b.key).startswith("suspects.check")]
+    pressed(made, at := opened_kind(made, "Helps nobody", "unlearned"), "nobody.look")
+    assert "Retraining follows the recipe" in said(at)
+    assert not [b for b in at.button if b.key == "nobody.check"]
+
+
+def test_blocks_of_an_unlearned_model_are_chosen_without_the_rows_that_it_lacks(made):
+    project, runs = made
+    run = project.run(runs["unlearned"])
+    train, gone = project.dataset(run.dataset).train, set(run.body["removed"])
+    year = str(train.columns["year"][train.mask(tuple(gone))].mode()[0])
+    rule = f'[{{"column": "year", "is_": "equal to", "value": "{year}"}}]'
+    choosing.find(run, "pattern", {"conditions": rule}, None, "Replace the selection")
+    held = set(train.ids[met(read(rule), train.columns)].tolist())
+    assert held & gone
+    assert set(project.current().ids) == held - gone
+    assert "made without 20 rows of the training rows looked at here" in said(
+        pressed(made, opened_kind(made, "Copies", "unlearned"), "copies.look")
+    )
+
+
+def test_new_seeds_of_blocks_are_shown_and_blocks_together_have_an_interval(made):
+    project, runs = made
+    at = opened_kind(made, "Whole sources")
+    ran(by_key(at.selectbox, "sources.column").set_value("branch").run())
+    pressed(made, at, "sources.search")
+    note = next(n for n in project.notes("sources/").values() if n["settings"]["column"] == "branch" and n["run"] == runs["loans"])
+    table = project.table(note["table"])
+    ran(by_key(at.toggle, "suspects.fresh").set_value(True).run())
+    ran(next(b for b in at.button if str(b.key).startswith("suspects.check.")).click().run())
+    told = done(project)["confirmed"][0]["fresh"]["holdout"]["value"]
+    ran(at.run())
+    shown = next(e.value for e in at.dataframe if "block" in e.value)
+    known = shown["fresh"].dropna()
+    assert known.tolist() == [f"{words.number(told['change'])} ({words.interval(told['low'], told['high'])}), n = 3"]
+    total, low, high = sources.together(table.iloc[:2], note["n"])
+    monkey = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sourcing.st, "markdown", monkey.append)
+        patch.setattr(sourcing.state, "project", lambda: project)
+        sourcing._together(project.run(runs["loans"]), note, table.iloc[:2], ["no such pattern"])
+    assert f"predicted {words.signed(total)} ({words.interval(low, high)})." in monkey[0]
+
+
+def test_a_figure_of_now_has_its_interval_and_n(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    loss = run.body["evaluation_metrics"]["intervals"]["loss"]
+    whole = f"Mean loss is {words.figure(loss)} evaluation rows"
+    assert whole in said(searched(made))
+    at = opened_kind(made, "Whole sources")
+    pressed(made, at, "sources.search")
+    assert whole in said(at)
+
+
+def test_names_with_marks_stand_in_headings_letter_by_letter(made):
+    _, runs = made
+    at = opened("suspects", run=runs["classes"], query="group_rate", group="side", **{"influence.query.group_rate.side.which": "right*2*"})
+    button = [b for b in at.button if b.key == "suspects.search"]
+    if button:
+        ran(button[0].click().run())
+        done(made[0])
+        ran(at.run())
+    assert any("right\\*2\\*" in one.value for one in at.subheader)
+
+
+def test_of_many_groups_it_is_said_how_many_were_asked(made):
+    """Three rows are of a tiny group, too few to ask."""
+    project, runs = made
+    run = project.run(runs["classes"])
+    every = len(groups_of(project.dataset(run.dataset).evaluation, "side").names)
+    labels = [f"Loss of {k} (side)" for k in range(every)]
+    assert unhelpful._asked(run, {"labels": labels, "group": "side"}) == "of every group by side"
+    assert unhelpful._asked(run, {"labels": labels[1:], "group": "side"}) == f"of each of the {every - 1} largest of {every} groups by side"
+
+
+def test_what_two_tabs_add_at_once_is_all_selected(made, monkeypatch):
+    """Whoever adds reads the selection and writes another: nobody may write in between."""
+    project, runs = made
+    run = project.run(runs["loans"])
+    ids, start = project.dataset(run.dataset).train.ids[:40].tolist(), threading.Barrier(2, timeout=20)
+    usual = choosing._own
+    monkeypatch.setattr(choosing, "_own", lambda run: (usual(run), time.sleep(0.05))[0])
+    monkeypatch.setattr(choosing.state, "selection", project.current)
+
+    def add(some: list) -> None:
+        start.wait()
+        for id in some:
+            choosing.find(run, "rows", {"ids": str(id)}, None, "Add to the selection")
+
+    both = [threading.Thread(target=add, args=(ids[k::2][:4],)) for k in (0, 1)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert set(project.current().ids) == set(ids[:8])

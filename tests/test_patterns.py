@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from influence.conditions import Condition, met, read, rule, written
+from influence.conditions import Condition, met, read, read_any, rule, written
 from influence.errors import BadInput
 from influence.finders.pattern import Pattern
 from influence.patterns import suspects
@@ -204,10 +204,13 @@ def test_a_pattern_is_read_as_it_was_written(pattern):
     assert read(written(pattern)) == pattern
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "[1]", '[{"column": "a"}]', '[{"column": "a", "is_": "like", "value": "b"}]', "null"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "[1]", '[{"column": "a"}]', '[{"column": "a", "is_": "like", "value": "b"}]', "null", "[" * 10**5]
+)
 def test_what_is_no_pattern_is_refused(text):
-    with pytest.raises(BadInput, match="A pattern is a list of conditions"):
-        read(text)
+    for reader in (read, read_any):
+        with pytest.raises(BadInput, match="A pattern is a list of conditions"):
+            reader(text)
 
 
 def test_the_finder_holds_the_rows_of_the_pattern():
@@ -231,3 +234,9 @@ def test_the_finder_holds_the_rows_of_the_pattern():
 def test_a_limit_that_fits_no_column_is_refused(column, value):
     with pytest.raises(BadInput, match=r"Give a (date|number)|no numbers and no dates|There is no column"):
         Condition(column, "at least", value).met(table())
+
+
+def test_words_of_names_are_found_whatever_the_column_is():
+    for cells in (pd.Categorical(["a road", None, "a way"]), ["a road", None, "a way"]):
+        assert Condition("where", "with the word", "Road").met(pd.DataFrame({"where": cells})).tolist() == [True, False, False]
+    assert Condition("n", "with the word", "1").met(pd.DataFrame({"n": [1, 2]})).tolist() == [True, False]

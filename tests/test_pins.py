@@ -318,6 +318,20 @@ def test_rows_of_pins_come_with_where_they_are_from_and_other_data_are_refused(m
     project.pins.undo()
 
 
+def test_a_pattern_of_an_unlearned_model_counts_and_names_only_rows_that_it_has(made):
+    project, runs = made
+    run = project.run(runs["unlearned"])
+    train, gone = project.dataset(run.dataset).train, set(run.body["removed"])
+    group = train.columns["group"][train.mask(tuple(gone))].iloc[0]
+    conditions = f'[{{"column": "group", "is_": "equal to", "value": "{group}"}}]'
+    pin = Pin("pattern", run.id, run.dataset, "A group", {"conditions": conditions})
+    there = set(train.ids[(train.columns["group"] == group).to_numpy()].tolist()) - gone
+    shown = _pinned.read(project, pin)
+    assert shown.n == len(there)
+    assert f"of {len(train) - len(gone):,}." in shown.said
+    assert set(_pinned.found(project, run, pin).ids) == there
+
+
 # ---- commands and the report
 
 

@@ -74,7 +74,7 @@ def test_categories_numbers_and_missing_cells_are_blocks():
     assert named.cut == "category"
     for column, given, sentence in (
         ("one", {}, "one value"), ("own", {}, "Nearly every row"), ("absent", {}, "no column 'absent'"), ("", {}, "No column was chosen"),
-        ("year", {"by": "month"}, "holds no dates"), ("year", {"by": "week"}, "year, quarter, month"), ("size", {"bins": 1}, "2 bins"),
+        ("year", {"by": "month"}, "holds no dates"), ("year", {"by": "day"}, "year, quarter, month"), ("size", {"bins": 1}, "2 bins"),
     ):  # fmt: skip
         with pytest.raises(BadInput, match=sentence):
             blocks_of(table, column, {}, **given)

@@ -43,6 +43,8 @@ def test_text_from_data_is_shown_letter_by_letter():
     shown = words.escaped(hostile)
     assert shown.replace("\\", "") == hostile
     assert all(shown[place - 1] == "\\" for place, letter in enumerate(shown) if letter in "*$[]()<>:`#~")
+    assert words.escaped("AT&amp;T") == "AT\\&amp;T", "no character is said by a name"
+    assert words.escaped("A\n\n| 1 |\r\nB") == "A \\| 1 \\| B", "a cell of a table stays in its line"
 
 
 def test_a_figure_has_its_interval_and_n():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from influence import conditions
 from influence.actions import confirm_suspects, preview
-from influence.actions.clusters import with_groups
+from influence.actions.clusters import in_training, with_groups
 from influence.errors import BadInput
 from influence.evidence import words
 from influence.evidence.investigation import Estimate, Figure, Pinned
@@ -106,8 +106,9 @@ def _cell(value: Any) -> str:
 
 def _pattern(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
     wanted, train = conditions.read(made["conditions"]), with_groups(project, run.id, project.dataset(run.dataset).train)
-    n = int(conditions.met(wanted, train.columns).sum())
-    said = f"{words.count(n, 'training row')}, {words.percent(n / len(train))} of {words.count(len(train))}."
+    seen = ~np.isin(train.ids, run.body.get("removed", ()))
+    n, total = int((conditions.met(wanted, train.columns) & seen).sum()), int(seen.sum())
+    said = f"{words.count(n, 'training row')}, {words.percent(n / max(1, total))} of {words.count(total)}."
     return {"said": said, "n": n, "figures": _effects(project, run, made) if "table" in made else ()}
 
 
@@ -223,7 +224,9 @@ def found(project: Project, run: Run, pin: Pin) -> Selection:
         raise BadInput(f"“{pin.title}” belongs to other data. Choose the model that it was pinned for.")
     if pin.kind == "pattern":
         train = with_groups(project, run.id, project.dataset(run.dataset).train)
-        chosen = finders.make("pattern", {"conditions": pin.made["conditions"]})(None, train)
+        chosen = in_training(run, finders.make("pattern", {"conditions": pin.made["conditions"]})(None, train))
+        if not len(chosen):
+            raise BadInput(f"All rows of “{pin.title}” were removed from this model already. Choose other pins.")
     elif pin.kind == "rows":
         chosen = project.selection(pin.made["selection"])
     else:

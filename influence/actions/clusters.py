@@ -19,9 +19,9 @@ import pandas as pd
 from influence import plane
 from influence.conditions import read
 from influence.errors import BadInput
-from influence.store import Project
+from influence.store import Project, Run
 from influence.store.catalogue import now
-from influence.types import Event, Examples, Report, Scores, ignore
+from influence.types import Event, Examples, Report, Scores, Selection, ignore
 
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
@@ -84,10 +84,16 @@ def kept(project: Project, run: str, groups: int = 16) -> dict[str, Any] | None:
 def with_groups(project: Project, run: str, train: Examples) -> Examples:
     """Return a run's training rows with a column for each grouping that is kept: where patterns are evaluated, they may speak of it."""
     columns = train.columns
-    for found in project.notes(f"clusters/{run}/").values():
-        if found and project.objects.find(found["clusters"]):
+    for name, found in project.notes(f"clusters/{run}/").items():
+        if name.endswith(f"/{VERSION}") and found and project.objects.find(found["clusters"]):
             columns = beside(columns, found, project.scores(found["clusters"]))
     return replace(train, columns=columns)
+
+
+def in_training(run: Run, found: Selection) -> Selection:
+    """Return a pattern's rows without those that the run was made without: what its searches count and retrainings leave out."""
+    gone = set(run.body.get("removed", ()))
+    return replace(found, ids=tuple(id for id in found.ids if id not in gone)) if gone else found
 
 
 def beside(columns: pd.DataFrame, found: Mapping[str, Any], scores: Scores) -> pd.DataFrame:

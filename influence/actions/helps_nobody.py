@@ -107,7 +107,7 @@ def kept(project: Project, run: str, group: str, method: Mapping[str, Any]) -> d
 
 
 def chosen(it: Opened, note: Mapping[str, Any], scores: Scores, share: float) -> Selection:
-    """Return the rows that help nobody, at most `share` of those that training saw.
+    """Return the rows that help nobody, at most `share` of all training rows.
 
     Raises:
         BadInput: there is none.

@@ -14,7 +14,7 @@ from influence.store import Project
 from influence.store.catalogue import now
 from influence.types import Report, Scores, ignore
 
-VERSION = 1
+VERSION = 2
 """Of what is computed: older results are not found again."""
 SHOWN = 20
 
@@ -24,7 +24,8 @@ def outliers(
 ) -> dict[str, Any]:
     """Rank the training rows by how much they lie alone (`influence.data.outlying`), whatever they do to any question.
 
-    `scores`: digest of the local outlier factors, about 1 among its like; `first`: ids and factors of the first rows.
+    `scores`: digest of the local outlier factors, about 1 among its like; `first`: ids and factors of the first rows; `searched` of
+    `different` rows were looked at as neighbours.
 
     Raises:
         BadInput: there is no such run, or there are fewer rows than neighbours.
@@ -35,8 +36,12 @@ def outliers(
     found = None if again else kept(project, dataset, neighbours)
     if found is None:
         train = project.dataset(dataset).train
-        kept_as = project.put_scores(Scores(outlying(train, neighbours)[:, None], train.ids, (LABEL,), "outliers", False))
-        found = {"scores": kept_as, "neighbours": neighbours, "n": len(train), "dataset": dataset, "computed": now()}
+        alone = outlying(train, neighbours)
+        kept_as = project.put_scores(Scores(alone.factor[:, None], train.ids, (LABEL,), "outliers", False))
+        found = {
+            "scores": kept_as, "neighbours": neighbours, "n": len(train), "searched": alone.searched, "different": alone.different,
+            "dataset": dataset, "computed": now(),
+        }  # fmt: skip
         with project.transaction():
             project.note(_name(dataset, neighbours), found)
             project.record(

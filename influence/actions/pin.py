@@ -30,7 +30,7 @@ def pin(
     made = Pin("pattern", it.run.id, it.run.dataset, "", {})
     if pattern:
         wanted = conditions.read(pattern)
-        if not conditions.met(wanted, with_groups(project, it.run.id, it.dataset.train).columns).any():
+        if not conditions.met(wanted, with_groups(project, it.run.id, it.dataset.train).columns)[it.seen].any():
             raise BadInput(f"There are no rows where {conditions.rule(wanted)}. Choose another pattern.")
         made = replace(made, title=conditions.rule(wanted), made={"conditions": conditions.written(wanted)})
     else:

@@ -1,7 +1,8 @@
 """What would each whole source, period or other block of rows change, if it were withdrawn? No PyTorch at import: pages ask `kept`.
 
 A block's predicted change is the sum of its rows' scores; its interval is that of patterns (decision 012): of N rows drawn anew. Beside it
-stands what a random block of as many rows is predicted to change, and within what range: a large block changes much for its size alone.
+stands what a random block of as many rows is predicted to change, and within what range: a large block changes much for its size alone. Few
+rows have such outliers among their scores that no normal distribution says where their sums lie: for small blocks random ones are drawn.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from influence.types import Report, ignore
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
 
-VERSION = 1
+VERSION = 2
 """Of what is kept: older results are not found again."""
 LARGE = 0.1
 """Share of the rows from which on a block moves the model so far that a sum of single rows' scores stretches."""
+SMALL, DRAWN = 1_000, 10_000
+"""Rows up to which random blocks are drawn, and how many; sums of more rows are normal."""
 COLUMNS = ["block", "conditions", "n", "share", "change", "low", "high", "per_row", "random", "random_low", "random_high", "label", "loss"]
 
 
@@ -53,8 +56,9 @@ def sources(
     `blocks`: name, conditions (JSON, for the finder `pattern`), n, share of the rows, change (in the question's unit if `calibrated`) with
     its 95 % interval low and high, change per row; random, random_low and random_high, of random blocks of so many rows (95 % for all
     blocks together); label, the share of the favourable class among its rows, or their mean target; and loss, their mean loss now.
-    `by`: year, quarter or month. `bins`: ranges of numbers. `check`: retrain without each of the so many that are predicted to improve the
-    question most (`influence.actions.confirm_suspects`), with `seeds` also for fresh seeds; each then says what is `realised`.
+    `by`: decade, year, quarter, month or week. `bins`: ranges of numbers. `check`: retrain without each of the so many that are predicted
+    to improve the question most (`influence.actions.confirm_suspects`), with `seeds` also for fresh seeds; each then says what is
+    `realised`.
 
     Raises:
         BadInput: the column cannot be cut so, the question does not fit the data, or the method is not open to this model.
@@ -94,6 +98,20 @@ def sources(
         for block, realised in zip(first, confirmed, strict=True):
             block["realised"] = realised
     return {**found, "blocks": listed, "seconds": time.perf_counter() - began}
+
+
+def together(table: pd.DataFrame, rows: int) -> tuple[float, float, float]:
+    """Return what blocks that exclude each other are predicted to change as one, with its 95 % interval, from their rows of `table`.
+
+    `rows`: how many training rows there are, N. Sums and sums of squares add up, and each interval tells its block's.
+    """
+    from influence.patterns.search import Z
+
+    change, half = table["change"].to_numpy(), (table["high"] - table["change"]).to_numpy()
+    total = float(change.sum())
+    squares = float(((half / Z) ** 2 + change**2 / rows).sum())
+    reach = Z * max(0.0, squares - total**2 / rows) ** 0.5
+    return total, total - reach, total + reach
 
 
 def improvement(change: float, better: str) -> float:
@@ -169,10 +187,23 @@ def _figures(values: np.ndarray, inside: np.ndarray, blocks: int) -> list[float]
     rows, own = len(values), values[inside]
     n, total = len(own), float(own.sum())
     half = Sums(n, total, float(own @ own)).half(rows)
-    # Simple random sampling without replacement (Cochran, Sampling Techniques, ch. 2); Bonferroni over the blocks.
-    usual = n * float(values.mean())
-    spread = float(stats.norm.ppf(1 - 0.025 / blocks)) * float(values.std(ddof=1)) * (n * (1 - n / rows)) ** 0.5
-    return [n, n / rows, total, total - half, total + half, total / n, usual, usual - spread, usual + spread]
+    return [n, n / rows, total, total - half, total + half, total / n, n * float(values.mean()), *random_range(values, n, blocks)]
+
+
+def random_range(values: np.ndarray, n: int, blocks: int = 1) -> tuple[float, float]:
+    """Return between what 95 % of the sums lie of n of the values (N,), drawn without replacement, for so many blocks together.
+
+    Bonferroni over the blocks. From moments (Cochran, Sampling Techniques, ch. 2) where n and N - n are large, else of drawn blocks.
+    """
+    rows, tail, few = len(values), 0.025 / blocks, min(n, len(values) - n)
+    if few > SMALL:
+        spread = float(stats.norm.ppf(1 - tail)) * float(values.std(ddof=1)) * (n * (1 - n / rows)) ** 0.5
+        return n * float(values.mean()) - spread, n * float(values.mean()) + spread
+    rng, each = np.random.default_rng(0), rows // max(few, 1)  # of one order of the rows so many blocks, one after the other
+    orders = (rng.permutation(values)[: each * few] for _ in range(-(-DRAWN // each)))
+    drawn = np.concatenate([order.reshape(each, few).sum(1) for order in orders])
+    low, high = np.quantile(drawn, [tail, 1 - tail], method="weibull")  # so that a new block lies outside as often as is said
+    return (float(low), float(high)) if few == n else (float(values.sum() - high), float(values.sum() - low))
 
 
 def _labels(it: Opened) -> np.ndarray:

@@ -36,7 +36,9 @@ def written(column: pd.Series) -> str:
             return form
     if present.str.fullmatch(EITHER).mean() >= ENOUGH:
         return _either(present, str(column.name))
-    raise BadInput(f"{column.name!r} holds {present.iloc[0][:40]!r}, which is no date. {KNOWN} Choose another kind, or correct the cells.")
+    raise BadInput(
+        f"{column.name!r} holds {str(present.iloc[0])[:40]!r}, which is no date. {KNOWN} Choose another kind, or correct the cells."
+    )
 
 
 def _either(present: pd.Series, name: str) -> str:

@@ -8,6 +8,8 @@ neighbours of all.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.neighbors import LocalOutlierFactor
 
@@ -22,8 +24,20 @@ SAMPLE, NUMBERS = 10_000, 5_000_000
 ASKED = 4_096
 
 
-def outlying(examples: Examples, neighbours: int = 20) -> np.ndarray:
-    """Return the local outlier factor of each row, (N,) float64; copies have the same.
+@dataclass(frozen=True)
+class Outlying:
+    """`factor`: the local outlier factor of each row, (N,) float64; copies have the same.
+
+    `searched`: among how many of the `different` rows neighbours were looked for.
+    """
+
+    factor: np.ndarray
+    searched: int
+    different: int
+
+
+def outlying(examples: Examples, neighbours: int = 20) -> Outlying:
+    """Return how much each row lies alone.
 
     Raises:
         BadInput: there are fewer different rows than neighbours.
@@ -42,4 +56,4 @@ def outlying(examples: Examples, neighbours: int = 20) -> np.ndarray:
     for start in range(0, len(rest), ASKED):
         some = rest[start : start + ASKED]
         found[some] = -fitted.score_samples(np.concatenate(list(blocks(examples.take(first[some])))))
-    return np.asarray(found[same])
+    return Outlying(np.asarray(found[same]), len(within), len(first))

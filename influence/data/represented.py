@@ -23,7 +23,7 @@ def tokens_of(examples: Examples) -> np.ndarray | None:
 def blocks(examples: Examples) -> Iterator[np.ndarray]:
     """Yield rows as numbers (B, D), float64, from the first to the last, a block at a time."""
     parts, tokens = leaves(examples.x), tokens_of(examples)
-    width = sum(part[:1].size for part in parts)
+    width = sum(part[:1].size for part in parts) if tokens is None else TOKENS
     for cut in _cuts(len(examples), max(1, BLOCK // max(1, width))):
         yield counted(np.asarray(tokens[cut])) if tokens is not None else _flat([np.asarray(part[cut]) for part in parts])
 

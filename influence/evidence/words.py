@@ -13,7 +13,8 @@ MINUS = "\N{MINUS SIGN}"
 LONG = 60
 """Characters of a setting that are shown."""
 NARROW = "\N{NO-BREAK SPACE}"
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:^])")
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$<>:^&])")
+LINES = re.compile(r"[\r\n]+")
 
 
 class Claim(NamedTuple):
@@ -70,8 +71,8 @@ def claim(level: str) -> Claim:
 
 
 def escaped(text: object) -> str:
-    """Return text from data so that Markdown shows it letter by letter."""
-    return MARKDOWN.sub(r"\\\1", str(text))
+    """Return text from data so that Markdown shows it letter by letter, in one line."""
+    return MARKDOWN.sub(r"\\\1", LINES.sub(" ", str(text)))
 
 
 def known(x: float | None) -> TypeGuard[float]:

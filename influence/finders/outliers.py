@@ -35,7 +35,7 @@ class Outliers:
         if self.k > len(examples):
             raise BadInput(f"There are {len(examples):,} rows; {self.k:,} cannot be chosen. Choose fewer.")
         known = scores is not None and scores.labels == (LABEL,)
-        factor = scores.column() if scores is not None and known else outlying(examples, self.neighbours)
+        factor = scores.column() if scores is not None and known else outlying(examples, self.neighbours).factor
         order = np.argsort(-factor, kind="stable")[: self.k]
         which = "the row that lies" if self.k == 1 else f"the {self.k:,} rows that lie"
         words = f"{which} most alone among their like (local outlier factor, {self.neighbours} neighbours)"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from influence.actions.clusters import with_groups
+from influence.actions.clusters import in_training, with_groups
 from influence.errors import BadInput
 from influence.files import csv_text
 from influence.finders import _sets
@@ -43,15 +43,22 @@ def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Sco
     try:
         rows = state.dataset(run).train if finder != "pattern" else with_groups(state.project(), run.id, state.dataset(run).train)
         found = reduce(_sets.union, [finders.make(finder, given)(scores, rows) for given in every])
+        found = in_training(run, found) if finder == "pattern" else found
         reason = {**found.reason, "scores": digest} if digest and finder == "top_k" else dict(found.reason)
-        made = HOW[how](Selection(found.ids, found.action, reason), _own(run))
-        if not len(made):
-            st.session_state["choosing.error"] = "No rows are left that way; the selection stays as it was. Combine them in another way."
-            return
-        # Ids may mean other rows in other data, so a selection says of which data its rows are.
-        state.project().choose(Selection(made.ids, made.action, {**made.reason, "dataset": run.dataset}))
+        _combined(run, Selection(found.ids, found.action, reason), how)
     except BadInput as error:
         st.session_state["choosing.error"] = str(error)
+
+
+def _combined(run: Run, found: Selection, how: str) -> None:
+    """Combine rows with the current selection; in one transaction, or what another tab adds in between would be lost."""
+    with state.project().transaction():
+        made = HOW[how](found, _own(run))
+        if len(made):
+            # Ids may mean other rows in other data, so a selection says of which data its rows are.
+            state.project().choose(Selection(made.ids, made.action, {**made.reason, "dataset": run.dataset}))
+            return
+    st.session_state["choosing.error"] = "No rows are left that way; the selection stays as it was. Combine them in another way."
 
 
 def add(run: Run, ids: list[Any], key: str, scores: str = "") -> None:
@@ -142,6 +149,13 @@ def origins(reason: Mapping[str, Any]) -> list[dict[str, Any]]:
     first, second = reason["of"]
     rest = origins(second)
     return [*origins(first), {**rest[0], "joined": str(reason["rule"])}, *rest[1:]]
+
+
+def without(run: Run) -> None:
+    """Say where what is told of the training rows counts some that the model was made without."""
+    removed = len(run.body.get("removed", ()))
+    if removed:
+        st.caption(f"This model was made without {words.count(removed, 'row')} of the training rows looked at here.")
 
 
 def current(run: Run) -> None:

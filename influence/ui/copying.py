@@ -10,7 +10,7 @@ import streamlit as st
 from influence.actions import duplicates
 from influence.finders.duplicates import WORDS
 from influence.store import Run
-from influence.ui import choosing, jobs, kept, pictures, state, texts, words
+from influence.ui import choosing, jobs, kept, pictures, scored, state, texts, words
 
 ROWS = 200
 """Rows of clusters that are listed."""
@@ -36,6 +36,7 @@ def section(run: Run) -> None:
         jobs.follow(job, key="copies.follow")
         return
     st.markdown(sentence(found))
+    choosing.without(run)
     if found["clusters"]:
         _listed(run, found)
         _choose(run, found)
@@ -70,7 +71,7 @@ def _listed(run: Run, found: dict[str, Any]) -> None:
         told.append(of.columns.drop(columns=data.target, errors="ignore").iloc[at].set_index(part.index))
     columns = texts.readable(pd.concat(told).loc[rows.index])
     drawn = _drawn(run, rows)
-    shown = pd.concat([rows, columns.rename(columns={name: f"{name} (data)" for name in rows})], axis=1)
+    shown = scored.beside(rows, columns)
     st.dataframe(
         pictures.beside(shown, drawn), hide_index=True, height=360, key=f"copies.rows.{found['rows'][:12]}", **pictures.look(drawn),
         alt="Rows that have copies, cluster by cluster, with role, id and label.",

@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from influence.actions._scored import short
+from influence.repeatable import no_recipe
 from influence.store import Run
-from influence.ui import choosing, costs, jobs, words
+from influence.ui import asking, choosing, costs, jobs, state, words
 
 SEEDS = 3
 """Fresh seeds with which one can retrain too."""
@@ -21,12 +22,11 @@ def became(note: dict[str, Any] | None) -> str | None:
     return f"{words.number(told['before'])} → {words.number(told['before'] + told['change'])}" if told else None
 
 
-def fresh(result: dict[str, Any], note: dict[str, Any] | None) -> str | None:
-    """Say what fresh seeds realised on the holdout rows, turned so that positive is better, with its interval."""
+def fresh(note: dict[str, Any] | None, sign: int = 1) -> str | None:
+    """Say what fresh seeds realised on the holdout rows, with its interval. `sign`: -1 to turn a change so that positive is better."""
     told = (note or {}).get("fresh", {}).get("holdout", {}).get("value")
     if not told:
         return None
-    sign = 1 if result["better"] == "higher" else -1
     ends = sorted(sign * told[end] for end in ("low", "high")) if told["low"] is not None else []
     return words.number(sign * told["change"]) + (f" ({words.interval(*ends)})" if ends else "") + f", n = {told['n']}"
 
@@ -46,8 +46,18 @@ def _chosen(run: Run, patterns: list[str], how: str) -> None:
     choosing.find_any(run, "pattern", [{"conditions": pattern} for pattern in patterns], None, how)
 
 
+def impossible(run: Run) -> bool:
+    """Say so where a model cannot be trained again."""
+    reason = no_recipe(asking.trained(run.id, str(state.project().path)), "Retraining", "another model")
+    if reason:
+        st.caption(words.escaped(reason))
+    return bool(reason)
+
+
 def check(run: Run, patterns: list[str], query: str, query_set: dict[str, Any], remedy: str, which: str, noun: str = "pattern") -> None:
-    """Draw the button that retrains without the rows of patterns, or with them relabelled."""
+    """Draw the button that retrains without the rows of patterns, or with them relabelled; or why this model cannot be retrained."""
+    if impossible(run):
+        return
     fresh = st.toggle(
         f"With {SEEDS} new seeds too", key="suspects.fresh", persist_state="session",
         help="New first weights and a new order of rows, as somebody would get who trains again next month; with the spread over seeds.",

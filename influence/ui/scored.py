@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def found(run: Run, query: str, query_set: dict[str, Any], method: str, settings
 def results(run: Run, result: dict[str, Any]) -> None:
     """Show the scores of one question."""
     scores, train = kept.scores(result["scores"]), state.dataset(run).train
-    st.subheader(f"Rows behind: {result['labels'][0]}", anchor=False)
+    st.subheader(f"Rows behind: {words.escaped(result['labels'][0])}", anchor=False)
     trust.light(run, result["query"], result["method"], "scored.trust")
     legend(run, result, scores)
     mapping.section(run, result, scores)
@@ -70,10 +71,7 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
     value, smooth, read = result["value"], result["labels"][0], result.get("measured_label", result["labels"][0])
     form = "its smooth form" if smooth == read else f"its smooth form, {words.escaped(smooth)}"
-    figure = _measures.evaluated(run, state.dataset(run), result["query"], value["measured"], kept.table(run.body["predictions"]))
-    rows = words.count(len(state.dataset(run).evaluation), "evaluation row")
-    said = f"{words.figure(figure)} evaluation rows" if figure else f"{words.number(value['measured'])}, asked of {rows}"
-    now = f"{words.escaped(read)} is {said}; predicted is {form}: {words.number(value['value'])}."
+    now = f"{words.escaped(read)} is {measured(run, result)}; predicted is {form}: {words.number(value['value'])}."
     if scores.calibrated:
         meant = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
     else:
@@ -87,6 +85,14 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
         f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept.{told} Questions are asked of the "
         "evaluation rows; Start and Audit tell of the holdout rows, which no choice is ever made by, so their figures differ a little."
     )
+
+
+def measured(run: Run, result: Mapping[str, Any]) -> str:
+    """Return what a question measures now, with its interval where a table tells one, and of how many evaluation rows."""
+    value = result["value"]["measured"]
+    figure = _measures.evaluated(run, state.dataset(run), result["query"], value, kept.table(run.body["predictions"]))
+    rows = words.count(len(state.dataset(run).evaluation), "evaluation row")
+    return f"{words.figure(figure)} evaluation rows" if figure else f"{words.number(value)}, asked of {rows}"
 
 
 def _finding(scores: Scores) -> str:

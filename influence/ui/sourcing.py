@@ -13,17 +13,19 @@ from influence.actions.suspects import NEVER
 from influence.charts.colours import GREY, HELPFUL
 from influence.charts.forest import forest
 from influence.conditions import either
+from influence.data.periods import SPANS
 from influence.errors import BadInput
+from influence.patterns.blocks import FEW, is_ranged
 from influence.registry import attribution, described, queries
 from influence.store import Run
-from influence.ui import kept, retraining, state, words
+from influence.ui import kept, retraining, scored, state, words
 
 DRAWN = 20
 """Blocks in the picture, those of the largest predicted changes; the table holds all."""
 LISTED = 5
 """Blocks that were retrained without and are told in a sentence; the table tells all."""
 OWN, RANDOM = "without this block", "without as many random rows"
-BY = {"": "By span", "year": "Years", "quarter": "Quarters", "month": "Months"}
+BY = {"": "By span", **{name: f"{name.capitalize()}s" for name in SPANS}}
 
 
 def settings(run: Run) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def settings(run: Run) -> dict[str, Any]:
         by, bins = "", 8
         if kinds.get(column) == "date" or pd.api.types.is_datetime64_any_dtype(data.train.columns[column]):
             by = st.segmented_control("Periods", list(BY), default="", required=True, key="sources.by", format_func=BY.__getitem__)
-        elif pd.api.types.is_numeric_dtype(data.train.columns[column]) and data.train.columns[column].nunique() > 24:
+        elif is_ranged(data.train.columns[column], kinds.get(column, "")) and data.train.columns[column].nunique() > FEW:
             bins = int(st.number_input("Ranges", 2, 24, 8, key="sources.bins", width=140))
     return {"column": column, "by": by or "", "bins": bins}
 
@@ -62,8 +64,8 @@ def found(
 def results(run: Run, result: dict[str, Any], query: str, query_set: dict[str, Any]) -> None:
     """Show the blocks, and what can be done with those that are ticked."""
     table = kept.table(result["table"])
-    st.subheader(f"{result['label']}, by {result['settings']['column']}", anchor=False)
-    st.markdown(sentence(result, table))
+    st.subheader(f"{words.escaped(result['label'])}, by {words.escaped(result['settings']['column'])}", anchor=False)
+    st.markdown(sentence(run, result, table))
     for line in warnings(result, table):
         st.caption(line)
     _chart(result, table)
@@ -79,9 +81,9 @@ def results(run: Run, result: dict[str, Any], query: str, query_set: dict[str, A
     retraining.check(run, [*patterns, *together], query, query_set, "remove", "ticked" if picked else "most promising", "block")
 
 
-def sentence(result: dict[str, Any], table: pd.DataFrame) -> str:
+def sentence(run: Run, result: dict[str, Any], table: pd.DataFrame) -> str:
     """Say which block's removal is predicted to improve the question most, and whether that is more than its size."""
-    now = f"{words.escaped(result['measured_label'])} is {words.number(result['value']['measured'])} on the evaluation rows."
+    now = f"{words.escaped(result['measured_label'])} is {scored.measured(run, result)}."
     first = table.iloc[int(np.argmax([sources.improvement(c, result["better"]) for c in table["change"]]))]
     rows = f"{words.count(int(first['n']), 'row')}, {words.percent(first['share'])}"
     name = f"**{words.escaped(result['settings']['column'])}: {words.escaped(first['block'])}** ({rows})"
@@ -116,7 +118,7 @@ def warnings(result: dict[str, Any], table: pd.DataFrame) -> list[str]:
             f"those of random blocks of as many rows. Per row, {words.escaped(dense['block'])} does most."
         )
     if result["rest"]:
-        found.append(f"{words.count(result['rest'], 'row')} of rarer values are in no block.")
+        found.append(f"{words.count(result['rest'], 'row')} of rarer or unreadable values are in no block.")
     return found
 
 
@@ -149,6 +151,7 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         size=["no more than its size" if _usual(block) else "more than its size" for _, block in table.iterrows()],
         realised=[_real(note, "same", "evaluation") for note in notes], holdout=change,
         other=[_real(note, "random", "holdout") for note in notes], became=[retraining.became(note) for note in notes],
+        fresh=[retraining.fresh(note) for note in notes],
     )  # fmt: skip
     number, share = st.column_config.NumberColumn, result["share_of"]
     figures = {
@@ -157,12 +160,13 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
     }  # fmt: skip
     event = st.dataframe(
         shown[["block", "n", "share", "change", "low", "high", "per_row", "random_low", "random_high", "size", "label", "loss", "realised",
-               "holdout", "became", "other"]],
+               "holdout", "became", "other", "fresh"]],
         hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"sources.table.{result['table'][:12]}",
         alt="Blocks of training rows with their number, predicted change with interval, and what retraining realised.",
         column_config={
             "n": "rows", "share": number("share of rows", format="percent"), "per_row": number("per row", format="%.2e"),
-            "size": "predicted, against random blocks", "became": f"{result['measured_label']}, holdout",
+            "size": "predicted, against random blocks", "fresh": "realised, new seeds, holdout",
+            "became": f"{result['measured_label']}, holdout",
             "label": number(f"share of {share}", format="percent") if share else number("mean target", format="%.3g"),
             **{name: number(title, format="%.3g") for name, title in figures.items()},
         },
@@ -178,7 +182,7 @@ def _real(note: dict[str, Any] | None, truth: str, role: str, kind: str = "value
 def _realised(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, Any] | None]) -> list[str]:
     """Say of each block that was really withdrawn what it changed, beside as many random rows."""
     return [
-        f"**Really retrained without {words.escaped(block)}**: {words.escaped(result['measured_label'])} on the holdout rows "
+        f"**Really retrained without {words.escaped(block)}**, once: {words.escaped(result['measured_label'])} on the holdout rows "
         f"{retraining.became(note)}; as many random rows change it by {words.signed(_real(note, 'random', 'holdout', 'measured'))}."
         for block, note in zip(table["block"], notes, strict=True)
         if retraining.became(note)
@@ -191,6 +195,7 @@ def _together(run: Run, result: dict[str, Any], chosen: pd.DataFrame, patterns: 
         return
     note = confirm_suspects.kept(state.project(), run.id, result["query"], patterns[0])
     real = _real(note, "same", "holdout")
-    said = f"; really, on the holdout rows, {words.signed(real)}" if real is not None else ""
-    total = words.signed(float(chosen["change"].sum()))
-    st.markdown(f"The {len(chosen)} ticked blocks together, {int(chosen['n'].sum()):,} rows: predicted {total}{said}.")
+    said = f"; really, in one retraining, on the holdout rows {words.signed(real)}" if real is not None else ""
+    total, low, high = sources.together(chosen, result["n"])
+    found = f"predicted {words.signed(total)} ({words.interval(low, high)})"
+    st.markdown(f"The {len(chosen)} ticked blocks together, {int(chosen['n'].sum()):,} rows: {found}{said}.")

@@ -40,7 +40,7 @@ def settings(run: Run) -> dict[str, Any]:
                 help="Relabelled: given the other class that the model holds likeliest.",
             )  # fmt: skip
         label = st.toggle(
-            f"{state.dataset(run).target} may be a condition", **state.shared("suspects.label"),
+            f"{words.escaped(state.dataset(run).target)} may be a condition", **state.shared("suspects.label"),
             help="Beside another condition. Off, patterns are of the rows' other columns alone.",
         )  # fmt: skip
         alike = st.toggle(
@@ -78,8 +78,8 @@ def found(
 def results(run: Run, result: dict[str, Any], query: str, query_set: dict[str, Any]) -> None:
     """Show the patterns, and what can be done with those that are ticked."""
     table = kept.table(result["table"])
-    st.subheader(f"Patterns behind: {result['label']}", anchor=False)
-    st.markdown(sentence(result, table))
+    st.subheader(f"Patterns behind: {words.escaped(result['label'])}", anchor=False)
+    st.markdown(sentence(run, result, table))
     if table.empty:
         return
     notes = [confirm_suspects.kept(state.project(), run.id, result["query"], p, result["settings"]["remedy"]) for p in table["conditions"]]
@@ -93,7 +93,7 @@ def results(run: Run, result: dict[str, Any], query: str, query_set: dict[str, A
     retraining.check(run, chosen["conditions"].tolist(), query, query_set, result["settings"]["remedy"], "ticked" if picked else "first")
 
 
-def sentence(result: dict[str, Any], table: pd.DataFrame) -> str:
+def sentence(run: Run, result: dict[str, Any], table: pd.DataFrame) -> str:
     """Say what was found, in one sentence or two."""
     done = DONE[result["settings"]["remedy"]]
     looked, name = f"Of {result['looked_at']:,} patterns looked at", words.escaped(result["label"])
@@ -110,7 +110,7 @@ def sentence(result: dict[str, Any], table: pd.DataFrame) -> str:
         else f"{way} it most (these scores rank only; they are in no unit)"
     )
     share = f"{words.count(int(first['n']), 'row')}, {words.percent(first['n'] / result['n'])} of the training rows"
-    now = f"{words.escaped(result['measured_label'])} is {words.number(result['value']['measured'])} on the evaluation rows"
+    now = f"{words.escaped(result['measured_label'])} is {scored.measured(run, result)}"
     return (
         f"{now}. {looked}, the first suspect is "
         f"**{words.escaped(first['rule'])}**: {share}. If they are {done}, that is predicted to {unit}. Sums of single rows' scores say "
@@ -165,7 +165,7 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         holdout=[improvement(result, note, "same", "holdout") for note in notes],
         random=[improvement(result, note, "random", "holdout") for note in notes],
         became=[retraining.became(note) for note in notes],
-        fresh=[retraining.fresh(result, note) for note in notes],
+        fresh=[retraining.fresh(note, 1 if result["better"] == "higher" else -1) for note in notes],
     )
     number = st.column_config.NumberColumn
     names: dict[str, Any] = {

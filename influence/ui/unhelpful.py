@@ -14,8 +14,8 @@ from influence.errors import BadInput
 from influence.finders.helps_nobody import harmful
 from influence.registry import attribution, described, finders
 from influence.store import Run
-from influence.types import as_places
-from influence.ui import asking, choosing, costs, jobs, kept, scored, state, words
+from influence.types import Scores, as_places
+from influence.ui import asking, choosing, costs, jobs, kept, retraining, scored, state, words
 
 SEEDS, SHOWN = 5, 100
 OWN, RANDOM = "without these rows", "without as many random rows"
@@ -52,9 +52,9 @@ def _results(run: Run, found: dict[str, Any], share: float, args: dict[str, Any]
         st.info(words.escaped(error), icon=":material/info:")
         return
     at = as_places(list(chosen.ids), train.ids)
-    by, rows = words.escaped(found["group"]), words.count(len(at), "row")
+    rows = words.count(len(at), "row")
     st.markdown(
-        f"Without each of **{found['harmful']:,}** of {found['n']:,} training rows the loss of every group by {by} is predicted to fall; "
+        f"Without each of **{found['harmful']:,}** of {found['n']:,} training rows the loss {_asked(run, found)} is predicted to fall; "
         f"of those the {rows} are taken from which the least favoured group gains most. They were chosen by the evaluation rows, and "
         "flatter there: the holdout rows have the last word."
     )
@@ -62,8 +62,21 @@ def _results(run: Run, found: dict[str, Any], share: float, args: dict[str, Any]
         st.caption("These scores rank only: whether a loss falls is their sign, by how much they cannot say.")
     realised = state.project().noted(helps_nobody.realised_key(run.id, found["group"], train.ids[train.mask(chosen.ids)], SEEDS))
     if realised:
-        _realised(realised)
-    order = harmful(scores)[: min(SHOWN, len(at))]
+        _realised(realised, found["labels"])
+    _rows(run, found, scores, given, len(at))
+    if retraining.impossible(run):
+        return
+    job = jobs.run_button(
+        f"Retrain without them, with {SEEDS} new seeds", "helps_nobody", {**args, "seeds": SEEDS}, "nobody.check", primary=False,
+        cost=costs.retrainings(run, 3 * SEEDS), icon=":material/model_training:",
+    )  # fmt: skip
+    jobs.follow(job, key="nobody.check.follow")
+
+
+def _rows(run: Run, found: dict[str, Any], scores: Scores, given: dict[str, Any], n: int) -> None:
+    """Draw the first of the n rows, and the button by which all of them become the selection."""
+    train, rows = state.dataset(run).train, words.count(n, "row")
+    order = harmful(scores)[: min(SHOWN, n)]
     first = pd.DataFrame({"id": scores.ids[order], "score": scores.values[order].max(1).astype(float)})
     title = "least favoured group's change" if scores.calibrated else "rank score"
     scored.ticked(
@@ -74,14 +87,16 @@ def _results(run: Run, found: dict[str, Any], share: float, args: dict[str, Any]
         how = st.selectbox("Then", list(choosing.HOW), key="nobody.how", width=260)
         st.button(f"Choose these {rows}", key="nobody.choose", icon=":material/checklist:", on_click=choosing.find,
                   args=(run, "helps_nobody", given, scores, how))  # fmt: skip
-    job = jobs.run_button(
-        f"Retrain without them, with {SEEDS} new seeds", "helps_nobody", {**args, "seeds": SEEDS}, "nobody.check", primary=False,
-        cost=costs.retrainings(run, 3 * SEEDS), icon=":material/model_training:",
-    )  # fmt: skip
-    jobs.follow(job, key="nobody.check.follow")
 
 
-def _realised(realised: dict[str, Any]) -> None:
+def _asked(run: Run, found: dict[str, Any]) -> str:
+    """Say of which groups the loss was asked: with too few evaluation rows, or too many groups, not of every one."""
+    asked, by = len(found["labels"]), words.escaped(found["group"])
+    every = len(kept.groups(run.dataset, "evaluation", found["group"], run).names)
+    return f"of every group by {by}" if asked == every else f"of each of the {asked} largest of {every:,} groups by {by}"
+
+
+def _realised(realised: dict[str, Any], asked: list[str]) -> None:
     role = "holdout" if "holdout" in realised else "evaluation"
     rows = [
         {"group": label, "of": name, "value": told[kind]["change"], **{part: told[kind][part] for part in ("low", "high", "n")}}
@@ -98,4 +113,9 @@ def _realised(realised: dict[str, Any]) -> None:
         key="nobody.chart", config={"displayModeBar": False}, alt=f"Change of each group's loss on the {role} rows: {said}.",
     )  # fmt: skip
     seeds = next(iter(realised[role].values()))["found"]["seeds"]
-    st.caption(f"Mean over {seeds} fresh seeds, each beside a model of that seed with all rows; 95 % intervals over rows and seeds.")
+    few = ", ".join(words.escaped(label) for label in asked if label not in realised[role])
+    left = f" Too few {role} rows to say: {few}." if few else ""
+    st.caption(
+        f"Mean over {seeds} fresh seeds, each beside a model of that seed with all rows; 95 % intervals over rows and seeds, of each group "
+        f"by itself.{left}"
+    )
