@@ -242,6 +242,7 @@ def test_rows_beside_scores_tell_their_sum_and_each_score(made):
     values = project.scores(scores).column()[:30]
     assert f"add up to {_pinned.words.signed(float(values.sum()))}" in found.said
     assert [row[1] for row in found.rows] == [_pinned._cell(float(v)) for v in values[: _pinned.ROWS]]
+    assert found.columns[1] == f"change if removed: {project.scores(scores).labels[0]}", "of several questions it is said which"
 
 
 def test_a_pin_whose_run_or_objects_are_gone_says_so(made):

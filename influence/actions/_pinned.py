@@ -80,7 +80,8 @@ def _rows(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]
     if made.get("scores"):
         kept = project.scores(made["scores"])
         values = kept.column()[as_places(chosen.ids, kept.ids)]
-        scores = {"change if removed" if kept.calibrated else "rank score": values}
+        unit = "change if removed" if kept.calibrated else "rank score"
+        scores = {f"{unit}: {kept.labels[0]}" if len(kept.labels) > 1 else unit: values}  # of several questions the first
         if kept.calibrated and len(chosen) > 1:
             total = words.signed(float(values.sum()))
             said += f" Their predicted changes of {kept.labels[0]} add up to {total}, a sum that has no interval."
