@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from influence.errors import BadInput
-from influence.readable import table
+from influence.readable._shared import table
 from influence.registry import (
     Registry,
     Setting,

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from typer.testing import CliRunner
 
 from influence.__main__ import app
-from influence.__main__ import mislabelled as command
 from influence.actions import mislabelled as looked
 from influence.actions import perform
 from influence.attribution.tracin import own_influence
+from influence.cli.find_rows import mislabelled as command
 from influence.errors import BadInput
 from influence.grads import outputs
 from influence.mislabelled import out_of_sample

@@ -15,10 +15,13 @@ from typer.testing import CliRunner
 
 from influence import registry
 from influence.__main__ import app
+from influence.actions import names
+from influence.cli import SECTIONS
 from influence.commands import known
 from influence.evidence import words
 from influence.methods import KINDS, allowed
-from influence.readable import _score, table
+from influence.readable import TOLD
+from influence.readable._shared import score, table
 from influence.registry import settings
 from influence.store import Project
 
@@ -92,7 +95,7 @@ def test_attribute_says_the_first_rows_and_what_their_sign_means(home, query, me
     values = scores.column()
     order = np.argsort(-values if result["better"] == "higher" else values, kind="stable")[:10]
     assert result["first"] == [{"id": i, "score": s} for i, s in zip(scores.ids[order].tolist(), values[order].tolist(), strict=True)]
-    assert rows(text, "id") == [[str(row["id"]), _score(row["score"])] for row in result["first"]]
+    assert rows(text, "id") == [[str(row["id"]), score(row["score"])] for row in result["first"]]
     way = "raise" if result["better"] == "higher" else "lower"
     assert f"The first 10 of {count(home)} training rows, whose removal is predicted to {way} it most:" in text
     assert "Negative: removing the row is predicted to lower the metric; positive: to raise it." in text
@@ -108,7 +111,7 @@ def test_mislabelled_says_the_likeliest_wrong(home, tmp_path):
     text = ask(home, "mislabelled", "--method", "loss", "--csv", str(tmp_path / "w.csv"), "--top", "3")
     first = pd.read_csv(tmp_path / "w.csv")
     assert [row[:3] for row in rows(text, "id")[:3]] == first[["id", "given", "suggested"]].astype(str).to_numpy().tolist()
-    assert [row[3] for row in rows(text, "id")[:3]] == [_score(s) for s in first["score"]]
+    assert [row[3] for row in rows(text, "id")[:3]] == [score(s) for s in first["score"]]
     assert len(rows(text, "id")) == 10
     assert "higher is likelier wrong" in text
     assert f"Written: {tmp_path / 'w.csv'}" in text
@@ -284,11 +287,17 @@ def test_tables_are_aligned():
 
 
 def test_scores_have_three_figures():
-    assert [_score(x) for x in (0.00123456, -0.14, 4.6, 123.0, 0.0)] == ["0.00123", f"{words.MINUS}0.140", "4.60", "123", "0.00"]
+    assert [score(x) for x in (0.00123456, -0.14, 4.6, 123.0, 0.0)] == ["0.00123", f"{words.MINUS}0.140", "4.60", "123", "0.00"]
 
 
-def test_every_command_is_said():
-    from influence.readable import TOLD
+def test_every_command_is_an_action_and_is_said_in_the_file_of_its_section():
+    commands = {command.callback.__name__: command.callback for command in app.registered_commands}
+    assert set(TOLD) == set(commands) - {"methods"}
+    assert set(TOLD) <= set(names())
+    for name, told in TOLD.items():
+        assert told.__module__.rpartition(".")[2] == commands[name].__module__.rpartition(".")[2], name
 
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {name.replace("_", "-") for name in TOLD} == commands - {"methods"}
+
+def test_sections_are_the_files_of_the_commands():
+    files = {path.stem for path in (ROOT / "influence" / "cli").glob("[!_]*.py")}
+    assert sorted(SECTIONS) == sorted(files), "a file that is no section holds commands that nobody sees"

@@ -1,0 +1,85 @@
+"""Prove: whether predictions hold, the model without the rows and its claim, and what is kept as evidence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from influence.cli._app import command
+from influence.cli._options import Computing, Ids, Method, OnRun, Place, QueryName, QuerySet, Set, asked
+from influence.commands import known, numbers, pairs, read_ids
+
+
+@command
+def fidelity(
+    *,
+    query: QueryName,
+    method: Method = "metagradient",
+    fraction: Annotated[float, typer.Option(help="Share of the training rows left out each time.")] = 0.01,
+    fractions: Annotated[str, typer.Option(help="Several shares, for example 0.01,0.1,0.5; instead of --fraction.")] = "",
+    subsets: Annotated[int, typer.Option(help="How many random sets are left out.")] = 32,
+    truth: Annotated[str, typer.Option(help="same (same seed, empty places) or fresh (new seeds).")] = "same",
+    seeds: Annotated[int, typer.Option(help="Fresh seeds per subset.")] = 2,
+    query_set: QuerySet,
+    set: Set,
+    on: Computing,
+) -> None:
+    """Retrain without random sets of rows: how true are a method's predictions?"""
+    args = asked(query, query_set, method, set)
+    sets = {"fraction": fraction, "fractions": numbers(fractions, "--fractions"), "subsets": subsets, "truth": truth, "seeds": seeds}
+    on.act("fidelity", {**args, **sets})
+
+
+@command
+def smoothness(
+    *,
+    share: Annotated[float, typer.Option(help="Share of the training rows that each set takes away.")] = 0.01,
+    sets: Annotated[int, typer.Option(help="Random sets; 2 trainings each, and one more.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the sets.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Measure it anew even if the project kept it.")] = False,
+    on: OnRun,
+) -> None:
+    """Train with less of random sets of rows: is this training smooth enough for the metagradient?"""
+    on.act("smoothness", {"share": share, "sets": sets, "seed": seed, "again": again})
+
+
+@command
+def agreement(*, query: QueryName, query_set: QuerySet, on: OnRun) -> None:
+    """Compare all methods that were asked one question: rank correlations, and how many of the first rows they share."""
+    on.act("agreement", {"query": query, "query_set": pairs(query_set)})
+
+
+@command
+def unlearn(
+    *,
+    ids: Ids = None,
+    method: Annotated[str, typer.Option("--method", help=f"Unlearning method: {known('unlearning')}.")] = "retrain",
+    group: Annotated[
+        str | None, typer.Option(help="Group column of the gap to watch, or up to three: 'sex & race'; default: the run's first.")
+    ] = None,
+    set: Set,
+    on: OnRun,
+) -> None:
+    """Make the model forget rows (default: the project's current selection); a new run, beside the retrained model."""
+    on.act("unlearn", {"ids": read_ids(ids), "method": method, "set": pairs(set), "group": group})
+
+
+@command
+def pin(
+    *,
+    ids: Ids = None,
+    pattern: Annotated[str, typer.Option(help="Conditions as JSON, as suspects --json tells them, instead of ids.")] = "",
+    note: Annotated[str, typer.Option(help="Why it is pinned; it stands in the report.")] = "",
+    on: OnRun,
+) -> None:
+    """Pin training rows (default: the current selection) or a pattern as evidence, with a note of why."""
+    on.act("pin", {"ids": read_ids(ids), "pattern": pattern, "note": note})
+
+
+@command
+def pins(
+    *, run: Annotated[str, typer.Option("--run", help="Only those of this run and of the one it was made from.")] = "", place: Place
+) -> None:
+    """List what was pinned as evidence, with notes, figures and intervals."""
+    place.act("pins", {"run": run or None})
