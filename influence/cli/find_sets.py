@@ -42,7 +42,7 @@ def sources(
     *,
     column: Annotated[str, typer.Argument(metavar="COLUMN", help="Column that says of each row where it is from, or when.")],
     summed: Summed,
-    by: Annotated[str, typer.Option(help="Blocks of a column of dates: year, quarter or month; default: by their span.")] = "",
+    by: Annotated[str, typer.Option(help="Blocks of dates: decade, year, quarter, month or week; default: by their span.")] = "",
     bins: Annotated[int, typer.Option(help="Ranges of a column of many numbers.")] = 8,
     check: Annotated[int, typer.Option(help="Retrain without each of the so many blocks that promise most.", min=0)] = 0,
     seeds: Seeds = 0,
