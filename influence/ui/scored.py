@@ -83,7 +83,7 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     told = f" {words.escaped(result['told'])}." if result.get("told") else ""
     st.caption(
         f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept.{told} Questions are asked of the "
-        "evaluation rows; Start and Audit tell of the holdout rows, which no choice is ever made by, so their figures differ a little."
+        "evaluation rows, as Audit tells of them. Start tells of the holdout rows, which no choice is ever made by, so its figures differ."
     )
 
 
