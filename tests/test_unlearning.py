@@ -19,7 +19,7 @@ from influence.losses import per_example
 from influence.registry import models, unlearning
 from influence.types import Examples, Recipe, Selection, Trained
 from influence.unlearning import _descent, _neighbours, neggrad_plus
-from influence.unlearning._descent import Guard, constant_loss, losses, resumed, sample, shortened, step_size
+from influence.unlearning._descent import Guard, Request, constant_loss, losses, resumed, sample, shortened, step_size
 from influence.unlearning._neighbours import expected_losses, neighbour_losses
 
 
@@ -140,7 +140,7 @@ def test_objective_is_the_published_one():
     trained, selection = fitted(train, "mlp", dtype="float64"), Selection(wrong)
     retained, forget = train.without(selection), train.take(train.mask(wrong))
     recipe = shortened(trained, train, 1, 0, 0)
-    loop = neggrad_plus._pairs(trained, train, retained, forget, recipe, 0.7)
+    loop = neggrad_plus._pairs(Request(trained, train, retained, forget, recipe), 0.7)
     loop.target = torch.full((len(train),), torch.inf)
     assert sum(loop.split) == len(retained)
     assert sorted(np.concatenate([at[:n] for at, n in zip(loop.batches.places, loop.split, strict=True)])) == sorted(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ import torch
 from influence import grads, training
 from influence.errors import BadInput
 from influence.keyed import keys
-from influence.loop import Batches, Bound, Loop, tensors
+from influence.loop import Batches, Bound, Loop, tensors, threads
 from influence.losses import per_example
 from influence.optim import step_sizes
-from influence.types import Event, Examples, Recipe, Report, Selection, Trained
-from influence.unlearning._rows import left
+from influence.registry import option
+from influence.types import Event, Examples, Recipe, Report, Selection, Trained, ignore
+from influence.unlearning._rows import left, parted
 
 L = TypeVar("L", bound=Loop)
 
@@ -25,6 +27,69 @@ LOOKS = 20  # times that the monitor is asked on the way
 SEEN = 512  # retained rows on which the retained loss is watched: the same rows each time, so that a small rise shows
 SHRINK, TRIES = 0.3, 6  # of the search for a step size
 SLACK = 0.01  # rise of the retained loss that the search lets pass as noise
+
+Look = Callable[[bool], None]
+"""What is done before each evaluation step and, with True, at the end."""
+
+
+class Request(NamedTuple):
+    """What is asked of a method: the model, its training rows, those that stay and those that go, and the recipe of the steps to take."""
+
+    trained: Trained
+    train: Examples
+    retained: Examples
+    forget: Examples
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Descent(ABC):
+    """What the methods that go on training share: their settings, and the way from a request to an unlearned model, claim L1.
+
+    A method says what its steps are (`laid_out`); the step size is searched for and the weights are kept here.
+    """
+
+    epochs: int = option(0, "Passes over the retained rows; 0: a fifth of the training's", min=0, max=1000)
+    lr: float = option(0.0, "Step size at the start; 0: searched for on the retained rows", min=0.0, max=10.0)
+    batch_size: int = option(0, "Retained rows per step; 0: the training's", min=0, max=65536, advanced=True)
+    seed: int = option(0, "Order of the rows, and whatever else is drawn", min=0, max=2**31 - 1, advanced=True)
+
+    id: ClassVar[str]
+    cost: ClassVar[str]
+    needs: ClassVar[str] = "The retained and the removed rows; without a recipe the usual loss and step size are taken."
+
+    def unavailable(self, trained: Trained) -> str:
+        """Return nothing: every model can be trained further."""
+        return ""
+
+    @abstractmethod
+    def laid_out(self, asked: Request) -> tuple[Loop, Look]:
+        """Return the loop that takes the method's steps, and what is done at every look."""
+
+    def __call__(
+        self,
+        trained: Trained,
+        train: Examples,
+        selection: Selection,
+        monitor: Callable[[Bound], dict[str, float]] | None = None,
+        report: Report = ignore,
+    ) -> Trained:
+        """Return the unlearned model, claim L1.
+
+        Raises:
+            BadInput: the selection cannot be removed, or the weights do not stay finite.
+        """
+        retained, forget = parted(trained, train, selection)
+        recipe = shortened(trained, train, self.epochs, self.batch_size, self.seed)
+        with threads(recipe.threads):
+            recipe = replace(recipe, lr=self.lr or step_size(trained, retained, recipe, self.id, report))
+            loop, look = self.laid_out(Request(trained, train, retained, forget, recipe))
+            descend(loop, self.id, monitor, report, look)
+        return approximate(trained, selection, loop)
+
+
+def no_look(last: bool) -> None:
+    """Do nothing."""
 
 
 def shortened(trained: Trained, train: Examples, epochs: int, batch_size: int, seed: int) -> Recipe:
@@ -79,6 +144,22 @@ def constant_loss(recipe: Recipe, examples: Examples) -> float:
     return float(per_example(recipe.loss, y.mean().expand(len(y), 1), y).mean())
 
 
+def guarded(loop: Loop, guard: Guard, brake: Callable[[bool], None] = lambda braked: None) -> Look:
+    """Return what is done at every look: say whether the retained rows suffer; at the end go back to the last weights at which not."""
+    safe = loop.bound.state()
+
+    def look(last: bool) -> None:
+        nonlocal safe
+        suffers = not guard.holds(loop.bound)
+        brake(suffers)
+        if not suffers:
+            safe = loop.bound.state()
+        elif last:
+            loop.bound.load(safe)
+
+    return look
+
+
 def step_size(trained: Trained, retained: Examples, recipe: Recipe, stage: str, report: Report) -> float:
     """Return the largest of the recipe's step size times 1, 0.3, 0.09, … that does not raise the retained loss.
 
@@ -111,7 +192,7 @@ def descend(
     stage: str,
     monitor: Callable[[Bound], dict[str, float]] | None,
     report: Report,
-    look: Callable[[bool], None] = lambda last: None,
+    look: Look = no_look,
 ) -> None:
     """Take all steps of the loop in place; `look(last)` comes before each evaluation step and, with True, at the end.
 
