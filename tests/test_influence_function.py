@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy import stats
 
-from influence.attribution._shared import objective
 from influence.curvature import damping, fit
 from influence.errors import BadInput
 from influence.grads import query_gradient, row_gradients
 from influence.registry import attribution
+from influence.settled import objective
 from influence.training import load, train
 from influence.types import Event
 from influence.workspace import Workspace

@@ -42,10 +42,11 @@ from influence.attribution._captum import (
     one_array,
     surrogates,
 )
-from influence.attribution._shared import only_trained_on, training_loss
+from influence.attribution._shared import only_trained_on
 from influence.grads.whole import plain_operations
 from influence.loop import Bound, tensors
 from influence.losses import per_example
+from influence.settled import training_loss
 from influence.types import Examples, Question, Report, Scores, Trained
 from influence.workspace import Workspace
 

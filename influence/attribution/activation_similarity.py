@@ -19,12 +19,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from influence.attribution._shared import only_trained_on, training_loss
+from influence.attribution._shared import only_trained_on
 from influence.grads.hidden import ends_linear, hidden
 from influence.grads.query import part as rows_of
 from influence.grads.query import slices
 from influence.loop import Bound, tensors, threads
 from influence.registry import attribution, option
+from influence.settled import training_loss
 from influence.training import load
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace

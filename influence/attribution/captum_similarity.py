@@ -37,11 +37,12 @@ from influence.attribution._captum import (
     one_array,
     surrogates,
 )
-from influence.attribution._shared import by_outputs, only_trained_on, training_loss
+from influence.attribution._shared import by_outputs, only_trained_on
 from influence.errors import BadInput
 from influence.grads import logits
 from influence.loop import Bound, tensors
 from influence.registry import attribution, option
+from influence.settled import training_loss
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 

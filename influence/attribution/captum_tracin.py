@@ -33,10 +33,11 @@ from influence.attribution._captum import (
     step_size,
     surrogates,
 )
-from influence.attribution._shared import only_trained_on, training_loss
+from influence.attribution._shared import only_trained_on
 from influence.loop import Bound, tensors
 from influence.losses import per_example
 from influence.registry import attribution, option
+from influence.settled import training_loss
 from influence.types import Checkpoint, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 

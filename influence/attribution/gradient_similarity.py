@@ -21,13 +21,14 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from influence.attribution._shared import over_all, trained_on, training_loss
+from influence.attribution._shared import over_all
 from influence.grads import Rows, chosen, mask, query_gradient, self_influence, sweep
 from influence.grads.query import slices
 from influence.grads.uses import only
 from influence.loop import Bound, tensors, threads
 from influence.progress import part
 from influence.registry import attribution, option
+from influence.settled import trained_on, training_loss
 from influence.training import load
 from influence.types import Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace

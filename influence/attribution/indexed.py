@@ -15,11 +15,12 @@ from typing import ClassVar
 
 import torch
 
-from influence.attribution._shared import over_all, some_learn, trained_on, training_loss
+from influence.attribution._shared import over_all
 from influence.index import FIRST, Index, Settings, build
 from influence.index.build import VERSION
 from influence.loop import threads
 from influence.registry import attribution, option
+from influence.settled import some_learn, trained_on, training_loss
 from influence.training import load
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace

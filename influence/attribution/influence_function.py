@@ -14,18 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
-from influence.attribution._shared import objective, only_trained_on
-from influence.curvature import EKFAC, Objective, cg, damping, fit, ggn
+from influence.attribution._shared import only_trained_on
+from influence.curvature import EKFAC, cg, damping, ggn
 from influence.curvature.ekfac import VERSION
 from influence.grads import query_gradient, sweep
 from influence.loop import tensors, threads
 from influence.registry import attribution, option
+from influence.settled import factors, objective
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 
@@ -90,10 +90,10 @@ class InfluenceFunction:
         """Return the scores of each version of the rows, with the curvature of the training rows."""
         with threads(trained.recipe.threads if trained.recipe else torch.get_num_threads()):
             of = objective(trained, train, self.layers)
-            factors = self._factors(of, trained, train, space or Workspace(), report)
-            ridge = self.damping or damping.chosen(factors, trained.recipe)
+            curvature = factors(of, trained, train, space or Workspace(), report)
+            ridge = self.damping or damping.chosen(curvature, trained.recipe)
             _, v = query_gradient(of.bound, question)
-            towards, residual = self._solve(factors, v * of.mask, ridge, report)
+            towards, residual = self._solve(curvature, v * of.mask, ridge, report)
             found = []
             for rows in versions:
                 x, y = tensors(rows, of.bound.dtype)
@@ -101,21 +101,12 @@ class InfluenceFunction:
         report(Event("sweep", len(train), len(train), self._said(residual), {"damping": ridge, "relative residual": residual}))
         return [only_trained_on(values, train, trained) for values in found]
 
-    def _factors(self, of: Objective, trained: Trained, train: Examples, workspace: Workspace, report: Report) -> EKFAC:
-        """Return the factors, kept so that a second question does not fit them again."""
-        key = {"trained": trained.digest, "rows": train.digest, "loss": of.rows.loss, "n": of.n, "layers": of.layers, "version": VERSION}
-
-        def make(folder: Path) -> None:
-            fit(of, folder, report=report)
-
-        return fit(of, workspace.kept("ekfac", key, make))
-
-    def _solve(self, factors: EKFAC, v: torch.Tensor, ridge: float, report: Report) -> tuple[torch.Tensor, float]:
+    def _solve(self, curvature: EKFAC, v: torch.Tensor, ridge: float, report: Report) -> tuple[torch.Tensor, float]:
         """Return (curvature + ridge)^-1 v and the largest relative residual (0: solved exactly)."""
         if self.solver == "ekfac":
-            return factors.solve(v, ridge), 0.0
-        of = replace(factors.of, decay=factors.of.decay + ridge)
-        solved = cg(lambda p: ggn(of, p), v, lambda r: factors.solve(r, ridge), self.iterations, self.tolerance, report)
+            return curvature.solve(v, ridge), 0.0
+        of = replace(curvature.of, decay=curvature.of.decay + ridge)
+        solved = cg(lambda p: ggn(of, p), v, lambda r: curvature.solve(r, ridge), self.iterations, self.tolerance, report)
         return solved.x, float(solved.residual.max())
 
     def _said(self, residual: float) -> str:

@@ -13,13 +13,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from influence.attribution._shared import objective
 from influence.curvature import damping, fit
 from influence.curvature.newton import closed, head
 from influence.errors import BadInput
 from influence.grads import query_gradient
 from influence.loop import Bound, threads
 from influence.registry import attribution, option
+from influence.settled import objective
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
 

@@ -19,13 +19,14 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import torch
 
-from influence.attribution._shared import only_trained_on, training_loss
+from influence.attribution._shared import only_trained_on
 from influence.errors import BadInput
 from influence.grads import Rows, by_logits, logits, products, query_gradient, self_influence, sweep
 from influence.grads.query import part as rows_of
 from influence.loop import Bound, tensors, threads
 from influence.progress import part
 from influence.registry import attribution, option
+from influence.settled import training_loss
 from influence.training import load
 from influence.types import Event, Examples, Question, Report, Scores, Trained, ignore
 from influence.workspace import Workspace

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from influence.attribution._ridge import COARSE, FEWEST, MOST, leave_one_model_out
-from influence.attribution._shared import over_all, trained_on, training_loss
+from influence.attribution._shared import over_all
 from influence.attribution._trak_model import PHI, Member, Pull
 from influence.errors import BadInput
 from influence.keyed import uniform
@@ -41,6 +41,7 @@ from influence.loop import Bound, threads
 from influence.progress import part
 from influence.registry import attribution, option
 from influence.repeatable import no_recipe
+from influence.settled import trained_on, training_loss
 from influence.training import bound_at, load, train_many
 from influence.types import Event, Examples, Question, Recipe, Report, Scores, Trained, ignore
 from influence.workspace import Workspace
