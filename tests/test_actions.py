@@ -189,7 +189,7 @@ def test_fidelity_refuses_what_makes_no_sense(made, change):
         perform("fidelity", project, {**GAP, "run": first["run"], "fraction": 0.02, "subsets": 8, **change})
 
 
-@pytest.mark.parametrize("method", ["retrain", "finetune", "neggrad_plus"])
+@pytest.mark.parametrize("method", ["retrain", "finetune", "neggrad_plus", "influence_step"])
 def test_unlearning_makes_a_run_with_live_metrics_and_comparison(made, method):
     project, first = made
     ids = list(opened(project, first["run"]).dataset.planted)
@@ -236,6 +236,20 @@ def test_the_cost_of_unlearning_is_told_without_the_looks_of_the_live_curves(mad
     got = perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "finetune"})
     whole = time.perf_counter() - began
     assert 0 < got["seconds"] < whole - 20 * 0.05
+
+
+def test_preparation_is_paid_once_and_shared_by_the_requests(made):
+    project, first = made
+    train = opened(project, first["run"]).dataset.train
+    told = [
+        perform("unlearn", project, {"run": first["run"], "ids": train.ids[k : k + 5].tolist(), "method": "influence_step"})
+        for k in (40, 50)
+    ]
+    assert told[0]["prepare_seconds"] > 0
+    assert told[1]["prepare_seconds"] == told[0]["prepare_seconds"]
+    assert told[1]["served"] == told[0]["served"] + 1
+    body = project.run(told[1]["run"]).body
+    assert (body["prepare_seconds"], body["served"]) == (told[1]["prepare_seconds"], told[1]["served"])
 
 
 def test_a_yardstick_is_noted_with_its_record_or_not_at_all(made, monkeypatch):

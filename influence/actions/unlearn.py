@@ -59,14 +59,14 @@ def unlearn(
     if retrained is not None:
         report(Event("retrained", 1, 1, metrics={f"retrained:{k}": v for k, v in retrained["metrics"].items()}))
     look = look if given.dataset is it.dataset else monitor(given.dataset, rows, query, by, count)
+    prepared = _prepared(project, it, unlearner, given, report)
     looked = Timed(look)
     began = time.perf_counter()
-    made = unlearner(given.trained, given.dataset.train, rows, monitor=looked, report=report)
+    made = unlearner(given.trained, given.dataset.train, rows, monitor=looked, report=report, workspace=it.workspace)
     seconds = time.perf_counter() - began - looked.seconds
     truth = {"retrained": retrained["run"], "retrain_seconds": retrained["seconds"]} if retrained else {"retrain_seconds": seconds}
-    new, body = _keep(
-        project, it, rows, made, unlearner, seconds, {**truth, "live": look(training.load(made))}, yardstick=is_truth, given=given
-    )
+    found = {**truth, **prepared, "live": look(training.load(made))}
+    new, body = _keep(project, it, rows, made, unlearner, seconds, found, yardstick=is_truth, given=given)
     return {
         "run": new,
         "claim": body["claim"],
@@ -74,10 +74,25 @@ def unlearn(
         "metrics": body["metrics"],
         "evaluation_metrics": body["evaluation_metrics"],
         "seconds": seconds,
+        **prepared,
         "retrain_seconds": body["retrain_seconds"],
         "retrained": body.get("retrained", new),
         "n_removed": len(rows),
     }
+
+
+def _prepared(project: Project, it: Opened, unlearner: Any, given: Refit, report: Report) -> dict[str, Any]:
+    """Make what serves every request of this model, if the method has such; return what it cost, once, and how many requests it served."""
+    if not hasattr(unlearner, "prepare"):
+        return {}
+    name = f"prepared/{it.run.id}/{type(unlearner).id}"
+    known = project.noted(name) or {"prepare_seconds": 0.0, "served": 0}
+    began = time.perf_counter()
+    unlearner.prepare(given.trained, given.dataset.train, it.workspace, report=lambda event: report(replace(event, stage="prepare")))
+    spent = time.perf_counter() - began if not known["served"] else 0.0
+    found = {"prepare_seconds": known["prepare_seconds"] + spent, "served": known["served"] + 1}
+    project.note(name, found)
+    return found
 
 
 class Timed:

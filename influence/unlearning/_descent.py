@@ -19,6 +19,7 @@ from influence.optim import step_sizes
 from influence.registry import option
 from influence.types import Event, Examples, Recipe, Report, Selection, Trained, ignore
 from influence.unlearning._rows import left, parted
+from influence.workspace import Workspace
 
 L = TypeVar("L", bound=Loop)
 
@@ -73,6 +74,7 @@ class Descent(ABC):
         selection: Selection,
         monitor: Callable[[Bound], dict[str, float]] | None = None,
         report: Report = ignore,
+        workspace: Workspace | None = None,
     ) -> Trained:
         """Return the unlearned model, claim L1.
 
@@ -85,19 +87,21 @@ class Descent(ABC):
             recipe = replace(recipe, lr=self.lr or step_size(trained, retained, recipe, self.id, report))
             loop, look = self.laid_out(Request(trained, train, retained, forget, recipe))
             descend(loop, self.id, monitor, report, look)
-        return approximate(trained, selection, loop)
+        return approximate(trained, selection, loop.bound, len(loop.batches), sum(loop.batches.lr) / len(loop.batches))
 
 
 def no_look(last: bool) -> None:
     """Do nothing."""
 
 
-def shortened(trained: Trained, train: Examples, epochs: int, batch_size: int, seed: int) -> Recipe:
-    """Return the model's recipe with another length and steps that fall to zero; 0: a fifth of its epochs, its own batch size.
+def usual(trained: Trained, train: Examples) -> Recipe:
+    """Return the model's recipe; of a model without one the default, with the loss that fits the target."""
+    return trained.recipe or Recipe(loss="cross_entropy" if train.classes else "squared")
 
-    A model without a recipe gets the default one with the loss that fits the target.
-    """
-    base = trained.recipe or Recipe(loss="cross_entropy" if train.classes else "squared")
+
+def shortened(trained: Trained, train: Examples, epochs: int, batch_size: int, seed: int) -> Recipe:
+    """Return the model's usual recipe with another length and steps that fall to zero; 0: a fifth of its epochs, its own batch size."""
+    base = usual(trained, train)
     length = epochs or max(1, round(base.epochs / 5))
     return replace(base, epochs=length, batch_size=batch_size or base.batch_size, seed=seed, schedule="linear", warmup=0.0)
 
@@ -222,12 +226,11 @@ def descend(
     report(Event(stage, steps, steps, metrics=monitor(loop.bound) if monitor else {}))
 
 
-def approximate(trained: Trained, selection: Selection, loop: Loop) -> Trained:
-    """Return the loop's weights as an unlearned model, claim L1.
+def approximate(trained: Trained, selection: Selection, bound: Bound, steps: int, mean_step: float) -> Trained:
+    """Return weights as an unlearned model, claim L1.
 
     Only the last state is kept: earlier checkpoints and the trajectory saw the removed rows. The recipe stays, for its loss, its number
     format and for training again without the rows.
     """
-    mean_step = sum(loop.batches.lr) / len(loop.batches)
-    final = training.checkpoint(loop.bound.state(), len(loop.batches), mean_step)
+    final = training.checkpoint(bound.state(), steps, mean_step)
     return Trained(trained.model, (final,), trained.recipe, "L1", None, (*trained.removed, *left(trained, selection)))

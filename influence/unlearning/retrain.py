@@ -12,6 +12,7 @@ from influence.loop import Bound
 from influence.registry import option, unlearning
 from influence.types import Examples, Report, Selection, Trained, ignore
 from influence.unlearning._rows import left, parted
+from influence.workspace import Workspace
 
 
 @unlearning
@@ -45,6 +46,7 @@ class Retrain:
         selection: Selection,
         monitor: Callable[[Bound], dict[str, float]] | None = None,
         report: Report = ignore,
+        workspace: Workspace | None = None,
     ) -> Trained:
         """Return the model trained without the selection, claim L2; `train` comes as `preprocessing` wants it.
 

@@ -1,0 +1,201 @@
+"""The step that removes rows in the weights: against dense solves, closed forms and retraining."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from influence import training
+from influence.errors import BadInput
+from influence.registry import models, unlearning
+from influence.types import Event, Examples, Recipe, Selection, Trained
+from influence.unlearning import _response
+from influence.unlearning._descent import Guard
+from influence.unlearning._response import Settled, Without, by_id
+from influence.workspace import Workspace
+
+LONG = {"batch_size": 300, "epochs": 3000, "lr": 0.2, "schedule": "constant", "warmup": 0.0, "weight_decay": 0.01, "dtype": "float64"}
+
+
+def rows(n: int = 300, kind: str = "number") -> Examples:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(n, 4)).astype(np.float32)
+    score = x @ np.array([1.0, -1.0, 0.5, 0.0]) + rng.normal(size=n)
+    frame = pd.DataFrame(index=range(n))
+    if kind == "number":
+        return Examples(x, score.astype(np.float32), np.arange(n), frame)
+    return Examples(x, (score > 0).astype(np.int64), np.arange(n), frame, ("no", "yes"))
+
+
+def fitted(train: Examples, model: str = "logistic", removed: tuple[int, ...] = (), **recipe: object) -> Trained:
+    built = replace(models.make(model), inputs=train.shape, outputs=train.outputs)
+    loss = "cross_entropy" if train.classes else "squared"
+    return training.train(built, train, Recipe(**{**LONG, "loss": loss, **recipe}), removed=removed)
+
+
+def distance(a: Trained, b: Trained) -> float:
+    return float((training.load(a).flat - training.load(b).flat).norm())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_of_a_linear_regression_it_is_the_retrained_model():
+    train = rows()
+    trained, gone = fitted(train), Selection(tuple(range(60)))
+    made = unlearning.make("influence_step", {"products": 50, "rows": 300})(trained, train, gone)
+    oracle = fitted(train.without(gone), removed=gone.ids)
+    x = np.column_stack([train.x[60:], np.ones(240)]).astype(np.float64)
+    # Loss is (z - y)² summed over places that stay, over all 300: the minimum of that with decay, in closed form.
+    solved = np.linalg.solve(2 * x.T @ x / 300 + 0.01 * np.eye(5), 2 * x.T @ train.y[60:].astype(np.float64) / 300)
+    told = training.load(made).flat.numpy()
+    np.testing.assert_allclose(training.load(oracle).flat.numpy(), solved, atol=1e-6)
+    np.testing.assert_allclose(told, solved, atol=1e-5)
+    assert distance(trained, oracle) > 0.01
+
+
+def test_of_a_logistic_regression_newton_ends_where_retraining_does():
+    train = rows(kind="class")
+    trained, gone = fitted(train), Selection(tuple(np.flatnonzero(train.y == 1)[:60].tolist()))
+    oracle = fitted(train.without(gone), removed=gone.ids)
+    away = distance(trained, oracle)
+    once, thrice = (
+        unlearning.make("influence_step", {"products": 50, "rows": 300, "turns": turns})(trained, train, gone) for turns in (1, 6)
+    )
+    assert distance(thrice, oracle) < 1e-4 * away
+    assert 10 * distance(thrice, oracle) < distance(once, oracle) < 0.5 * away, "one turn is Newton's first step"
+
+
+def test_one_turn_is_the_dense_solve(monkeypatch):
+    monkeypatch.setattr(_response, "TOLERANCE", 1e-12)
+    train = rows(kind="class")
+    trained, gone = fitted(train, epochs=50), tuple(range(40))
+    of = Settled.at(trained, train, Workspace())
+    forget, retained = train.take(train.mask(gone)), train.without(Selection(gone))
+    step = of.step(forget, retained, len(retained), products=50, turns=1)
+    bound = training.load(trained)
+
+    def loss(flat: torch.Tensor, part: Examples) -> torch.Tensor:
+        weight, bias = flat[:-2].view(2, 4), flat[-2:]
+        z = torch.from_numpy(np.array(part.x)).double() @ weight.T + bias
+        return torch.nn.functional.cross_entropy(z, torch.from_numpy(np.array(part.y)), reduction="sum") / 300
+
+    flat = bound.flat.clone()
+    hessian = torch.autograd.functional.hessian(lambda f: loss(f, retained), flat) + (0.01 + of.ridge) * torch.eye(len(flat))
+    g = torch.autograd.functional.jacobian(lambda f: loss(f, forget), flat)
+    dense = torch.linalg.solve(hessian.double(), g)
+    torch.testing.assert_close(step / of.shortfall(g[None]), dense, rtol=1e-4, atol=1e-8)
+
+
+def test_without_products_it_is_the_factors_alone():
+    train = rows(kind="class")
+    trained = fitted(train, epochs=50)
+    of, forget = Settled.at(trained, train, Workspace()), train.take(np.arange(40))
+    g = _response.gradient(of.rows(forget))[None]
+    told = of.step(forget, train, len(train), products=0, turns=2)
+    torch.testing.assert_close(told, of.curvature.solve(g, of.ridge)[0] * of.shortfall(g))
+
+
+def test_shortfall_makes_up_what_damping_takes():
+    """Gradient descent on a quadratic for a time: along the steepest and the flattest directions damping is right, between them short."""
+    train = rows()
+    trained = fitted(train, epochs=20, weight_decay=0.0, lr=0.02)
+    of = Settled.at(trained, train, Workspace())
+    tau = 20 * 0.02 / (1 - trained.recipe.momentum)
+    assert of.ridge == pytest.approx(1 / tau, rel=1e-6)
+    g = torch.randn(1, len(of.of.bound.flat), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ratio = of.shortfall(g)
+    assert 1.0 <= ratio <= 1.31, "(1 - e^-x) (1 + x) / x is at most 1.3"
+    h = of.curvature.spectrum()[0]
+    by_hand = (1 - torch.exp(-h * tau)) / h.clamp(min=1e-12) * (h + 1 / tau)
+    assert float(by_hand.min()) - 1e-6 <= ratio <= float(by_hand.max()) + 1e-6
+
+
+def test_time_is_that_of_the_recipe():
+    for decay, tau in ((0.0, 7.0), (0.01, 50.0), (0.5, 3.0)):
+        ridge = decay / np.expm1(decay * tau) if decay else 1 / tau
+        assert _response._time(ridge, decay) == pytest.approx(tau)
+
+
+def test_goal_has_the_slope_of_the_removed_rows_and_its_own_gradient():
+    train = rows(kind="class")
+    trained = fitted(train, epochs=5)
+    of, forget, retained = Settled.at(trained, train, Workspace()), train.take(np.arange(40)), train.take(np.arange(40, 300))
+    g = _response.gradient(of.rows(forget))
+    goal = Without(replace(of.rows(retained), decay=0.3), g)
+    torch.testing.assert_close(goal.gradient(), -g)
+    flat, rng = goal.of.bound.flat, torch.Generator().manual_seed(0)
+    flat.add_(0.1 * torch.randn(len(flat), dtype=flat.dtype, generator=rng))
+    told, at = goal.gradient(), flat.clone()
+    for k in range(len(flat)):
+        values = []
+        for sign in (1e-5, -1e-5):
+            flat.copy_(at)
+            flat[k] += sign
+            values.append(goal.value())
+        assert (values[0] - values[1]) / 2e-5 == pytest.approx(float(told[k]), rel=1e-4, abs=1e-8)
+
+
+def test_a_step_that_leads_up_is_halved_or_not_taken():
+    train = rows(kind="class")
+    trained = fitted(train, epochs=5)
+    of = Settled.at(trained, train, Workspace())
+    g = _response.gradient(of.rows(train.take(np.arange(40))))
+    goal = Without(of.rows(train.take(np.arange(40, 300))), g)
+    start = goal.of.bound.flat.clone()
+    goal.along(-1000 * g)
+    assert torch.equal(goal.of.bound.flat, start), "against the slope no part of it leads down"
+    before = goal.value()
+    goal.along(200 * g)
+    assert goal.value() < before
+    moved = goal.end()
+    assert torch.equal(goal.of.bound.flat, start)
+    share = float(moved.norm() / (200 * g).norm())
+    assert share in [pytest.approx(1 / 2**k) for k in range(1, 6)], "the whole of it leads up, a half or less down"
+
+
+def test_factors_are_fitted_once_for_all_requests(monkeypatch):
+    train = rows(kind="class")
+    trained, space = fitted(train, epochs=5), Workspace()
+    method = unlearning.make("influence_step")
+    method.prepare(trained, train, space)
+    monkeypatch.setattr("influence.curvature.ekfac._Passes.bases", lambda self: pytest.fail("fitted again"))
+    shuffled = train.take(np.random.default_rng(0).permutation(len(train)))
+    a, b = (method(trained, part, Selection((1, 2, 3)), workspace=space) for part in (train, shuffled))
+    assert a.final.digest == b.final.digest
+
+
+def test_the_retained_rows_end_the_step(monkeypatch):
+    train = rows(kind="class")
+    trained, gone = fitted(train, epochs=50), Selection(tuple(range(40)))
+    away = -3.0 * training.load(trained).flat
+    monkeypatch.setattr(Settled, "step", lambda self, *given: away.clone())
+    seen: list[Event] = []
+    made = unlearning.make("influence_step")(trained, train, gone, report=seen.append)
+    taken = training.load(made).flat - training.load(trained).flat
+    share = float(taken.norm() / away.norm())
+    assert 0.0 < share < 1.0
+    assert f"Only {share:.0%} of the step was taken" in seen[-1].note
+    guard = Guard(training.load(trained), trained.recipe, train.without(gone), 0.1)
+    assert guard.holds(training.load(made))
+
+
+def test_what_is_not_finite_is_refused():
+    train = rows(kind="class")
+    trained = fitted(train, epochs=2)
+    broken = {name: value * torch.inf for name, value in trained.final.load().items()}
+    bad = replace(trained, checkpoints=(training.checkpoint(broken, 1, 0.1),))
+    with pytest.raises(BadInput, match="not finite|finite"):
+        unlearning.make("influence_step")(bad, train, Selection((1, 2)))
+
+
+def test_by_id_keeps_what_is_sorted():
+    train = rows()
+    assert by_id(train) is train
+    assert (by_id(train.take(np.arange(300)[::-1].copy())).ids == train.ids).all()
