@@ -174,6 +174,33 @@ def test_a_single_row_can_be_forgotten():
     assert mean_loss(made, train.take(train.mask(one.ids))) > mean_loss(trained, train.take(train.mask(one.ids)))
 
 
+# l1-sparse
+
+
+def test_l1_sparse_descends_on_the_loss_and_the_size_of_the_weights():
+    train, _, wrong = cancer(20)
+    trained = fitted(train, "mlp", dtype="float64")
+    retained, forget = train.without(Selection(wrong)), train.take(train.mask(wrong))
+    recipe = shortened(trained, train, 1, 0, 0)
+    loop, _ = unlearning.make("l1_sparse", {"gamma": 0.3}).laid_out(Request(trained, train, retained, forget, recipe))
+    t, steps = 3, len(loop.batches)
+    x, y = tensors(retained, "float64")
+    at = loop.batches.places[t]
+    loss = torch.nn.functional.cross_entropy(loop.bound.module(x[at]), y[at])
+    loss = loss + 0.3 * (1 - t / steps) * sum(p.abs().sum() for p in loop.bound.params)
+    by_hand = torch.cat([g.flatten() for g in torch.autograd.grad(loss, loop.bound.params)])
+    torch.testing.assert_close(loop.gradient(t), by_hand, rtol=1e-10, atol=1e-12)
+
+
+def test_l1_sparse_makes_weights_small():
+    train, _, wrong = cancer(20)
+    trained, gone = fitted(train, "mlp"), Selection(wrong)
+    sizes = [float(training.load(unlearning.make("l1_sparse", {"gamma": g})(trained, train, gone)).flat.abs().sum()) for g in (0.0, 1e-3)]
+    assert sizes[1] < 0.95 * sizes[0]
+    plain = unlearning.make("finetune")(trained, train, gone)
+    assert unlearning.make("l1_sparse", {"gamma": 0.0, "tolerance": 1.0})(trained, train, gone).final.digest == plain.final.digest
+
+
 # The target
 
 
