@@ -21,6 +21,7 @@ from influence.registry import (
     queries,
     settings,
     unlearning,
+    verification,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ KINDS: tuple[tuple[str, str, Registry], ...] = (
     ("Finders", "from scores to a selection of rows", finders),
     ("Unlearning methods", "`unlearn --method ID --set KEY=VALUE`", unlearning),
     ("Evaluations", "what is measured of a model's outputs", evaluation),
+    ("Tests of forgetting", "what `verify` measures of a model that forgot rows", verification),
 )
 """What each kind is called, how one is chosen, and where they are registered."""
 

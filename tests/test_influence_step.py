@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,7 @@ def test_one_turn_is_the_dense_solve(monkeypatch):
     trained, gone = fitted(train, epochs=50), tuple(range(40))
     of = Settled.at(trained, train, Workspace())
     forget, retained = train.take(train.mask(gone)), train.without(Selection(gone))
-    step = of.step(forget, retained, len(retained), products=50, turns=1)
+    step = of.step(forget, retained, products=50, rows=300, turns=1)
     bound = training.load(trained)
 
     def loss(flat: torch.Tensor, part: Examples) -> torch.Tensor:
@@ -98,7 +99,7 @@ def test_without_products_it_is_the_factors_alone():
     trained = fitted(train, epochs=50)
     of, forget = Settled.at(trained, train, Workspace()), train.take(np.arange(40))
     g = _response.gradient(of.rows(forget))[None]
-    told = of.step(forget, train, len(train), products=0, turns=2)
+    told = of.step(forget, train, products=0)
     torch.testing.assert_close(told, of.curvature.solve(g, of.ridge)[0] * of.shortfall(g))
 
 
@@ -142,22 +143,36 @@ def test_goal_has_the_slope_of_the_removed_rows_and_its_own_gradient():
         assert (values[0] - values[1]) / 2e-5 == pytest.approx(float(told[k]), rel=1e-4, abs=1e-8)
 
 
-def test_a_step_that_leads_up_is_halved_or_not_taken():
+def test_a_step_that_leads_up_is_halved_or_not_taken(monkeypatch):
     train = rows(kind="class")
-    trained = fitted(train, epochs=5)
-    of = Settled.at(trained, train, Workspace())
+    of = Settled.at(fitted(train, epochs=5), train, Workspace())
     g = _response.gradient(of.rows(train.take(np.arange(40))))
     goal = Without(of.rows(train.take(np.arange(40, 300))), g)
     start = goal.of.bound.flat.clone()
-    goal.along(-1000 * g)
-    assert torch.equal(goal.of.bound.flat, start), "against the slope no part of it leads down"
-    before = goal.value()
-    goal.along(200 * g)
-    assert goal.value() < before
-    moved = goal.end()
-    assert torch.equal(goal.of.bound.flat, start)
-    share = float(moved.norm() / (200 * g).norm())
+
+    def turned(step: torch.Tensor) -> torch.Tensor:
+        monkeypatch.setattr(_response, "cg", lambda *given: SimpleNamespace(x=step[None]))
+        found = goal.turn(torch.zeros_like(g), lambda r: r, 1)
+        assert torch.equal(goal.of.bound.flat, start), "the model is as it was"
+        return found
+
+    assert not turned(-1000 * g).any(), "against the slope no part of it leads down"
+    share = float(turned(200 * g).norm() / (200 * g).norm())
     assert share in [pytest.approx(1 / 2**k) for k in range(1, 6)], "the whole of it leads up, a half or less down"
+    torch.testing.assert_close(turned(0.1 * g), 0.1 * g)
+
+
+def test_every_turn_looks_at_other_rows(monkeypatch):
+    train = rows(kind="class")
+    trained, seen = fitted(train, epochs=5), []
+    inner = _response.sample
+    monkeypatch.setattr(_response, "sample", lambda *given: seen.append(inner(*given)) or seen[-1])
+    monkeypatch.setattr(_response, "ENOUGH", 0.0)
+    of = Settled.at(trained, train, Workspace())
+    of.step(train.take(np.arange(40)), train.take(np.arange(40, 300)), products=2, rows=50, turns=3)
+    assert len(seen) == 3
+    assert all(len(part) == 50 for part in seen)
+    assert len(set(np.concatenate([part.ids for part in seen]).tolist())) > 90
 
 
 def test_factors_are_fitted_once_for_all_requests(monkeypatch):
@@ -191,8 +206,16 @@ def test_what_is_not_finite_is_refused():
     trained = fitted(train, epochs=2)
     broken = {name: value * torch.inf for name, value in trained.final.load().items()}
     bad = replace(trained, checkpoints=(training.checkpoint(broken, 1, 0.1),))
-    with pytest.raises(BadInput, match="not finite|finite"):
+    with pytest.raises(BadInput, match="The step is not finite"):
         unlearning.make("influence_step")(bad, train, Selection((1, 2)))
+
+
+def test_where_no_turn_leads_down_the_factors_alone_answer(monkeypatch):
+    train = rows(kind="class")
+    of = Settled.at(fitted(train, epochs=2), train, Workspace())
+    alone = of.step(train.take(np.arange(3)), train, products=0)
+    monkeypatch.setattr(Without, "value", lambda self: 0.0)
+    torch.testing.assert_close(of.step(train.take(np.arange(3)), train, products=4, rows=50), alone)
 
 
 def test_by_id_keeps_what_is_sorted():

@@ -15,6 +15,7 @@ import torch
 
 from influence.curvature import EKFAC, Objective, cg, damping, ggn, gradient
 from influence.curvature.blocks import Block
+from influence.curvature.cg import Product
 from influence.curvature.ggn import pushed
 from influence.errors import BadInput
 from influence.grads import Rows
@@ -22,11 +23,14 @@ from influence.grads.query import slices
 from influence.loop import tensors
 from influence.settled import factors, objective
 from influence.types import Examples, Report, Trained, ignore
+from influence.unlearning._descent import sample
 from influence.workspace import Workspace
 
 TOLERANCE = 1e-3
 """Relative residual at which a solve ends before its products are spent."""
 ROWS = 512
+ENOUGH = 0.05
+"""A turn that moves the weights by less than this share of the whole way is the last."""
 HALVED = 6
 """How often a step may be halved."""
 
@@ -60,21 +64,21 @@ class Without:
             loss = float(losses(self.of.bound.module(x)).double().sum()) / self.of.n
         return loss - float(self.pull @ moved) + self.of.decay / 2 * float(moved @ moved)
 
-    def along(self, step: torch.Tensor) -> None:
-        """Go along a step, or half of it, a quarter, …, the first that leads down; nowhere if none does."""
-        flat, before = self.of.bound.flat, self.value()
-        at = flat.clone()
-        for k in range(HALVED):
-            flat.copy_(at + step / 2**k)
+    def turn(self, moved: torch.Tensor, precondition: Product, products: int) -> torch.Tensor:
+        """Return Newton's step from the start plus `moved`, or half of it, a quarter, …, the first that leads down; else zeros."""
+        flat = self.of.bound.flat
+        flat.copy_(self.start + moved)
+        before = self.value()
+        step = cg(lambda p: ggn(self.of, p), -self.gradient()[None], precondition, products, TOLERANCE).x[0]
+        for _ in range(HALVED):
+            flat.copy_(self.start + moved + step)
             if self.value() < before:
-                return
-        flat.copy_(at)
-
-    def end(self) -> torch.Tensor:
-        """Return how far the weights went, (P,), and put them back."""
-        moved = self.of.bound.flat - self.start
-        self.of.bound.flat.copy_(self.start)
-        return moved
+                break
+            step = step / 2
+        else:
+            step = torch.zeros_like(step)
+        flat.copy_(self.start)
+        return step
 
 
 @dataclass(frozen=True)
@@ -97,30 +101,31 @@ class Settled:
         x, y = tensors(examples, self.of.bound.dtype)
         return replace(self.of, rows=Rows(x, y, self.of.rows.loss), ids=examples.ids)
 
-    def step(self, forget: Examples, seen: Examples, left: int, products: int, turns: int) -> torch.Tensor:
+    def step(self, forget: Examples, retained: Examples, products: int = 0, rows: int = 0, turns: int = 1, seed: int = 0) -> torch.Tensor:
         """Return the step (P,) that removes the rows; with no products by the factors alone, as far as first order goes.
 
-        Else by Newton's method on what is to be minimised without the rows (`Without`), as the rows `seen` show it, a sample of the `left`
-        that stay: at every turn loss and curvature are read anew where the last one led, and products with the curvature, preconditioned by
-        the factors, solve it.
+        Else by Newton's method on what is to be minimised without the rows (`Without`): at every turn loss and curvature are read anew
+        where the last one led, from so many others of the retained rows, so that the weights do not fit a sample; products with the
+        curvature, preconditioned by the factors, solve it.
 
         Raises:
             BadInput: it is not finite.
         """
         g = gradient(self.rows(forget))
-        moved = self._settling(g, seen, left, products, turns) if products else self.curvature.solve(g[None], self.ridge)[0]
-        if not moved.isfinite().all():
+        moved = torch.zeros_like(g)
+        for turn in range(turns if products else 0):
+            seen = sample(retained, rows, seed, f"curvature {turn}")
+            n = max(1, round(self.of.n * len(seen) / len(retained)))
+            goal = Without(replace(self.rows(seen), n=n, decay=self.of.decay + self.ridge), g)
+            further = goal.turn(moved, lambda r: self.curvature.solve(r, self.ridge), products)
+            moved += further
+            if float(further.norm()) <= ENOUGH * float(moved.norm()):
+                break
+        if not moved.any():  # no products, or rows that move the loss by less than its precision
+            moved = self.curvature.solve(g[None], self.ridge)[0]
+        if not (g.isfinite().all() and moved.isfinite().all()):
             raise BadInput("The step is not finite: the model's outputs on these rows are not, or its curvature is not. Choose retrain.")
         return moved * self.shortfall(g[None])
-
-    def _settling(self, g: torch.Tensor, seen: Examples, left: int, products: int, turns: int) -> torch.Tensor:
-        n = max(1, round(self.of.n * len(seen) / left))
-        goal = Without(replace(self.rows(seen), n=n, decay=self.of.decay + self.ridge), g)
-        for _ in range(turns):
-            left_over = -goal.gradient()[None]
-            found = cg(lambda p: ggn(goal.of, p), left_over, lambda r: self.curvature.solve(r, self.ridge), products, TOLERANCE)
-            goal.along(found.x[0])
-        return goal.end()
 
     def shortfall(self, g: torch.Tensor) -> float:
         """Return by how much the damped answer to g (1, P) falls short of the one that the time of training gives, at least 1."""

@@ -15,7 +15,7 @@ from influence.loop import Bound, threads
 from influence.registry import option, unlearning
 from influence.training import load
 from influence.types import Event, Examples, Report, Selection, Trained, ignore
-from influence.unlearning._descent import LOOKS, Guard, approximate, sample, usual
+from influence.unlearning._descent import LOOKS, Guard, approximate, usual
 from influence.unlearning._response import Settled, by_id
 from influence.unlearning._rows import parted
 from influence.workspace import Workspace
@@ -32,13 +32,16 @@ class InfluenceStep:
     """
 
     products: int = option(4, "Products with the curvature by which the step is refined; 0: its factors alone", min=0, max=100)
-    turns: int = option(2, "How often loss and curvature are read anew on the way, for large removals", min=1, max=20)
-    rows: int = option(1000, "Retained rows that those products look at", min=2, max=10**7, advanced=True)
+    turns: int = option(
+        6, "How often loss and curvature are read anew on the way, at most: a removal of few rows needs one or two", min=1, max=20
+    )
+    rows: int = option(1000, "Retained rows that a turn looks at, others each time", min=2, max=10**7, advanced=True)
     tolerance: float = option(
         0.1, "Share of what training gained on the retained rows at whose loss the step ends", min=0.0, max=1.0, advanced=True
     )
     seed: int = option(0, "Which of the retained rows are looked at", min=0, max=2**31 - 1, advanced=True)
 
+    reservation: ClassVar[str] = ""
     cost: ClassVar[str] = "A few looks at the removed rows and at some others; once per model a few passes over all rows."
     needs: ClassVar[str] = "The removed rows, a sample of the retained ones, and once per model all that it was trained on."
 
@@ -68,8 +71,7 @@ class InfluenceStep:
         retained, forget = parted(trained, train, selection)
         with threads(trained.recipe.threads if trained.recipe else 1):
             settled = Settled.at(trained, train, workspace or Workspace())
-            seen = sample(retained, self.rows, self.seed, "curvature")
-            step = settled.step(forget, seen, len(retained), self.products, self.turns)
+            step = settled.step(forget, retained, self.products, self.rows, self.turns, self.seed)
             bound, recipe = load(trained), usual(trained, train)
             guard, start = Guard(bound, recipe, retained, self.tolerance), bound.flat.clone()
             part = 0

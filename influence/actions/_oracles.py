@@ -1,0 +1,142 @@
+"""Oracles: models trained anew, each from its own seed, without the rows that a run does without. No PyTorch at import: pages look here.
+
+They are kept by what decides them (architecture, recipe but for its seed, data, rows gone), so all methods that forget the same rows are
+judged beside the same oracles, and a second look costs nothing. Of each is kept what it says of the removed rows, of a sample of the
+retained ones and of the holdout rows. The note `oracles/<what decides them>` names the objects; it grows with every few models.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from influence.actions import _pace
+from influence.digest import digest
+from influence.errors import BadInput
+from influence.types import Event, Examples, Recipe, Report
+
+if TYPE_CHECKING:
+    import torch
+
+    from influence.actions._opened import Opened
+    from influence.loop import Bound
+    from influence.verification._pool import Rows
+
+ROWS = 2048
+"""Rows of a part that models are compared on; of more, as many are drawn by key."""
+SEED = 1_000_003
+"""Oracle k is trained with seed SEED + k: far from the small seeds that people choose."""
+
+
+def recipe_of(it: Opened) -> Recipe:
+    """Return the recipe of the model that was made to forget: approximate methods keep it, though their weights are not its result.
+
+    Raises:
+        BadInput: there is none, or that model could not be trained again by it.
+    """
+    from influence.repeatable import no_recipe
+
+    first = it.run
+    while first.kind == "unlearn" and first.parent:
+        first = it.project.run(first.parent)
+    reason = no_recipe(it.project.trained(first.id), "Verifying", "a model that was trained here")
+    if reason or it.trained.recipe is None:
+        raise BadInput(reason or "This model has no recipe by which others could be trained without the rows. Choose one trained here.")
+    return it.trained.recipe
+
+
+def key(it: Opened) -> str:
+    """Return the name of the note of a run's oracles."""
+    recipe = recipe_of(it)
+    gone = sorted(map(str, it.trained.removed))
+    decides = {"model": it.trained.model, "recipe": replace(recipe, seed=0), "data": it.run.dataset, "gone": gone, "rows": ROWS}
+    return f"oracles/{digest(decides)[:32]}"
+
+
+def parts(it: Opened) -> Mapping[Rows, Examples]:
+    """Return the rows on which models are compared."""
+    gone = it.dataset.train.mask(it.trained.removed)
+    train = it.dataset.train
+    found = {"forget": train.take(gone), "retained": train.take(~gone), "unseen": it.dataset.holdout}
+    return {part: _some(rows) for part, rows in found.items()}  # type: ignore[misc]
+
+
+def _some(rows: Examples) -> Examples:
+    from influence.keyed import keys
+
+    if len(rows) <= ROWS:
+        return rows
+    return rows.take(np.sort(np.argsort(keys(0, "verify", rows.ids), kind="stable")[:ROWS]))
+
+
+def held(it: Opened) -> int:
+    """Return how many oracles there are."""
+    return len(_whole(it))
+
+
+def _whole(it: Opened) -> list[dict[str, str]]:
+    """Return the digests of the outputs of each kept oracle, as many as are whole."""
+    whole: list[dict[str, str]] = []
+    for each in it.project.noted(key(it)) or []:
+        if any(it.project.objects.find(d) is None for d in each.values()):
+            break
+        whole.append(each)
+    return whole
+
+
+def grow(it: Opened, count: int, report: Report) -> None:
+    """See that there are `count` oracles or more.
+
+    Raises:
+        BadInput: the model cannot be trained again, or a retraining diverged.
+    """
+    total = max(0, count - held(it))
+    while (there := held(it)) < count:
+        with it.workspace.alone("oracles", key(it)):
+            _train(it, there, count, total, report)
+
+
+def _train(it: Opened, there: int, count: int, total: int, report: Report) -> None:
+    """Train the next few oracles, as many as go side by side, and add them; none if another process has done so meanwhile."""
+    from influence.training import together, train_many
+
+    recipe = recipe_of(it)
+    size = min(together(len(it.bound.flat)), count - there)
+    if held(it) != there:
+        return
+
+    def step(event: Event) -> None:
+        done = total - (count - there) + size * event.done / max(1, event.total)
+        report(Event("oracles", int(done), total, f"{total} models trained without the rows"))
+
+    train, began = it.dataset.train, time.perf_counter()
+    stay = np.repeat(1.0 - train.mask(it.trained.removed).astype(np.float32)[None], size, 0)
+    thetas = train_many(it.trained.model, train, recipe, stay, [SEED + there + k for k in range(size)], (), step)
+    found = [_said(it, theta) for theta in thetas]
+    _pace.noted(it.project, it.run, size, time.perf_counter() - began)
+    it.project.note(key(it), [*_whole(it), *({part: it.project.put_array(out) for part, out in each.items()} for each in found)])
+
+
+def _said(it: Opened, theta: torch.Tensor) -> dict[str, np.ndarray]:
+    from influence.training import bound_at
+
+    return outputs(it, bound_at(it.trained.model, recipe_of(it), theta))
+
+
+def outputs(it: Opened, bound: Bound) -> dict[str, np.ndarray]:
+    """Return what a model says of each part's rows, (M, C)."""
+    from influence import grads
+    from influence.loop import threads
+
+    with threads(recipe_of(it).threads):
+        return {part: grads.outputs(bound, rows).numpy() for part, rows in parts(it).items()}
+
+
+def pooled(it: Opened, count: int) -> dict[str, np.ndarray]:
+    """Return what the run's model and the first `count` oracles say of each part's rows, the run's first, (1 + count, M, C)."""
+    own, others = outputs(it, it.bound), _whole(it)[:count]
+    return {part: np.stack([own[part], *(np.array(it.project.array(each[part])) for each in others)]) for part in own}

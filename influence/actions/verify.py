@@ -1,0 +1,112 @@
+"""Verify that a model forgot: is it as models that never saw the rows are? No PyTorch at import: pages look here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from influence.actions import _oracles
+from influence.errors import BadInput
+from influence.evidence import words
+from influence.store import Project
+from influence.store.catalogue import now
+from influence.types import Event, Report, ignore
+
+ORACLES = 64
+"""Oracles by default: enough for bands at 5 %, and for a chance value of 1 in 65."""
+FEWEST = 2
+
+
+def verify(project: Project, run: str | None = None, oracles: int = ORACLES, report: Report = ignore) -> dict[str, Any]:
+    """Judge a run that does without rows beside `oracles` models trained anew without them, each from its own seed.
+
+    `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `n` removed rows, `chance` and `verdict`
+    ("inside", "outside", "too few"). `overall`: the same verdict of all measures together, corrected for how many they are. `trained`: how
+    many oracles were trained now; the rest was kept.
+
+    Raises:
+        BadInput: the run saw all its rows, its model cannot be trained again, or fewer than two oracles are asked for.
+    """
+    from influence.actions._opened import opened
+    from influence.registry import verification
+    from influence.verification._pool import Pool
+    from influence.verification._verdict import judged, measured
+    from influence.verification._verdict import overall as together
+
+    began = time.perf_counter()
+    it = opened(project, run or newest(project))
+    _oracles.recipe_of(it)
+    if not it.dataset.train.mask(it.trained.removed).any():
+        raise BadInput(f"Run {it.run.id} does without none of its training rows: there is nothing to verify. Choose an unlearned run.")
+    if oracles < FEWEST:
+        raise BadInput(f"{oracles} oracles were asked for; it takes at least {FEWEST}, and 19 for a verdict at 5 %.")
+    known = _oracles.held(it)
+    _oracles.grow(it, oracles, report)
+    report(Event("measure", 0, 1))
+    pool = Pool(_oracles.pooled(it, oracles), _oracles.parts(it))  # type: ignore[arg-type]
+    measures = [verification.make(name) for name in verification.classes]
+    values, sides = measured(measures, pool), {type(m).id: m.side for m in measures}
+    n = len(pool.rows["forget"])
+    found = {
+        type(m).id: {"label": m.label, "unit": m.unit, "side": m.side, **asdict(judged(values[type(m).id], m.side, n))} for m in measures
+    }
+    result = {
+        "run": it.run.id,
+        "measures": found,
+        "overall": together(values, sides),
+        "oracles": oracles,
+        "trained": max(0, oracles - known),
+        "n": {part: len(rows) for part, rows in pool.rows.items()},
+        "claim": it.run.body.get("claim", ""),
+        "seconds": time.perf_counter() - began,
+        "computed": now(),
+    }
+    with project.transaction():
+        project.note(name_of(it.run.id), result)
+        project.record(
+            "verify",
+            inputs={"run": it.run.id, "dataset": it.run.dataset},
+            settings={"oracles": oracles},
+            outputs={"oracles": _oracles.key(it)},
+            measures={"overall": result["overall"], **{name: {k: each[k] for k in ("value", "verdict")} for name, each in found.items()}},
+            seconds=result["seconds"],
+        )
+    report(Event("measure", 1, 1))
+    return result
+
+
+def newest(project: Project) -> str:
+    """Return the newest run that forgot rows.
+
+    Raises:
+        BadInput: there is none.
+    """
+    found = next((run.id for run in project.runs() if run.kind == "unlearn"), None)
+    if found is None:
+        raise BadInput("No model of this project was made to forget rows yet. Run `unlearn` first.")
+    return found
+
+
+def kept(project: Project, run: str) -> dict[str, Any] | None:
+    """Return what was found of a run, or None."""
+    found: dict[str, Any] | None = project.noted(name_of(run))
+    return found
+
+
+def name_of(run: str) -> str:
+    """Return the name of the note of a run's verdict."""
+    return f"verified/{run}"
+
+
+def in_words(result: Mapping[str, Any]) -> str:
+    """Return the verdict of all measures together in a sentence."""
+    of, count = result["overall"], words.count(result["oracles"], "model")
+    if of["verdict"] == "too few":
+        return f"Too few to say: {count} trained without the rows; a verdict at 5 % takes 19."
+    share = f"{of['chance']:.0%}" if of["chance"] >= 0.01 else "fewer than 1 %"
+    chance = f"{share} of models trained without the rows are as unusual"
+    if of["verdict"] == "inside":
+        return f"This model can't be told from {count} that never saw the rows ({chance})."
+    return f"This model is not as {count} that never saw the rows are ({chance}): it still shows traces of them, or of having shunned them."

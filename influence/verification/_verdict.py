@@ -1,0 +1,71 @@
+"""From measures to a verdict on one model: each measure's place among the oracles', and one test of all of them together.
+
+The measures of every model of the pool are put on one scale, their distance from the pool's median in median absolute deviations; a model's
+extremity is its largest over the measures. The verdict compares the judged model's extremity with the oracles', each of which is judged
+as it is: with K oracles its chance value is (1 + how many are as extreme) / (K + 1), valid whatever the measures have in common and
+corrected for how many they are (max-T: Westfall and Young, Resampling-Based Multiple Testing, 1993, section 2.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.05
+FEWEST = 19
+"""Oracles from which on a model can be told from them at this level: 1 / (K + 1) is no more than it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`value`, the oracles' band from `null_low` to `null_high`, `n` removed rows, `chance` that a retrained model is as extreme."""
+
+    value: float
+    null_low: float
+    null_high: float
+    n: int
+    chance: float
+    verdict: str
+
+
+def judged(values: np.ndarray, side: str, n: int) -> Verdict:
+    """Judge the first of (J,) values beside the others; `side`: which values are suspicious, "high", "low" or "both"."""
+    oracles, tail = values[1:], LEVEL / (2 if side == "both" else 1)
+    low = float(np.quantile(oracles, tail)) if side != "high" else float(oracles.min())
+    high = float(np.quantile(oracles, 1 - tail)) if side != "low" else float(oracles.max())
+    distance = extremity(values, side)
+    chance = float((distance >= distance[0]).mean())
+    return Verdict(float(values[0]), low, high, n, chance, _word(chance, len(oracles)))
+
+
+def extremity(values: np.ndarray, side: str) -> np.ndarray:
+    """Return how far each of (J,) values lies from the median towards what is suspicious, in median absolute deviations."""
+    away = values - np.median(values)
+    scale = np.median(np.abs(away))
+    if scale <= 0:
+        scale = max(float(np.abs(away).mean()), 1e-300)
+    away = away / scale
+    return np.asarray(np.abs(away) if side == "both" else away if side == "high" else -away)
+
+
+def overall(values: Mapping[str, np.ndarray], sides: Mapping[str, str]) -> dict[str, Any]:
+    """Return `verdict`, `chance` and the number of `oracles` of all measures together."""
+    if not values:
+        return {"verdict": "too few", "chance": 1.0, "oracles": 0}
+    most = np.max([extremity(found, sides[name]) for name, found in values.items()], axis=0)
+    chance = float((most >= most[0]).mean())
+    return {"verdict": _word(chance, len(most) - 1), "chance": chance, "oracles": len(most) - 1}
+
+
+def _word(chance: float, oracles: int) -> str:
+    if oracles < FEWEST:
+        return "too few"
+    return "outside" if chance <= LEVEL else "inside"
+
+
+def measured(measures: Sequence[Any], pool: Any) -> dict[str, np.ndarray]:
+    """Return each measure's values of all models, (J,), by its id."""
+    return {type(measure).id: measure(pool) for measure in measures}

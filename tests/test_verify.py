@@ -1,0 +1,130 @@
+"""Verifying a run: the oracles are what they are said to be, kept and shared, and the verdict is right both ways."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from influence import grads, training
+from influence.actions import _oracles, perform
+from influence.actions._opened import opened
+from influence.actions.verify import in_words, kept
+from influence.errors import BadInput, Cancelled
+from influence.registry import verification
+from influence.store import Project
+from influence.verification._pool import Pool
+from influence.verification._verdict import measured, overall
+
+SETTINGS = {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with a model of simulated loans, retrained without its planted rows, and one that only claims to be."""
+    project = Project(tmp_path_factory.mktemp("project") / "p")
+    first = perform("train", project, SETTINGS)["run"]
+    ids = list(opened(project, first).dataset.planted)
+    how = {"retrain": {"truth": "fresh", "seed": 3}, "finetune": {}}
+    runs = {name: perform("unlearn", project, {"run": first, "ids": ids, "method": name, "set": set})["run"] for name, set in how.items()}
+    return project, {"original": first, **runs}
+
+
+def test_retraining_passes_and_a_trace_is_found_beside_the_same_oracles(made):
+    project, runs = made
+    right = perform("verify", project, {"run": runs["retrain"], "oracles": 24})
+    wrong = perform("verify", project, {"run": runs["finetune"], "oracles": 24})
+    assert (right["trained"], wrong["trained"]) == (24, 0)
+    assert right["overall"]["verdict"] == "inside"
+    assert wrong["overall"] == {"verdict": "outside", "chance": pytest.approx(1 / 25), "oracles": 24}
+    for each in right["measures"].values():
+        assert each["null_low"] <= each["null_high"]
+        assert each["n"] == right["n"]["forget"] > 20
+        assert each["label"]
+    assert wrong["measures"]["margins"]["value"] > wrong["measures"]["margins"]["null_high"]
+    assert kept(project, runs["finetune"])["overall"] == wrong["overall"]
+    assert [record.kind for record in project.records()].count("verify") >= 2
+    assert project.check() == []
+    assert "can't be told from 24 models" in in_words(right)
+    assert "is not as 24 models" in in_words(wrong)
+
+
+def test_oracles_are_trained_without_the_rows_each_from_its_own_seed(made):
+    project, runs = made
+    perform("verify", project, {"run": runs["retrain"], "oracles": 3})
+    it = opened(project, runs["retrain"])
+    said = _oracles.pooled(it, 3)
+    train, gone = it.dataset.train, it.trained.removed
+    for k in (0, 2):
+        recipe = replace(it.trained.recipe, seed=_oracles.SEED + k)
+        alone = training.train(it.trained.model, train.take(~train.mask(gone)), recipe, removed=gone)
+        for part, rows in _oracles.parts(it).items():
+            outputs = grads.outputs(training.load(alone), rows).numpy()
+            np.testing.assert_allclose(said[part][1 + k], outputs, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(said["unseen"][0], it.outputs("holdout").numpy(), atol=1e-6)
+
+
+def test_more_oracles_are_added_to_those_there(made):
+    project, runs = made
+    before = perform("verify", project, {"run": runs["retrain"], "oracles": 24})
+    more = perform("verify", project, {"run": runs["retrain"], "oracles": 26})
+    assert (before["trained"], more["trained"]) == (0, 2)
+    fewer = perform("verify", project, {"run": runs["retrain"], "oracles": 10})
+    assert fewer["overall"]["verdict"] == "too few"
+    assert "takes 19" in in_words(fewer)
+
+
+def test_really_retrained_models_are_called_different_as_often_as_said(made):
+    """Each of 100 retrained models beside 24 others: at 5 %, 10 or fewer alarms of 100."""
+    project, runs = made
+    it = opened(project, runs["retrain"])
+    _oracles.grow(it, 100, lambda event: None)
+    said, parts = _oracles.pooled(it, 100), _oracles.parts(it)
+    measures = [verification.make(name) for name in verification.classes]
+    sides = {type(measure).id: measure.side for measure in measures}
+    rng, chances = np.random.default_rng(0), []
+    for judged in range(1, 101):
+        others = rng.choice(np.delete(np.arange(1, 101), judged - 1), 24, replace=False)
+        pool = Pool({part: out[[judged, *others]] for part, out in said.items()}, parts)
+        chances.append(overall(measured(measures, pool), sides)["chance"])
+    assert sum(chance <= 0.05 for chance in chances) <= 10
+    assert min(chances) < 0.2
+
+
+def test_parts_are_the_removed_rows_and_samples(made, monkeypatch):
+    project, runs = made
+    monkeypatch.setattr(_oracles, "ROWS", 100)
+    it = opened(project, runs["retrain"])
+    parts = _oracles.parts(it)
+    assert set(parts["forget"].ids) <= set(it.trained.removed)
+    assert not set(parts["retained"].ids) & set(it.trained.removed)
+    assert len(parts["retained"]) == len(parts["unseen"]) == 100
+    assert set(parts["unseen"].ids) <= set(it.dataset.holdout.ids)
+
+
+def test_a_cancelled_training_keeps_what_is_there(made):
+    project, runs = made
+    ids = opened(project, runs["original"]).dataset.train.ids[:7].tolist()
+    run = perform("unlearn", project, {"run": runs["original"], "ids": ids, "method": "retrain"})["run"]
+
+    def stop(event):
+        if event.stage == "oracles" and event.done >= 17:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        perform("verify", project, {"run": run, "oracles": 40}, stop)
+    assert kept(project, run) is None
+    assert _oracles.held(opened(project, run)) == 16
+    assert perform("verify", project, {"run": run, "oracles": 20})["trained"] == 4
+
+
+def test_refusals(made):
+    project, runs = made
+    with pytest.raises(BadInput, match="does without none of its training rows"):
+        perform("verify", project, {"run": runs["original"]})
+    with pytest.raises(BadInput, match="at least 2"):
+        perform("verify", project, {"run": runs["retrain"], "oracles": 1})
+    other = Project(project.path.parent / "empty")
+    with pytest.raises(BadInput, match=r"Run `unlearn` first"):
+        perform("verify", other, {})
