@@ -60,7 +60,7 @@ def listed(name: str = "", it: Opened | None = None) -> dict[str, list[dict[str,
 
 
 def _told(kind: Registry, id: str, cls: type, it: Opened | None) -> dict[str, Any]:
-    facts = {word: str(getattr(cls, word, "")) for word in ("needs", "cost")}
+    facts = {word: str(getattr(cls, word, "")) for word in ("needs", "cost", "reservation")}
     options = [{"name": s.name, "default": s.default, "allowed": allowed(s), "help": s.help} for s in settings(cls)]
     return {"name": id, "explanation": kind.explain(id), **facts, "settings": options, **({"closed": closed(it, kind, cls)} if it else {})}
 
@@ -117,7 +117,7 @@ def _closed(each: dict[str, Any], run: str) -> list[str]:
 
 
 def _known(each: dict[str, Any], run: str) -> list[str]:
-    facts = [f"{word.capitalize()}: {each[word]}" for word in ("needs", "cost") if each[word]]
+    facts = [f"{word.capitalize()}: {each[word]}" for word in ("needs", "cost", "reservation") if each[word]]
     rows = [(s["name"], _text(s["default"]), s["allowed"], s["help"]) for s in each["settings"]]
     return [
         inspect.cleandoc(each["explanation"]),

@@ -39,7 +39,7 @@ def _explained(cls: type) -> str:
 
 def _facts(cls: type) -> Iterator[str]:
     """Yield what a method needs and costs, and what its numbers are good for."""
-    said = [f"**{word.capitalize()}**: {getattr(cls, word)}" for word in ("needs", "cost") if hasattr(cls, word)]
+    said = [f"**{word.capitalize()}**: {getattr(cls, word)}" for word in ("needs", "cost", "reservation") if getattr(cls, word, "")]
     if hasattr(cls, "calibrated"):
         said.append(f"**Scores**: {'in the unit of the question' if cls.calibrated else 'good for ranking only'}.")
     if said:

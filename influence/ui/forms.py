@@ -149,16 +149,16 @@ def choose(
 ) -> tuple[str, dict[str, Any]]:
     """Draw the choice of one of a kind with its explanation and settings; return its id and the settings, or ("", {}) if none is open.
 
-    `unavailable(instance)` says in a sentence why one is not open; those are listed below with their reasons. `first` is chosen at first.
+    `unavailable(instance)` says in a sentence why one is not open; those are listed below with their reasons. `first` is chosen at first;
+    those with a reservation come last, with it.
     `hidden`: settings that are not drawn and not returned.
     """
     reasons = {name: unavailable(cls()) for name, cls in registry.classes.items()}
-    open_ones = [name for name, reason in reasons.items() if not reason]
-    if first in open_ones:
-        open_ones = [first, *(name for name in open_ones if name != first)]
+    doubts = {name: str(getattr(cls, "reservation", "")) for name, cls in registry.classes.items()}
+    open_ones = sorted((name for name, reason in reasons.items() if not reason), key=lambda name: (name != first, bool(doubts[name])))
     name = ""
     if open_ones:
-        captions = [summary(registry, name) for name in open_ones]
+        captions = [summary(registry, name) + (f" **Not recommended:** {doubts[name]}" if doubts[name] else "") for name in open_ones]
         name = st.radio(label, open_ones, format_func=words.title, captions=captions, key=key, persist_state="session") or open_ones[0]
     _closed({other: reason for other, reason in reasons.items() if reason})
     if not name:
@@ -187,9 +187,7 @@ def details(
     cls = registry.classes[name]
     rest = registry.explain(name).partition("\n\n")[2]
     facts = [
-        f"**{word}** {words.escaped(text)}"
-        for word, text in (("Needs:", getattr(cls, "needs", "")), ("Cost:", getattr(cls, "cost", "")))
-        if text
+        f"**{word.capitalize()}:** {words.escaped(text)}" for word in ("needs", "cost", "reservation") if (text := getattr(cls, word, ""))
     ]
     if rest or facts:
         with st.expander(f"About {words.title(name)}", icon=":material/menu_book:"):

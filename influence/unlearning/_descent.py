@@ -57,11 +57,16 @@ class Descent(ABC):
 
     id: ClassVar[str]
     cost: ClassVar[str]
+    reservation: ClassVar[str] = ""
     needs: ClassVar[str] = "The retained and the removed rows; without a recipe the usual loss and step size are taken."
 
     def unavailable(self, trained: Trained) -> str:
         """Return nothing: every model can be trained further."""
         return ""
+
+    def steps(self, asked: Request) -> int:
+        """Return how many steps the method takes: by default its passes over the retained rows."""
+        return passes(len(asked.retained), asked.recipe)
 
     @abstractmethod
     def laid_out(self, asked: Request) -> tuple[Loop, Look]:
@@ -84,10 +89,18 @@ class Descent(ABC):
         retained, forget = parted(trained, train, selection)
         recipe = shortened(trained, train, self.epochs, self.batch_size, self.seed)
         with threads(recipe.threads):
-            recipe = replace(recipe, lr=self.lr or step_size(trained, retained, recipe, self.id, report))
-            loop, look = self.laid_out(Request(trained, train, retained, forget, recipe))
+            asked = Request(trained, train, retained, forget, recipe)
+            lr = self.lr or step_size(trained, retained, recipe, self.id, lambda event: report(replace(event, total=self.steps(asked))))
+            loop, look = self.laid_out(asked._replace(recipe=replace(recipe, lr=lr)))
             descend(loop, self.id, monitor, report, look)
+        if loop.bound.vector().equal(training.load(trained).vector()):
+            report(Event(self.id, total := len(loop.batches), total, "The model is as it was: no step was kept. Choose finetune."))
         return approximate(trained, selection, loop.bound, len(loop.batches), sum(loop.batches.lr) / len(loop.batches))
+
+
+def passes(rows: int, recipe: Recipe) -> int:
+    """Return in how many steps the recipe passes over so many rows."""
+    return recipe.epochs * -(-rows // recipe.batch_size)
 
 
 def no_look(last: bool) -> None:

@@ -1,0 +1,24 @@
+"""How far the removed rows are from rows that a model has never seen, by their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from influence.loop import Bound
+from influence.unlearning._descent import Request, losses, sample
+from influence.unlearning._neighbours import expected_losses
+
+WATCHED = 1024
+"""Removed rows of which the loss is watched."""
+
+
+def like_unseen(bound: Bound, asked: Request) -> Callable[[], float]:
+    """Return what tells, at the present weights, by how much the removed rows' mean loss is above that to expect of rows never seen."""
+    _, train, retained, forget, recipe = asked
+    seen = sample(forget, WATCHED, recipe.seed, "watched")
+    by_kind = expected_losses(bound, recipe, retained, forget)
+    target = float((by_kind[torch.from_numpy(np.array(seen.y))] if train.classes else by_kind).mean())
+    return lambda: float(losses(bound, recipe, seen).mean()) - target
