@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from influence.data import dates
+from influence.data import dates, periods
 from influence.errors import BadInput
 
 Is: TypeAlias = Literal["equal to", "not equal to", "at least", "at most", "missing", "with the word"]
@@ -24,8 +24,8 @@ WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 class Condition:
     """What a row's cell in one column must be.
 
-    A missing value meets no condition but "missing". Numbers are compared as numbers, with "at least" and "at most" dates as dates, all
-    else as text; true and false in any case. "with the word": the text holds this word, in any case.
+    A missing value meets no condition but "missing", an infinite one none. Numbers are compared as numbers and dates as dates, however they
+    are written; all else as text, true and false in any case. "with the word": the text holds this word, in any case.
     """
 
     column: str
@@ -53,6 +53,8 @@ class Condition:
         truth = pd.api.types.is_bool_dtype(values)
         if self.is_ in ("at least", "at most") or (pd.api.types.is_numeric_dtype(values) and not truth):
             return self._compared(values) & known
+        if self._date_of(values):
+            return self._compared(values) & known
         said = values.astype(object).astype(str)
         same = (said.str.lower() == self.value.strip().lower() if truth else said == self.value).to_numpy(dtype=bool)
         return (same if self.is_ == "equal to" else ~same) & known
@@ -66,7 +68,13 @@ class Condition:
             what = "date such as 2020-12-31"
         if np.isnan(limit):
             raise BadInput(f"{self.column} holds {what.split()[0]}s; got {self.value!r}. Give a {what}.")
-        return compare[self.is_](numbers, limit)
+        return compare[self.is_](numbers, limit) & np.isfinite(numbers)
+
+    def _date_of(self, values: pd.Series) -> bool:
+        """Whether this condition's value is a date as the column writes dates: one day can be written in several ways."""
+        own = periods.written_as(pd.Series([self.value]))
+        form = None if own is None else periods.written_as(values)
+        return form is not None and bool(dates.days(pd.Series([self.value]), form or own or "").notna().all())
 
     def _days(self, values: pd.Series) -> tuple[np.ndarray, float]:
         """Return a column of dates and this condition's date as days.

@@ -127,6 +127,18 @@ def test_the_frontier_holds_what_it_allows_and_grows():
         assert 0.8 * (it.gain @ best) <= points[1, place, 0] <= it.gain @ best + 1e-9
 
 
+def test_the_frontier_of_parts_of_rows_is_of_sets_that_the_programme_can_have():
+    it, ks = drawn(1, 400), np.array([1, 5, 20])
+    points = frontier(it.gain, it.cost, ks, np.array([np.inf]), part=0.25)
+    gains = np.sort(it.gain)[::-1]
+    assert points[0, :, 0] == pytest.approx([0.25 * gains[: 4 * k].sum() for k in ks])
+    third = frontier(it.gain, it.cost, ks, np.array([np.inf]), part=0.3)
+    by_hand = [0.3 * gains[: int(k / 0.3)].sum() + (k - 0.3 * int(k / 0.3)) * gains[int(k / 0.3)] for k in ks]
+    assert third[0, :, 0] == pytest.approx(by_hand)
+    for k, reached in zip(ks, points[0, :, 0], strict=True):
+        assert reached <= it.gain @ furthest(it.gain, it.cost, np.inf, k, 0.25) + 1e-9
+
+
 def test_the_finder_says_what_it_cannot():
     scores = Scores(np.array([[-1.0], [2.0]]), np.array([7, 8]), ("Gap",), "metagradient", True)
     assert Budget(change=-0.5, most=1.0)(scores, two_rows()).ids == (7,)
@@ -195,6 +207,6 @@ def test_out_of_reach_names_a_loss_at_which_it_is_within():
     finder = Budget(change=_budgeted.wanted(it, 0.06), beside="Smooth accuracy", allowed=0.01 / 4, most=1.0)
     told = action._out_of_reach(it, finder, scores, 0.06, 0.01)
     needed = 4 * (0.01 + 0.02 * (0.0625 - 0.04) / 0.04)
-    assert f"it needs an accuracy loss of {needed:.3f}" in told
+    assert f"it needs accuracy to fall by {needed:.3f}" in told
     few = Budget(change=-5.0, beside="Smooth accuracy", allowed=0.01, most=1.0)
     assert "at no loss of accuracy is it within reach" in action._out_of_reach(it, few, scores, 0.06, 0.01)

@@ -46,6 +46,41 @@ def effect_of(n: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=n) / n
 
 
+def awkward(n: int = 400) -> pd.DataFrame:
+    """Days written in two ways and cells that are none, infinite numbers, month and day that can't be told apart, Turkish words."""
+    rng = np.random.default_rng(0)
+    day = rng.integers(1, 21, n)
+    when = pd.Series(np.where(rng.random(n) < 0.5, [f"2020-1-{d}" for d in day], [f"2020-01-{d:02d}" for d in day])).astype(object)
+    when[:15], when[15:40] = "unknown", None
+    x = rng.integers(0, 4, n).astype(float)
+    x[:10], x[10:20], x[20:30] = np.inf, -np.inf, np.nan
+    texts = [f"{word} son" for word in rng.choice(["İyi", "iyi", "kötü"], n)]
+    return pd.DataFrame({"when": when, "x": x, "month": [f"01/0{1 + d % 4}/2018" for d in day], "text": texts})
+
+
+def test_conditions_and_search_read_awkward_cells_alike():
+    made, kinds = awkward(), {"when": "date", "month": "date", "text": "text"}
+    atoms = atoms_of(made, kinds, 30, 1, 400, 50, effect_of(len(made)))
+    assert {c.column for c in atoms.conditions} == set(made)
+    for condition, union in zip(atoms.conditions, atoms.unions, strict=True):
+        np.testing.assert_array_equal(atoms.rows @ union > 0, condition.met(made), err_msg=str(condition))
+    counts = {str(c): int(c.met(made).sum()) for c in atoms.conditions}
+    assert counts["x is missing"] == 10
+    assert counts["when is missing"] == 25
+    days = pd.to_datetime(made["when"], errors="coerce", format="mixed").dt.day
+    assert {n for said, n in counts.items() if said.startswith("when = ")} <= {int((days == d).sum()) for d in range(1, 21)}
+    assert all(said.startswith("month = ") for said in counts if said.startswith("month")), "as words: which is the month is not known"
+
+
+def test_one_day_is_equal_however_it_is_written():
+    frame = pd.DataFrame({"when": ["2020-1-2", "2020-01-02", "2020-01-03", None]})
+    assert Condition("when", "equal to", "2020-01-2").met(frame).tolist() == [True, True, False, False]
+    assert Condition("when", "not equal to", "2020-1-02").met(frame).tolist() == [False, False, True, False]
+    assert Condition("when", "equal to", "tomorrow").met(frame).tolist() == [False] * 4
+    plain = pd.DataFrame({"code": ["a-1", "2020-1-2", "b"]})
+    assert Condition("code", "equal to", "2020-1-2").met(plain).tolist() == [False, True, False]
+
+
 def test_every_condition_holds_in_just_the_rows_that_meet_it():
     made = table()
     atoms = atoms_of(made, KINDS, 4, 4, 400, 50, effect_of(len(made)))

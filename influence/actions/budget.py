@@ -11,6 +11,7 @@ import numpy as np
 
 from influence.actions._budgeted import prepared, price, wanted
 from influence.actions._calibration import band, over_seeds, reach
+from influence.actions._measures import unit_of
 from influence.actions._opened import Opened, asked, opened
 from influence.actions._retrained import answers
 from influence.actions.confirm import questions_of
@@ -42,7 +43,8 @@ def budget(
 ) -> dict[str, Any]:
     """Find the fewest rows without which (or with less weight of which) the question is predicted to reach `target`, as people read it.
 
-    `max_accuracy_loss`: as a share, 0.003 for 0.3 points. `mode`: "remove" or "reweight", of which `part` is the largest part of one row's
+    `target`: errors of a numeric target in its own unit. `max_accuracy_loss`: as a share, 0.003 for 0.3 points; of a numeric target the
+    largest loss of R squared. `mode`: "remove" or "reweight", of which `part` is the largest part of one row's
     weight that is taken. `most`: the largest share of rows; far beyond the calibrating retrainings nothing should be predicted. `seeds`:
     with how many fresh seeds models are really retrained, with all rows and so (0: none), on evaluation and holdout rows.
 
@@ -55,7 +57,7 @@ def budget(
     """
     began = time.perf_counter()
     if not (np.isfinite(max_accuracy_loss) and 0 <= max_accuracy_loss <= 1):
-        raise BadInput(f"The largest loss of accuracy is a share between 0 and 1, 0.003 for 0.3 points; got {max_accuracy_loss}.")
+        raise BadInput(f"The largest loss of accuracy (or R²) is a share between 0 and 1, 0.003 for 0.3 points; got {max_accuracy_loss}.")
     it = opened(project, run)
     note = prepared(it, asked(query, query_set, it.run), report)
     scores, change, (slope, borne_out) = project.scores(note["scores"]), wanted(note, target), price(note)
@@ -115,7 +117,7 @@ def curves(note: Mapping[str, Any], scores: Scores, finder: Budget, loss: float,
     it, label = finder.programme(scores), note["question"]
     ks = np.unique(np.geomspace(1, max(2, min(it.most, 4 * taken)), POINTS).astype(int))
     allowances = [*sorted({0.0, loss / 2, loss, 2 * loss}), np.inf]
-    sums, points = frontier(it.gain, it.cost, ks, np.array(allowances) / slope), []
+    sums, points = frontier(it.gain, it.cost, ks, np.array(allowances) / slope, it.part), []
     place, beside = note["labels"].index(label), note["labels"].index(note["accuracy"])
     for allowed, of in zip(allowances, sums, strict=True):
         both = np.zeros((len(ks), len(note["labels"])))
@@ -136,9 +138,10 @@ def _out_of_reach(note: Mapping[str, Any], finder: Budget, scores: Scores, targe
     nearest = level(note, (near if near is not None else np.zeros(len(it.gain)))[None] @ scores.values, label)[0][0]
     dear = furthest(-it.cost, -it.gain, -it.wanted, it.most, it.part)
     needed = None if dear is None else float(it.cost @ dear) * price(note)[0]
-    at_all = "at no loss of accuracy is it within reach" if needed is None else f"it needs an accuracy loss of {words.number(needed)}"
+    spared = note["measured_labels"][note["accuracy"]].replace("Accuracy", "accuracy")
+    at_all = f"at no loss of {spared} is it within reach" if needed is None else f"it needs {spared} to fall by {words.number(needed)}"
     return (
-        f"{note['measured_labels'][label]} {target:g} is out of reach with at most {it.most:,.0f} rows and an accuracy loss of {loss:g}: "
+        f"{note['measured_labels'][label]} {target:g} is out of reach with at most {it.most:,.0f} rows and {spared} falling by {loss:g}: "
         f"the nearest predicted is {words.number(float(nearest))}, and {at_all}."
     )
 
@@ -148,8 +151,12 @@ def _retrained(it: Opened, note: dict[str, Any], taken: np.ndarray, seeds: int, 
     questions, own = questions_of(it, note), [FIRST_SEED + s for s in range(seeds)]
     sets = np.concatenate([np.tile(row, (seeds, 1)) for row in (np.zeros(len(taken)), taken)])
     found = answers(it, sets, questions, own * 2, report, stage="retrain, fresh seeds")
+    units = [unit_of(it.dataset, note["queries"][label]["name"]).measured for label in note["labels"]]
     return {
-        role: {label: changed(kinds["measured"][:seeds, i], kinds["measured"][seeds:, i]) for i, label in enumerate(note["labels"])}
+        role: {
+            label: changed(kinds["measured"][:seeds, i] * units[i], kinds["measured"][seeds:, i] * units[i])
+            for i, label in enumerate(note["labels"])
+        }
         for role, kinds in found.items()
     }
 

@@ -15,6 +15,8 @@ WRITTEN = {
     "%Y/%m/%d": re.compile(r"\d{4}/\d{1,2}/\d{1,2}"),
     "%d.%m.%Y": re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}"),
 }
+ZONE = re.compile(r"\s*(?:Z|(?<!^.{4})(?<!^.{7})[+-]\d{2}(?::?\d{2})?)$")  # not the month or day of 2020-12-31
+"""A time's distance from UTC: people's days, months and conditions go by the clock that the cell was written by, and leave it out."""
 EITHER = re.compile(r"(\d{1,2})([/-])(\d{1,2})[/-]\d{4}")  # day first or month first: the values must tell
 ENOUGH = 0.95
 KNOWN = "Dates are read as 2020-12-31, 2020/12/31, 31.12.2020, 31/12/2020 or 12/31/2020, with a year of four digits."
@@ -53,7 +55,13 @@ def _either(present: pd.Series, name: str) -> str:
 
 
 def days(column: pd.Series, form: str) -> pd.Series:
-    """Return days since 1970-01-01, float64; what is not written so is missing."""
+    """Return days since 1970-01-01, float64, by the clock of each cell's own time zone; what is not written so is missing."""
+    local = column.astype("str").str.replace(ZONE, "", regex=True) if form == ISO else column
+    return moments(local, form)
+
+
+def moments(column: pd.Series, form: str) -> pd.Series:
+    """Return days since 1970-01-01 in UTC, float64, as models read them: times of several zones by when they were."""
     times = column if not form else pd.to_datetime(column.astype("str"), format=form, errors="coerce", utc=True).dt.tz_localize(None)
     if not pd.api.types.is_datetime64_dtype(times.dtype):
         return pd.Series(float("nan"), index=column.index)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.data.dates import days, written
+from influence.data.dates import moments, written
 from influence.data.order import natural
 from influence.data.schema import Column, coded, names_of, nearest, numbers
 from influence.errors import BadInput
@@ -50,7 +50,7 @@ def _fit_reading(column: pd.Series, of: Column) -> dict[str, Any]:
     """What it takes to read cells as numbers, beyond reading numbers."""
     if of.kind == "date":
         form = written(column)
-        first = days(column, form).min()
+        first = moments(column, form).min()
         return {
             "format": form,
             "first": date.fromordinal(date(1970, 1, 1).toordinal() + int(first // 1 if first == first else 0)).isoformat(),
@@ -63,7 +63,7 @@ def _fit_reading(column: pd.Series, of: Column) -> dict[str, Any]:
 def _values(column: pd.Series, entry: Mapping[str, Any]) -> pd.Series:
     """Cells as numbers, float64; missing where they are none."""
     if entry["kind"] == "date":
-        return days(column, entry["format"]) - (date.fromisoformat(entry["first"]) - date(1970, 1, 1)).days
+        return moments(column, entry["format"]) - (date.fromisoformat(entry["first"]) - date(1970, 1, 1)).days
     if "levels" not in entry:
         return numbers(column)
     places = _places(column, entry)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.special import logsumexp
 
 from influence.errors import BadInput
 from influence.groups import FEWEST
@@ -71,6 +72,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Return class probabilities in float64, (M, C)."""
     p = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return p / p.sum(1, keepdims=True)
+
+
+def log_odds(logits: np.ndarray, own: int) -> np.ndarray:
+    """Return the log-odds of class `own` against all others in float64, (M,): unlike its probability, never all the same near 1."""
+    z = logits.astype(np.float64)
+    return z[:, own] - logsumexp(np.delete(z, own, 1), axis=1)
 
 
 def row_losses(logits: np.ndarray, y: np.ndarray, classes: bool) -> np.ndarray:

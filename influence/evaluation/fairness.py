@@ -1,6 +1,7 @@
 """How the model treats groups: rates and losses per group and the gaps between them, with 95 % intervals.
 
-Rates: Wilson; means: Student's t; gaps and worst groups: simultaneous limits of all groups (`influence/evaluation/_groups.py`).
+Rates: Wilson; means: Student's t; calibration: both at once (`influence/evaluation/_calibration.py`); gaps and worst groups: simultaneous
+limits of all groups (`influence/evaluation/_groups.py`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from influence.evaluation._calibration import calibrations
 from influence.evaluation._groups import Estimates, gap, means, rates, worst
-from influence.evaluation._tables import refuse_unfit, row, row_losses, softmax
+from influence.evaluation._tables import log_odds, refuse_unfit, row, row_losses
 from influence.groups import FEWEST, Edges, Groups, groups_of, place_of
 from influence.registry import evaluation, option
 from influence.types import Examples
@@ -88,7 +90,7 @@ def by_group(logits: np.ndarray, examples: Examples, groups: Groups, positive: s
         "false_positive_rate": _rate(said == own, groups, ~real),
         "false_negative_rate": _rate(said != own, groups, real),
         "accuracy": _rate(said == examples.y, groups),
-        "calibration": means(softmax(logits)[:, own] - real, groups.code, len(groups.names)),
+        "calibration": calibrations(log_odds(logits, own), real, groups.code, len(groups.names)),
         "loss": losses,
     }
 

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit, logit
 
-from influence.evaluation._tables import NONE, Interval, Z, of_mean, refuse_unfit, row, row_losses, softmax, wilson, wilson_limits
+from influence.evaluation._tables import NONE, Interval, Z, log_odds, of_mean, refuse_unfit, row, row_losses, wilson, wilson_limits
 from influence.groups import FEWEST
 from influence.registry import evaluation
 from influence.types import Examples
@@ -47,8 +47,8 @@ def _classes(logits: np.ndarray, examples: Examples) -> list[dict[str, Any]]:
         row("balanced_accuracy", "", (hits / counts).mean(), _balanced(hits, counts), n, "higher"),
     ]
     if len(examples.classes) == 2 and present.all():
-        p = softmax(logits)[:, 1]
-        rows.append(row("auc", "", *area(p[y == 1], p[y == 0]), n, "higher"))
+        odds = log_odds(logits, 1)
+        rows.append(row("auc", "", *area(odds[y == 1], odds[y == 0]), n, "higher"))
     return rows
 
 

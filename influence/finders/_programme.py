@@ -88,23 +88,31 @@ def _first(value: np.ndarray, most: float, part: float) -> np.ndarray:
     return x
 
 
-def frontier(gain: np.ndarray, cost: np.ndarray, ks: np.ndarray, allowances: np.ndarray, prices: int = 48) -> np.ndarray:
-    """Return gain and cost (A, K, 2) of the best of some sets of at most k rows within each allowance; NaN where none of them is.
+def frontier(gain: np.ndarray, cost: np.ndarray, ks: np.ndarray, allowances: np.ndarray, part: float = 1.0, prices: int = 48) -> np.ndarray:
+    """Return gain and cost (A, K, 2) of the best of some sets of at most k rows' weight within each allowance; NaN where none of them is.
 
-    The sets are those that are first by gain less a multiple of the cost, for `prices` multiples: each is a set that can be had.
+    The sets are those that are first by gain less a multiple of the cost, `part` of each, for `prices` multiples: each can be had.
     """
-    best = np.full((len(allowances), len(ks), 2), np.nan)
+    best, most = np.full((len(allowances), len(ks), 2), np.nan), int(np.ceil(ks.max(initial=1) / part - NEAR))
     for multiple in (0.0, *(np.geomspace(1e-2, 1e2, prices) * _scale(gain) / _scale(cost))):
         value = gain - multiple * cost
         at = np.flatnonzero(value > 0)
-        if len(at) > ks.max(initial=1):
-            at = at[np.argpartition(-value[at], ks.max() - 1)[: ks.max()]]
+        if len(at) > most:
+            at = at[np.argpartition(-value[at], most - 1)[:most]]
         at = at[np.argsort(-value[at], kind="stable")]
-        sums = np.cumsum(np.stack([gain[at], cost[at]], 1), 0)[np.minimum(ks, len(at)) - 1] if len(at) else np.zeros((len(ks), 2))
+        sums = _within(np.stack([gain[at], cost[at]], 1), ks, part)
         for place, allowed in enumerate(allowances):
             better = (sums[:, 1] <= allowed) & ~(sums[:, 0] <= best[place, :, 0])
             best[place, better] = sums[better]
     return best
+
+
+def _within(each: np.ndarray, ks: np.ndarray, part: float) -> np.ndarray:
+    """Return the sums (K, 2) of `part` of each of the first rows (M, 2), and less of the last: their weight is k, or all there is."""
+    total = np.concatenate([np.zeros((1, 2)), np.cumsum(each, 0)])
+    whole = np.minimum(np.floor(ks / part + NEAR).astype(int), len(each))
+    rest = np.maximum(ks - whole * part, 0.0) * (whole < len(each))
+    return np.asarray(part * total[whole] + rest[:, None] * (total[np.minimum(whole + 1, len(each))] - total[whole]))
 
 
 def _scale(values: np.ndarray) -> float:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from influence.errors import BadInput
 from influence.registry import finders, option
 from influence.types import Examples, Scores, Selection
 
-SEPARATORS = (r"\n", r"[\n,;]", r"[\s,;]")
+SEPARATORS = (r"\r?\n", r"[\n,;]", r"[\s,;]")
 """From the strictest: ids that are text can hold blanks, commas and semicolons themselves."""
 
 
@@ -25,9 +26,9 @@ class Rows:
         """Return the selection.
 
         Raises:
-            BadInput: no ids, or an id that is not among the rows.
+            BadInput: no ids, an id that is not among the rows, or one that may be several of them.
         """
-        known = {str(i).strip(): i for i in examples.ids.tolist()}
+        known = _known(examples.ids.tolist())
         given = _parts(self.ids, known)
         if not given:
             raise BadInput("No ids were given. Type the ids of training rows, separated by commas.")
@@ -35,18 +36,34 @@ class Rows:
         if unknown:
             raise BadInput(
                 f"{len(unknown)} of {len(given)} ids are not among the training rows, for example {unknown[0]}. "
-                f"Their ids are like {', '.join(list(known)[:3])}."
+                f"Their ids are like {', '.join(str(i) for i in examples.ids[:3])}."
             )
-        found = tuple(dict.fromkeys(known[i] for i in given))
+        for one in given:
+            if len(known[one]) > 1:
+                raise BadInput(
+                    f"{one!r} may be any of {len(known[one])} ids: {', '.join(map(repr, known[one]))}. Type one as it is written."
+                )
+        found = tuple(dict.fromkeys(known[i][0] for i in given))
         words = f"{len(found):,} {'row' if len(found) == 1 else 'rows'} picked by hand"
         return Selection(found, reason={"rule": "rows", "ids": "\n".join(map(str, found)), "words": words})
 
 
-def _parts(text: str, known: Collection[str]) -> list[str]:
-    """Return the ids in a text, cut in the first way of which all parts are known."""
+def _known(ids: Iterable[Any]) -> dict[str, list[Any]]:
+    """Return which ids each spelling may mean: as they are written, and without the blanks around them where that is no other's."""
+    exact: dict[str, list[Any]] = {}
+    trimmed: dict[str, list[Any]] = {}
+    for i in ids:
+        exact.setdefault(str(i), []).append(i)
+        trimmed.setdefault(str(i).strip(), []).append(i)
+    return trimmed | exact
+
+
+def _parts(text: str, known: Mapping[str, object]) -> list[str]:
+    """Return the ids in a text, cut in the first way of which all parts are known; blanks around an id that has a line to itself count."""
     parts: list[str] = []
     for separator in SEPARATORS:
-        parts = [part.strip() for part in re.split(separator, text) if part.strip()]
+        cut = [part for part in re.split(separator, text) if part.strip()]
+        parts = [part if separator == SEPARATORS[0] and part in known else part.strip() for part in cut]
         if all(part in known for part in parts):
             break
     return parts

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
-from influence.conditions import WORD, Condition, said
-from influence.data import dates
+from influence.conditions import Condition, said, words
+from influence.data import dates, periods
 from influence.errors import BadInput
 
 MOST_CATEGORIES = 50
@@ -66,8 +66,8 @@ def _columns(values: pd.Series, kind: str, bins: int, support: tuple[int, int], 
     name = str(values.name)
     if kind == "text":
         yield from _words(values, support, terms, effect)
-    elif kind == "date" or pd.api.types.is_datetime64_any_dtype(values):
-        yield from _ordered(values, dates.days(values, dates.written(values)), bins)
+    elif (kind == "date" or pd.api.types.is_datetime64_any_dtype(values)) and (form := periods.written_as(values)) is not None:
+        yield from _ordered(values, dates.days(values, form), bins)
     elif pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         yield from _ordered(values, values.astype(float), bins)
     elif kind != "id":
@@ -83,7 +83,10 @@ def _categories(name: str, values: pd.Series, chosen: list[object]) -> _Column:
 
 
 def _ordered(values: pd.Series, numbers: pd.Series, bins: int) -> Iterator[_Column]:
-    """Yield a column of numbers or dates, cut at quantiles; each cut is a value that stands in the column."""
+    """Yield a column of numbers or dates, cut at quantiles; each cut is a value that stands in the column.
+
+    Cells that are there but are no finite number and no date are in no atom: no condition holds of them.
+    """
     name, found = str(values.name), np.asarray(numbers, dtype=float)
     known = np.flatnonzero(np.isfinite(found))
     distinct, first = np.unique(found[known], return_index=True)
@@ -107,7 +110,9 @@ def _ordered(values: pd.Series, numbers: pd.Series, bins: int) -> Iterator[_Colu
             if wanted:
                 conditions.append(condition)
                 unions.append(union)
-    code = np.where(np.isfinite(found), np.searchsorted(uppers, np.nan_to_num(found, nan=uppers[-1])), a)
+    code = np.full(len(found), -1)
+    code[known] = np.searchsorted(uppers, found[known])
+    code[np.asarray(values.isna())] = a
     yield _excluding(name, code, a, conditions, np.array(unions, dtype=float))
 
 
@@ -124,9 +129,7 @@ def _excluding(name: str, code: np.ndarray, a: int, conditions: list[Condition],
 
 def _words(values: pd.Series, support: tuple[int, int], terms: int, effect: np.ndarray) -> Iterator[_Column]:
     """Yield a column of texts, one atom for each word that stands in neither too few nor too many of them."""
-    reader = CountVectorizer(
-        binary=True, token_pattern=None, tokenizer=WORD.findall, min_df=support[0], max_df=support[1], dtype=np.float64
-    )
+    reader = CountVectorizer(binary=True, analyzer=words, min_df=support[0], max_df=support[1], dtype=np.float64)
     try:
         member = sparse.csr_array(reader.fit_transform(values.fillna("").astype(str)))
     except ValueError:  # no word stands in so many texts and no more
