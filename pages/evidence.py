@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import streamlit as st
-
 from influence.ui import choosing, collected, state
 
 state.page(
@@ -12,15 +10,7 @@ state.page(
     "stands in its report.",
 )
 run = state.need_run()
-pins = collected.listed(run)
-with st.container(horizontal=True, vertical_alignment="center"):
-    if pins:
-        collected.choose(run, pins)
-    collected.steps()
-collected.told()
-if not pins:
-    collected.empty()
-    st.stop()
-collected.cards(run, pins)
-choosing.current(run)
-state.link("report", "Write the report", ":material/arrow_forward:")
+collected.draw(run)
+if state.project().pins.count():
+    choosing.current(run)
+    state.link("report", "Write the report", ":material/arrow_forward:")

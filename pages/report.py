@@ -10,7 +10,8 @@ state.page("Report", "The investigation as one page that stands alone, and the c
 current = state.need_run()
 run = current if current.parent is None and not reporting.made_from(current) else comparing.choose()
 if run is not None:
-    job = jobs.run_button("Write the report", "report", {"run": run.id, "group": state.group()}, "report.write", cost="A few seconds")
+    asked = {"run": run.id, "group": state.group(), **({"rows": True} if reporting.with_rows() else {})}
+    job = jobs.run_button("Write the report", "report", asked, "report.write", cost="A few seconds")
     jobs.follow(job, key="report.follow")
     if job and job.state == "done" and job.result:
         reporting.offer(job.result)

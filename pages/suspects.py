@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from influence.store import Run
-from influence.ui import asking, choosing, copying, jobs, outlying, sourcing, state, suspecting, unhelpful
+from influence.ui import asking, choosing, copying, jobs, outlying, sourcing, state, suspecting, unhelpful, words
 
 KINDS = {
     "Patterns": "Conditions whose rows, taken together, would improve the question most if they were removed.",
@@ -25,12 +25,16 @@ def asked(run: Run, kind: str) -> None:
     st.subheader(kind, anchor=False)
     chosen: dict[str, Any] = part.settings(run)
     found = part.found(run, query, query_set, method, given, chosen)
+    reason = asking.refused(run, query, query_set) if found is None else ""
     if found is None:
         args = {"run": run.id, "query": query, "query_set": query_set, "method": method, "set": given, **chosen}
-        price = suspecting.cost(run, query, query_set, method, given)
+        price = "" if reason else suspecting.cost(run, query, query_set, method, given)
         label = "Search for patterns" if kind == "Patterns" else "Weigh each block"
-        job = jobs.run_button(label, action, args, f"{action}.search", cost=price, icon=":material/search:")
-        jobs.follow(job, key=f"{action}.follow")
+        job = jobs.run_button(label, action, args, f"{action}.search", cost=price, icon=":material/search:", disabled=bool(reason))
+        if reason:
+            st.caption(f"{words.escaped(reason)} Or ask about another question, for example Loss.")
+        else:
+            jobs.follow(job, key=f"{action}.follow")
     else:
         part.results(run, found, query, query_set)
 

@@ -310,3 +310,14 @@ def test_a_numeric_target_goes_all_the_way(tmp_path):
     assert scores["calibrated"]
     unlearned = perform("unlearn", project, {"ids": opened(project, None).dataset.train.ids[:10].tolist(), "method": "finetune"})
     assert perform("compare", project, {"run": unlearned["run"]})["tables"]["metrics"]
+
+
+def test_a_verified_model_is_said_to_be(made):
+    project, first = made
+    ids = opened(project, first["run"]).dataset.train.ids[60:70].tolist()
+    run = perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "finetune"})["run"]
+    page = lambda: (project.path / perform("report", project, {"run": run})["html"]).read_text(encoding="utf-8")  # noqa: E731
+    assert "was not verified beside models that never saw the rows" in page()
+    perform("verify", project, {"run": run, "oracles": 3})
+    assert "Too few to say: 3 models trained without the rows" in page()
+    assert "was not verified beside models" not in page()

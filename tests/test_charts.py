@@ -12,7 +12,8 @@ import pytest
 
 from influence.charts import spread
 from influence.charts.agreement import agreement
-from influence.charts.colours import DIVERGING, GREY, GROUPS, ROLES, SEQUENTIAL, of_groups
+from influence.charts.bars import bars
+from influence.charts.colours import DIVERGING, GREY, GROUPS, LOWERS, RAISES, ROLES, SEQUENTIAL, of_groups
 from influence.charts.curves import curve
 from influence.charts.density import density
 from influence.charts.forest import ROOMY, forest
@@ -62,6 +63,18 @@ def test_a_forest_shows_what_to_compare_with_and_many_lines_stand_closer():
     heights = [forest(pd.concat([TABLE.assign(group=TABLE["group"] + str(i)) for i in range(k)]), {}).layout.height for k in (1, 4)]
     assert 12 > ROOMY
     assert heights[1] < 4 * heights[0] - 300
+
+
+def test_an_axis_of_rates_ends_where_rates_end_also_where_there_is_nothing_to_draw():
+    colours = of_groups(TABLE["group"])
+    within = (0.0, 1.0)
+    nothing = forest(TABLE.assign(low=np.nan), colours, line=1.0, within=within).layout.xaxis
+    assert nothing.range == within
+    table = TABLE.assign(along="p", bin=0, predicted=0.9)
+    axes = [forest(TABLE, colours, within=within).layout.xaxis, lines(table, colours, ["p"], within=within).layout.yaxis]
+    axes += [reliability(table, colours, within=within).layout[f"{name}axis"] for name in "xy"]
+    assert [(axis.minallowed, axis.maxallowed) for axis in axes] == [within] * 4
+    assert forest(TABLE, colours).layout.xaxis.maxallowed is None
 
 
 def test_lines_go_through_the_parts_in_their_order_and_break_where_there_are_too_few_rows():
@@ -161,6 +174,7 @@ def test_histogram_counts_every_row_once():
     assert sum(below.y) == (values < 0).sum()
     assert sum(above.y) == (values >= 0).sum()
     assert sum(spread.histogram(np.zeros(7), "change").data[1].y) == 7
+    assert spread.histogram(values, "in <b>x</b>").layout.xaxis.title.text == "in &lt;b&gt;x&lt;/b&gt;", "names of the data are no markup"
 
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
@@ -174,9 +188,19 @@ def test_ramps_stand_out_from_their_ground_where_values_are_strong_and_go_back_t
     both = DIVERGING[ground]
     assert min(contrast(both[0]), contrast(both[-1])) > 7
     assert contrast(both[len(both) // 2]) == min(map(contrast, both))
-    assert 1.3 < contrast(both[len(both) // 2]) < 3, "still seen"
+    assert 2 < contrast(both[len(both) // 2]) < 3, "still seen"
     assert contrast(SEQUENTIAL[ground][-1]) > 7
+    assert min(map(contrast, SEQUENTIAL[ground])) > 3, "a low loss is a value, and is seen"
     assert [contrast(c) for c in SEQUENTIAL[ground]] == sorted(contrast(c) for c in SEQUENTIAL[ground])
+
+
+def test_a_colour_means_the_same_on_every_picture():
+    low, high = bars(["a", "b", "c"], [(-0.2, -0.3, -0.1), (0.1, 0.05, 0.2), (-0.1, -0.2, 0.1)], {}, "change").data
+    assert (list(low.x), list(low.y), list(high.x), list(high.y)) == ([-0.2, -0.1], [0, 2], [0.1], [1])
+    assert low.error_x.array[0] == pytest.approx(0.1)
+    below, above = spread.histogram(np.array([-1.0, 1.0]), "change").data
+    assert (below.marker.color, above.marker.color) == (low.marker.color, high.marker.color) == (LOWERS, RAISES)
+    assert low.name[0] == below.name[0] == "▼"
 
 
 def test_density_counts_every_row_once():

@@ -123,7 +123,9 @@ def test_such_a_pattern_is_retrained_pinned_and_chosen(marked, monkeypatch):
     assert by_key(at.toggle, "suspects.alike").value is True, "images have little else to be told apart by"
     investigation.ran(by_key(at.segmented_control, "suspects.conditions").set_value(1).run())
     assert "Looks like row" in investigation.said(at)
-    assert any(middle in list(frame.value.get("id", [])) for frame in at.dataframe), "and the row is shown"
+    groups = investigation.shown(at, "group", "picture 1")
+    assert f"row {middle}" in list(groups["group"]), "and the row is shown, with others of its group"
+    assert groups[["picture 1", "picture 2"]].map(bool).all(axis=None)
     choosing_at = next(k for k, one in enumerate(found["suspects"]) if one["conditions"] == first["conditions"])
     monkeypatch.setattr(retraining.st, "session_state", {})
     retraining._chosen(project.run(), [found["suspects"][choosing_at]["conditions"]], "Replace the selection")

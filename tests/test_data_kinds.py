@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence.data.dates import days, written
+from influence.data.dates import days, moments, written
 from influence.data.encoding import encode
 from influence.data.kinds import KINDS
 from influence.data.order import natural
@@ -234,7 +234,10 @@ def test_no_order_is_made_up(names):
 DATES = {
     "iso": (["2020-12-31", "2021-1-5"], [18627.0, 18632.0]),
     "times": (["2020-12-31T12:00:00", "2021-01-05 00:00"], [18627.5, 18632.0]),
-    "zones": (["2020-12-31T12:00:00+12:00", "2021-01-05T00:00:00Z"], [18627.0, 18632.0]),
+    "zones": (
+        ["2020-12-31T12:00:00+12:00", "2021-01-05T00:00:00Z", "2021-01-05 00-02", "2021-01-05 12:00:00.0 +0530", "2021-01-05"],
+        [18627.5, 18632.0, 18632.0, 18632.5, 18632.0],
+    ),
     "slashes": (["2020/12/31", "2021/1/5"], [18627.0, 18632.0]),
     "dots": (["31.12.2020", "5.1.2021"], [18627.0, 18632.0]),
     "day first": (["31/12/2020", "05/01/2021"], [18627.0, 18632.0]),
@@ -247,6 +250,11 @@ def test_dates_are_read_as_they_are_written(case):
     cells, expected = DATES[case]
     column = pd.Series([*cells, None], name="when", dtype="str")
     np.testing.assert_array_equal(days(column, written(column)), [*expected, np.nan])
+
+
+def test_models_read_times_of_several_zones_by_when_they_were():
+    column = pd.Series(["2020-12-31T12:00:00+12:00", "2021-01-05T00:00:00Z", "2020-12-30T19:00-05:00", "2021-01-05", None], dtype="str")
+    np.testing.assert_array_equal(moments(column, written(column)), [18627.0, 18632.0, 18627.0, 18632.0, np.nan])
 
 
 @pytest.mark.parametrize(

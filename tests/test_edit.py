@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from influence.data import edit
 from influence.data.edit import cell, changes, edited, fields
 from influence.data.tabular import prepare
 from influence.data.text.prepare import prepare_texts
@@ -160,3 +161,9 @@ def test_a_row_that_its_cells_do_not_make_is_refused(table):
     off = replace(table, evaluation=replace(table.evaluation, x=table.evaluation.x + 1))
     with pytest.raises(BadInput, match="cannot be made anew"):
         edited(off, first(table), {"age": 30})
+
+
+@pytest.mark.parametrize("value", ["c", None])
+def test_a_column_of_a_closed_list_of_names_takes_a_name_that_only_training_rows_have(value):
+    put = edit._put(pd.Series(["a", "b"], dtype="category"), 0, value)
+    assert put.tolist() == [value, "b"]

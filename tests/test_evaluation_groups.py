@@ -9,14 +9,18 @@ from fairlearn.metrics import MetricFrame, count, false_negative_rate, false_pos
 from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
+from influence.conditions import Condition, met
 from influence.data.periods import is_dated, periods_of
+from influence.data.schema import plain
 from influence.evaluation._groups import means, rates
+from influence.evaluation.by_class import by_class
 from influence.evaluation.fairness import by_group, worst_group
 from influence.evaluation.over import over
 from influence.evaluation.reliability import reliability
 from influence.groups import Groups, groups_of
+from influence.patterns import blocks_of
 from influence.registry import evaluation, queries
 from influence.types import Examples
 from influence.ui.thresholds import rates_at
@@ -184,6 +188,21 @@ def test_dates_are_taken_together_as_their_span_asks(days, first, last, count):
             assert found.counts()[:-1].tolist() == said.sort_index().tolist()
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Kolkata"])
+def test_times_with_a_zone_are_in_the_periods_of_their_own_clock(zone):
+    times = pd.Series(pd.date_range("2020-01-01", periods=60, freq="MS", tz=zone))
+    late = pd.Series(pd.to_datetime(["2024-12-31 23:59:59"]).tz_localize(zone))
+    table = plain(pd.DataFrame({"when": pd.concat([times, late], ignore_index=True)}))
+    found = periods_of(rows(n=61, when=table["when"]), "when")
+    assert found.names == ("2020", "2021", "2022", "2023", "2024")
+    assert found.counts().tolist() == [12, 12, 12, 12, 13]
+    for block in blocks_of(table, "when", {}, "quarter").blocks:
+        assert all(cell.startswith(block.name[:4]) for cell in table["when"][block.rows])
+        assert (met(block.pattern, table) == block.rows).all()
+    since = met((Condition("when", "at least", "2023-01-01"),), table)
+    assert since.tolist() == [cell >= "2023" for cell in table["when"]]
+
+
 def test_other_columns_are_followed_by_value_or_in_bins():
     examples = rows(n=400, year=np.random.default_rng(0).integers(2015, 2022, 400), nothing=pd.Series([None] * 400, dtype=object))
     assert periods_of(examples, "year").names == tuple(map(str, range(2015, 2022)))
@@ -196,6 +215,26 @@ def test_other_columns_are_followed_by_value_or_in_bins():
 
 
 # ---- Calibration
+
+
+def test_figures_by_class_are_sklearns_with_wilsons_intervals():
+    examples = rows("three", n=400)
+    z = outputs(examples).numpy()
+    found = by_class(z, examples).set_index(["metric", "class"])
+    precision, recall, _, n = precision_recall_fscore_support(examples.y, z.argmax(1))
+    for at, name in enumerate(examples.classes):
+        assert found.loc[("recall", name), "value"] == pytest.approx(recall[at])
+        assert found.loc[("precision", name), "value"] == pytest.approx(precision[at])
+        assert found.loc[("recall", name), "n"] == n[at]
+        assert found.loc[("precision", name), "n"] == (z.argmax(1) == at).sum()
+    row = found.loc[("precision", "fair")]
+    alone = binomtest(round(row["value"] * row["n"]), int(row["n"])).proportion_ci(method="wilson")
+    assert (row["low"], row["high"]) == pytest.approx((alone.low, alone.high))
+    few = by_class(z[:12], examples.take(np.arange(12)))
+    assert few["low"].isna().any()
+    never = by_class(np.eye(3)[np.zeros(400, dtype=int)], examples).set_index(["metric", "class"]).loc[("precision", "good")]
+    assert never["n"] == 0
+    assert np.isnan(never["value"])
 
 
 def test_reliability_is_sklearns_calibration_curve_with_wilsons_intervals():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -93,6 +94,28 @@ def test_pairs_of_groups_hold_at_once():
 def test_the_worst_of_many_equal_groups_is_not_mistaken_for_a_bad_one():
     code = np.repeat(np.arange(10), 40)
     assert missed(lambda rng: worst(means(rng.normal(size=400), code, 10))[1], 0.0) <= 0.05 + SLACK
+
+
+def test_many_groups_are_compared_as_few_are_in_little_memory():
+    counts = np.random.default_rng(0).integers(10, 60, 3000)
+    found = rates(np.random.default_rng(1).binomial(counts, 0.5), counts)
+    tracemalloc.start()
+    value, (low, high), n = gap(found)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6, "a matrix of all pairs takes 72 MB"
+    assert (value, n) == (np.ptp(found.values), counts.sum())
+    lower, upper = found.limits(critical(3000))[0], found.limits(1.959963984540054)[1]
+    down, _ = found.limits(1.959963984540054)
+    _, up = found.limits(critical(3000))
+    pairs = [  # of each group with all others, in closed form
+        (
+            (v - found.values - np.hypot(v - lower[at], up - found.values))[np.arange(3000) != at].max(),
+            (v - found.values + np.hypot(upper[at] - v, found.values - down))[np.arange(3000) != at].max(),
+        )
+        for at, v in enumerate(found.values)
+    ]
+    assert (low, high) == pytest.approx((max(0.0, max(a for a, _ in pairs)), max(b for _, b in pairs)))
 
 
 def test_a_gap_is_never_said_to_be_negative():

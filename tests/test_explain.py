@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -178,3 +179,15 @@ def test_commands_say_the_same(project):
     bad = CliRunner().invoke(app, [*args, "--edit", "income=much"])
     assert bad.exit_code == 2
     assert "must be a number" in bad.output
+
+
+@pytest.mark.parametrize(("order", "expected"), [("kac", [0, 1, 5]), ("akc", [1, 0, 5]), ("ack", [1, 5, 0])])
+def test_a_column_without_an_input_adds_nothing_and_takes_nothing_from_its_neighbours(order, expected):
+    columns = {
+        "a": {"name": "a", "kind": "numeric", "sd": 1.0, "missing": False},
+        "k": {"name": "k", "kind": "numeric", "sd": 0.0, "missing": False},
+        "c": {"name": "c", "kind": "category", "levels": ["u", "v"], "missing": False, "other": False},
+    }
+    dataset = SimpleNamespace(encoding={"columns": [columns[name] for name in order]})
+    found = explain._by_column(features.Parts(np.array([1.0, 2.0, 3.0]), 6.0, 0.0, 64), dataset)
+    assert found.values.tolist() == expected

@@ -242,8 +242,10 @@ def test_a_report_says_of_which_class_a_question_was(made, tmp_path):
         asked = {"run": run, "query": "demographic_parity_gap", "query_set": {"group": "sex", "positive": positive}, "method": "tracin"}
         perform("attribute", project, {**asked, "again": True})
         page = (project.path / perform("report", project, {"run": run})["html"]).read_text(encoding="utf-8")
-        assert ("of the class" in page) == bool(said)
-        assert said in page
+        lead, asked_before = page.split("Questions that were asked")
+        assert ("of the class" in lead) == bool(said)
+        assert said in lead
+        assert "of the class “low”" in asked_before, "every question stands there"
 
 
 def test_arrays_say_it(tmp_path):

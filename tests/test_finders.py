@@ -132,6 +132,19 @@ def test_ids_that_are_text_may_hold_blanks_and_commas():
     assert Rows("Smith, J")(None, it).ids == ("Smith, J",)
 
 
+def test_ids_that_differ_in_blanks_alone_are_not_taken_for_each_other():
+    names = np.array(["a", "a ", "b ", " c", "c ", *(f"row {i}" for i in range(55))], dtype=object)
+    it = examples(names)
+    for name in names.tolist():
+        assert Rows(name)(None, it).ids == (name,)
+    found = Rows("a \r\n a\nb")(None, it)
+    assert found.ids == ("a ", "a", "b ")
+    assert Rows(found.reason["ids"])(None, it).ids == found.ids
+    assert Rows("a , b")(None, it).ids == ("a", "b "), "in a list, blanks are no part of an id"
+    with pytest.raises(BadInput, match=r"'c' may be any of 2 ids: ' c', 'c '\. Type one as it is written\."):
+        Rows("a\nc")(None, it)
+
+
 def test_ids_are_read_from_any_usual_list():
     it = examples()
     for text in ("3, 9,12", "3 9\t12", "3;9;12", "3\n9\n12\n", " 3,\n 9,\n 12,3 "):

@@ -15,7 +15,7 @@ from influence.actions._opened import opened as opened_run
 from influence.errors import BadInput
 from influence.finders.polygon import Polygon, corners, written
 from influence.types import Scores, Selection
-from influence.ui import colouring, mapping, words
+from influence.ui import colouring, mapping, units, words
 from influence.ui.map import names, packed
 from tests import investigation
 from tests.investigation import asked, by_key, choose, opened, ran, said
@@ -168,6 +168,9 @@ def test_the_map_comes_by_itself_and_says_what_is_on_it(made):
     assert "as a rank, in no unit" in text
     assert "Nothing is outlined yet" in text
     assert by_key(at.selectbox, "map.colour").options[0] == colouring.INFLUENCE
+    assert "▼ Orange" in text
+    ran(by_key(at.selectbox, "map.colour").set_value("Loss of the row").run())
+    assert "range" not in said(at), "colours are told that are on the map, and no others"
 
 
 def mapped(project, run: str, query: str = "equal_opportunity_gap"):
@@ -215,7 +218,9 @@ def test_a_box_by_numbers_becomes_the_selection(made):
 def test_calibrated_scores_add_up():
     scores = Scores(np.array([[0.5], [-0.25], [-1.0]]), np.arange(3), ("gap",), "metagradient", True)
     text = mapping.told(scores, np.array([True, True, False]), {"labels": ["gap_x"]})
-    assert f"predicted to change by {words.signed(0.25)}" in text
+    assert f"predicted to change by {words.signed(0.25)}:" in text
+    told = mapping.told(scores, np.array([True, True, False]), {"labels": ["loss"]}, units.Shown(100.0, "price squared"))
+    assert f"predicted to change by {words.signed(25.0)} price squared:" in told
     assert "no interval" in text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import update
@@ -16,6 +17,7 @@ from influence.jobs import process, worker
 from influence.store import Project
 from influence.store.catalogue import job as job_table
 from influence.types import Event, Selection
+from influence.ui import address as where
 from influence.ui import site
 from tests import drawing
 from tests.drawing import MAIN, PAGES, Draw, address, claim, drawn, links, press, text, to, work
@@ -50,9 +52,27 @@ def test_a_page_of_a_trained_project_has_its_frame(trained, shown, page):
 @pytest.mark.parametrize("page", PAGES)
 def test_a_run_that_does_not_exist_is_said(trained, shown, page):
     at = shown(trained, page, run="train-00000000", group="nothing")
-    assert any("There is no run train-00000000" in w.value for w in at.sidebar.warning)
+    assert [w.value.replace("\\", "") for w in at.sidebar.warning] == [
+        "The address asks for the model “train-00000000”, which is not in this project; the newest is shown.\n\n"
+        "The address asks for groups by “nothing”, which these data cannot form; groups by group are shown."
+    ]
     assert address(at, "run") == trained.run().id
     assert address(at, "group") == "group"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"), [("http://x/nopage", "“nopage”"), ("http://x/p/audit", ""), ("http://x/proxy/8501/", ""), (None, "")]
+)
+def test_a_page_that_does_not_exist_is_said(url, told, monkeypatch):
+    monkeypatch.setattr(where.st, "context", SimpleNamespace(url=url))
+    said = where._unknown_page()
+    assert said == (f"The address asks for the page {told}, which Lethe does not have; Start is shown." if told else "")
+
+
+def test_a_class_that_does_not_exist_is_said(trained, shown):
+    at = shown(trained, "audit", positive="maybe")
+    assert any("asks for the class “maybe”, which is none of this target; rates speak of" in w.value for w in at.sidebar.warning)
+    assert not shown(trained, "audit", positive=trained.dataset(trained.run().dataset).evaluation.classes[0]).sidebar.warning
 
 
 def test_an_absent_page_does_not_break_the_others(trained, shown, tmp_path, monkeypatch):
@@ -132,7 +152,7 @@ def test_start_lists_runs_with_their_figures(trained, shown):
     figures = run.body["metrics"]["intervals"]["accuracy"]
     assert rows["id"].tolist() == [run.id]
     assert rows["Training rows"].tolist() == [run.body["n"]["train"]]
-    assert rows["Accuracy or R²"][0].startswith(f"{figures['value']:.3f} ({figures['low']:.3f} to {figures['high']:.3f}), n = ")
+    assert rows["Accuracy or R², holdout"][0].startswith(f"{figures['value']:.3f} ({figures['low']:.3f} to {figures['high']:.3f}), n = ")
 
 
 # --- run

@@ -143,7 +143,7 @@ def test_any_column_forms_groups_also_where_none_was_named(made):
     at = opened("audit", run=runs["groupless"])
     assert "Choose a column above" in said(at) or "by" in said(at)
     at = by(at, "ink")
-    assert "too few rows to say anything of the equal opportunity gap by ink" in said(at)
+    assert "is right about" in said(at), "no class alone has rows enough in each bin"
     ran(at.segmented_control(key="audit.metric").set_value("accuracy").run())
     assert re.search(r"is right about [\d.]+.% of the rows in group", said(at))
     dataset = project.dataset(project.run(runs["groupless"]).dataset)
@@ -152,6 +152,42 @@ def test_any_column_forms_groups_also_where_none_was_named(made):
     assert len(shown(at, "metric", "group")["group"].unique()) == 4
     assert "when" not in by_key(at.multiselect, "audit.columns").options, "every date would be a group"
     assert "goal" not in by_key(at.multiselect, "audit.columns").options
+
+
+def test_what_too_few_rows_can_answer_is_not_asked_first_and_can_be_neither_pinned_nor_asked(made):
+    _, runs = made
+    at = opened("audit", run=runs["groupless"], group="ink_level")
+    chosen = by_key(at.segmented_control, "audit.metric")
+    assert chosen.value == "accuracy", "a class of ten has too few rows a group for rates that speak of it alone"
+    assert any(b.label == "Pin this gap" for b in at.button)
+    assert not by_key(at.button, "audit.why").disabled
+    ran(chosen.set_value("true_positive_rate").run())
+    assert "too few rows to say anything of the equal opportunity gap" in said(at)
+    assert not any(b.label.startswith("Pin") for b in at.button)
+    assert by_key(at.button, "audit.why").disabled
+    assert "ten" in next(c.value for c in at.caption if "rows" in c.value and "group" in c.value)
+
+
+def test_what_was_first_of_other_groups_does_not_stay_where_it_has_no_answer(made):
+    _, runs = made
+    at = opened("audit", run=runs["two"], group="side")
+    assert by_key(at.segmented_control, "audit.metric").value == "true_positive_rate"
+    at.query_params.update({"run": runs["groupless"], "group": "ink_level"})
+    assert by_key(ran(at.run()).segmented_control, "audit.metric").value == "accuracy"
+
+
+def test_of_several_classes_each_has_its_figures(made):
+    project, runs = made
+    found = predicted(project, runs["classes"])
+    names = [c.removeprefix("p_") for c in found if c.startswith("p_")]
+    best = found[[f"p_{name}" for name in names]].to_numpy().argmax(1)
+    table = shown(opened("audit", run=runs["classes"], group="side"), "class", "recall", "precision").set_index("class")
+    for at, name in enumerate(names):
+        real, told = found["target"] == name, best == at
+        assert table.loc[name, "recall"] == pytest.approx((real & told).sum() / real.sum(), abs=5e-4)
+        assert table.loc[name, "precision"] == pytest.approx((real & told).sum() / told.sum(), abs=5e-4)
+        assert (table.loc[name, "rows that truly are"], table.loc[name, "rows said to be"]) == (real.sum(), told.sum())
+        assert " to " in table.loc[name, "recall, 95 %"]
 
 
 def test_a_figure_is_followed_along_dates(made):
@@ -185,6 +221,23 @@ def test_numbers_speak_of_errors_and_of_calibration_in_their_own_units(made):
     ran(by_key(at.button, "audit.why").click().run())
     assert jobs.listed(project, 1)[0].args["query"] == "group_loss_gap"
     done(project)
+
+
+def test_tables_name_the_ends_of_intervals(made):
+    _, runs = made
+    at = opened("audit", run=runs["two"], group="side")
+    tables = [d for d in at.dataframe if "low" in d.value]
+    assert len(tables) >= 3
+    assert all("95 % low" in d.proto.columns and "95 % high" in d.proto.columns for d in tables)
+
+
+def test_figures_stand_beside_those_of_the_rows_held_out(made):
+    project, runs = made
+    body = project.run(runs["two"]).body
+    asked, held = (body[name]["intervals"]["accuracy"] for name in ("evaluation_metrics", "metrics"))
+    text = said(opened("audit", run=runs["two"]))
+    assert f"n = {asked['n']:,} evaluation rows" in text
+    assert f"Holdout: {words.figure(held)}" in text
 
 
 def test_kept_predictions_give_the_tables_that_training_made(made):

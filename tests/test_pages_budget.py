@@ -20,6 +20,7 @@ from influence.actions.preview import limits
 from influence.charts.frontier import ANY
 from influence.charts.frontier import frontier as picture
 from influence.errors import BadInput
+from influence.evidence.budget import spared
 from influence.store import Project
 from tests import investigation
 from tests.investigation import by_key, done, ran, said
@@ -131,7 +132,7 @@ def test_the_command_prints_writes_and_refuses(made, found, tmp_path):
     assert (table["weight"] == 0).all()
     told = CliRunner().invoke(app, [*asked, *home]).stdout
     assert f"Without {len(result['ids']):,} row" in told
-    assert "smooth form (Smooth accuracy)" in told
+    assert "smooth version (Smooth accuracy)" in told
     refused = CliRunner().invoke(app, ["budget", *GAP_ARGS, "--target", "0.9", "--max-accuracy-loss", "0.01", *home])
     assert refused.exit_code == 2
     assert "Give a lower target" in refused.stderr
@@ -150,13 +151,40 @@ def test_the_page_goes_from_a_target_to_a_selection(made, found):
     assert result["question"] == label
     ran(at.run())
     assert f"Without {len(result['ids'])} row" in said(at)
-    assert "Really retrained with 3 fresh seeds" in said(at)
+    assert "Really retrained with 3 new seeds" in said(at)
     ran(by_key(at.button, "budget.use").click().run())
     assert list(project.current().ids) == result["ids"]
     assert project.current().reason["rule"] == "budget"
     box = by_key(at.selectbox, "plan.label")
-    margin = next(option for option in box.options if "margin" in option)
-    assert "choose a gap or a loss above" in said(ran(box.set_value(margin).run()))
+    margin = next(option for option in box.options if option == "Accuracy")
+    assert "choose a gap or an error above" in said(ran(box.set_value(margin).run()))
+
+
+def test_a_numeric_target_spares_r2_and_has_its_targets_in_its_own_unit(made):
+    """People who read years on Audit ask for years, and what is retrained is told in years."""
+    project, runs = made
+    run = project.run(runs["numeric"])
+    unit = project.dataset(run.dataset).encoding["target"]["sd"]
+    now = run.body["evaluation_metrics"]["intervals"]["mae"]["value"]
+    args = {"run": run.id, "query": "loss", "target": 0.97 * now, "max_accuracy_loss": 0.2, "most": 0.3, "seeds": 2}
+    result = perform("budget", project, args)
+    told = result["predicted"][result["question"]]
+    assert told["measured_before"] == pytest.approx(now, rel=1e-5)
+    assert told["measured_before"] + told["measured_change"] == pytest.approx(args["target"], abs=0.02 * now)
+    it = opened(project, run.id)
+    noted = next(n for key, n in project.notes("budget/").items() if run.id in key)
+    gone = it.dataset.train.mask(result["ids"])
+    truth = answers(it, gone[None], questions_of(it, noted), [action.FIRST_SEED])["holdout"]["measured"][0, 0]
+    one = perform("budget", project, {**args, "seeds": 1})["retrained"]["holdout"][result["question"]]["after"]
+    assert one == pytest.approx(truth * unit, rel=1e-5)
+    assert "R² may fall by 0.200" in spared(result)
+    with pytest.raises(BadInput, match=r"out of reach .*R² falling by 0"):
+        perform("budget", project, {**args, "target": 0.01 * now, "most": 0.001})
+    at = page("plan", run=run.id, group="side")
+    if any(b.key == "plan.prepare" for b in at.button):
+        perform("prepare", project, {"run": run.id, "group": "side"})
+        at = page("plan", run=run.id, group="side")
+    assert "R² may fall by" in [n.label for n in at.number_input]
 
 
 def test_the_picture_has_a_curve_for_each_loss(found):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 import influence.actions
 from influence.actions import perform, preview
-from influence.ui import words
+from influence.readable import readable
+from influence.types import Selection
+from influence.ui import choosing, words
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said, shown
 
@@ -30,22 +34,58 @@ def test_plan_shows_the_predictions_for_the_sliders_value(made):
     values = scores.column(label)
     order = np.argsort(-values if note["better"][label] == "higher" else values, kind="stable")
     truth = {kind: preview.curves(note, scores, order, [33], kind).set_index("label") for kind in ("value", "measured")}
-    table = shown(at, "metric", "predicted without 33 rows").set_index("metric")
+    table = shown(at, "metric", "predicted").set_index("metric")
     for name in note["labels"]:
         row, before = truth["measured"].loc[name], note["before"][name]["measured"]
         mine = table.loc[[note["measured_labels"][name]]]
         assert words.number(before) in mine["now"].tolist()
-        assert words.number(before + row["change"]) in mine["predicted without 33 rows"].tolist()
-        assert words.interval(before + row["low"], before + row["high"]) in mine["95 % band"].tolist()
+        for column, of in (("predicted", "change"), ("95 % low", "low"), ("95 % high", "high")):
+            assert words.number(before + row[of]) in mine[column].tolist()
     curve = shown(at, "rows removed").set_index("rows removed")
     row = preview.curves(note, scores, order, [10], "value").set_index("label").loc[label]
-    assert curve.loc[10, f"{label}, smooth: predicted"] == words.number(note["before"][label]["value"] + row["change"])
+    assert curve.loc[10, "Its smooth version: predicted"] == words.number(note["before"][label]["value"] + row["change"])
     assert len(at.get("vega_lite_chart")) == 2
     ran(by_key(at.button, "plan.select").click().run())
     assert list(project.current().ids) == scores.ids[order[:33]].tolist()
     exact = preview.predicted(note, scores, project.current().ids)
-    told = shown(at, "predicted change")
-    assert told["predicted change"].tolist() == [words.signed(e["measured_change"]) for e in exact.values()]
+    told = shown(at, "metric", "predicted")
+    assert told["predicted"].tolist() == [words.number(e["measured_before"] + e["measured_change"]) for e in exact.values()]
+
+
+def test_plan_opens_on_the_selection_and_says_what_would_be_replaced(made):
+    """Whoever arrives with rows sees what is predicted for these, and no button takes them away unsaid."""
+    project, runs = made
+    run = project.run(runs["loans"])
+    note = preview.kept(project, run.id, "group")
+    ids = project.dataset(run.dataset).train.ids[40:90]
+    project.choose(Selection(tuple(ids.tolist()), reason={"rule": "rows", "dataset": run.dataset}))
+    at = opened("plan", run=run.id)
+    assert [s.value for s in at.subheader][:2] == ["Current selection", "Other rows"]
+    label = by_key(at.selectbox, "plan.label").value
+    entry = preview.predicted(note, project.scores(note["scores"]), ids)[label]
+    before, after = entry["measured_before"], entry["measured_before"] + entry["measured_change"]
+    sentences = [line for line in said(at).splitlines() if line.startswith("Predicted without these")]
+    assert sentences[0].startswith(f"Predicted without these 50 rows, on {note['n_evaluation']:,} evaluation rows: ")
+    assert f"**{words.number(before)} → {words.number(after)}**" in sentences[0]
+    button = by_key(at.button, "plan.select")
+    assert re.fullmatch(r"Select these \d+ rows instead of the 50 selected now", button.label)
+    ran(button.click().run())
+    assert len(project.current()) != 50
+    ran(by_key(opened("plan", run=run.id).button, "choosing.undo").click().run())
+    assert set(project.current().ids) == set(ids.tolist())
+
+
+def test_what_was_retrained_on_suspects_stands_beside_the_prediction(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    rule = '[{"column": "branch", "is_": "equal to", "value": "North"}]'
+    found = perform("confirm_suspects", project, {"query": "equal_opportunity_gap", "patterns": [rule], "run": run.id})["confirmed"][0]
+    choosing.find(run, "pattern", {"conditions": rule}, None, "Replace the selection")
+    told = found["same"]["holdout"]["measured"]
+    at = opened("plan", run=run.id)
+    went = f"went from **{words.number(told['before'])}** to **{words.number(told['before'] + told['change'])}** on the"
+    assert f"**Retrained without these {found['n']:,} rows**" in said(at)
+    assert went in said(at)
 
 
 def test_real_retrainings_stand_in_the_picture_and_in_the_table(made):
@@ -60,7 +100,7 @@ def test_real_retrainings_stand_in_the_picture_and_in_the_table(made):
     curve = shown(at, "rows removed").set_index("rows removed")
     for k in (k for k in ks if k in curve.index):
         level = note["before"][label]["value"] + points.loc[k, "value_change"]
-        assert curve.loc[k, f"{label}, smooth: retrained, same start"] == words.number(level)
+        assert curve.loc[k, "Its smooth version: retrained, same seed"] == words.number(level)
     assert set(ks) & set(curve.index)
 
 
@@ -72,6 +112,29 @@ def test_an_unprepared_run_offers_to_prepare_and_then_plans(made):
     at = opened("plan", run=runs["numeric"], group="side")
     assert "R²" in said(at) + " ".join(shown(at, "metric")["metric"])
     assert "Prepare the preview" in [b.label for b in opened("plan", run=runs["numeric"], group="age").button]
+
+
+def test_a_numeric_target_is_planned_in_its_own_unit(made):
+    project, runs = made
+    run = project.run(runs["numeric"])
+    if preview.kept(project, run.id, "side") is None:
+        perform("prepare", project, {"run": run.id, "group": "side"})
+    raw, unit = preview.kept(project, run.id, "side"), project.dataset(run.dataset).encoding["target"]["sd"]
+    note, scores = preview.in_units(raw, project.dataset(run.dataset)), project.scores(raw["scores"])
+    ids = scores.ids[:30]
+    was, now = preview.predicted(raw, scores, ids), preview.predicted(note, scores, ids)
+    for label, entry in now.items():
+        square = 1.0 if label == "R²" else unit**2
+        size = 1.0 if label == "R²" else unit
+        for name in ("before", "change", "low", "high"):
+            assert entry[name] == pytest.approx(was[label][name] * square, rel=1e-5)
+            assert entry[f"measured_{name}"] == pytest.approx(was[label][f"measured_{name}"] * size, rel=1e-5)
+    mae = run.body["evaluation_metrics"]["intervals"]["mae"]["value"]
+    assert note["before"]["Mean squared error"]["measured"] == pytest.approx(mae, rel=1e-5)
+    table = shown(opened("plan", run=run.id, group="side"), "metric", "now").set_index("metric")
+    assert table.loc["Mean absolute error", "now"] == words.number(mae)
+    text = perform("preview", project, {"run": run.id, "group": "side", "ids": ids.tolist()})
+    assert "Errors are in the unit of goal" in readable("preview", project, text)
 
 
 def test_plans_are_made_on_the_original(made):
@@ -100,9 +163,10 @@ def test_compare_shows_every_model_and_what_came_true(made):
     for row in metrics[(metrics["metric"] == "accuracy") & (metrics["group"] == "")].itertuples():
         assert wide.loc["Accuracy", row.role] == f"{words.number(row.value)} ({words.interval(row.low, row.high)})"
         assert wide.loc["Accuracy", "n"] == row.n
-    change = project.table(found["tables"]["change"]).query("rows == 'evaluation' and role == 'unlearned'").set_index("label")
-    realised = shown(at, "metric", "predicted (smooth form)", "unlearned").set_index("metric")["unlearned"]
-    assert realised.to_dict() == {label: words.signed(v) for label, v in change["value"].items()}
+    for rows in ("evaluation", "holdout"):
+        change = project.table(found["tables"]["change"]).query("rows == @rows and role == 'unlearned'").set_index("measured_label")
+        realised = shown(at, "metric", "predicted (95 %)", f"unlearned, {rows} rows").set_index("metric")[f"unlearned, {rows} rows"]
+        assert realised.to_dict() == {label: words.signed(v) for label, v in change["measured"].items()}
     flips = project.table(found["tables"]["flips"]).query("role == 'unlearned'")
     assert f"**Unlearned**: {words.count(len(flips), 'prediction')} of" in said(at)
 

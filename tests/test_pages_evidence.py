@@ -24,11 +24,11 @@ def nothing_pinned(made):
 
 
 def pins(at) -> list:
-    return [b for b in at.button if (b.key or "").startswith("pin.")]
+    return [b for b in at.button if (b.key or "").startswith("pin.") and b.label.startswith("Pin ")]
 
 
-def pin(at, label: str = "Pin"):
-    ran(next(b for b in pins(at) if b.label == label).click().run())
+def pin(at, label: str = "Pin "):
+    ran(next(b for b in pins(at) if b.label.startswith(label)).click().run())
     return at
 
 
@@ -54,6 +54,20 @@ def test_a_gap_is_pinned_on_audit_and_comes_back_with_its_figures(made):
     assert "\\" not in kept.said
 
 
+def test_why_it_is_pinned_is_asked_where_it_is_pinned_and_it_can_be_taken_back(made):
+    project, runs = made
+    at = pin(opened("audit", run=runs["loans"]), "Pin this gap")
+    field = next(t for t in at.text_input if t.label == "Note: why is this here?")
+    ran(field.set_value("The board asked").run())
+    assert [one.note for one in project.pins.listed()] == ["The board asked"]
+    assert not [t for t in at.text_input if t.label == "Note: why is this here?"], "it is on Evidence now"
+    project.pins.remove([one.id for one in project.pins.listed()])
+    at = pin(opened("audit", run=runs["loans"]), "Pin this gap")
+    ran(next(b for b in at.button if b.label == "Unpin").click().run())
+    assert project.pins.count() == 0
+    assert pins(at)[0].label == "Pin this gap"
+
+
 @pytest.mark.parametrize(("which", "group", "named"), [("numeric", "side", "right*2*"), ("classes", "age", "up to")])
 def test_gaps_of_numbers_and_of_many_classes_with_awkward_groups_are_pinned(made, which, group, named):
     _, runs = made
@@ -77,7 +91,8 @@ def test_scores_patterns_previews_and_comparisons_are_pinned_where_they_stand(ma
     assert "It cannot be shown" not in text
     pattern = project.pins.listed()[1]
     row = project.table(pattern.made["table"]).set_index("conditions").loc[pattern.made["conditions"]]
-    assert f"| {words.number(row['effect'])} | {words.interval(row['low'], row['high'])} | {int(row['n']):,} |" in text
+    change = f"| {words.signed(-row['effect'])} | {words.interval(-row['high'], -row['low'])} | {int(row['n']):,} |"
+    assert change in text, "the gap falls by what the search calls an improvement"
     note = preview.kept(project, runs["loans"], "group")
     assert f"on {note['n_evaluation']:,} evaluation rows" in text
     html = (project.path / perform("report", project, {"run": runs["unlearned"], "group": "group"})["html"]).read_text()
@@ -89,9 +104,11 @@ def test_the_same_rows_can_be_pinned_in_two_places_of_a_page(made):
     project, runs = made
     at = opened("plan", run=runs["loans"])
     ran(by_key(at.button, "plan.select").click().run())
-    assert [b.label for b in pins(at)] == ["Pin"] * 3, "the slider's preview, the selection, and its preview"
+    assert [b.label for b in pins(at)] == ["Pin this prediction", "Pin these rows", "Pin this prediction"], (
+        "the slider's, the selection, and its own"
+    )
     pin(at)
-    assert [b.label for b in pins(at)] == ["Pin"], "one pin for both previews"
+    assert [b.label for b in pins(at)] == ["Pin these rows"], "one pin for both previews"
     assert [one.kind for one in project.pins.listed()] == ["preview"]
 
 
@@ -203,6 +220,73 @@ def test_parts_of_a_selection_are_told_in_order():
     assert [(part["joined"], part["rows"], part["n"]) for part in told] == [("", "a", 1), ("and also", "b", None), ("but not", "c", None)]
 
 
+# ---- the report
+
+
+def page_of(project, run: str, **more) -> str:
+    return (project.path / perform("report", project, {"run": run, **more})["html"]).read_text(encoding="utf-8")
+
+
+def test_the_report_lists_every_question_also_of_the_model_it_was_unlearned_from(made):
+    project, runs = made
+    asked(project, runs["loans"])
+    row = project.dataset(project.run(runs["loans"]).dataset).evaluation.ids[3]
+    perform("trace", project, {"run": runs["loans"], "id": str(row), "method": "tracin"})
+    perform("sources", project, {"run": runs["loans"], "column": "branch", "query": "loss", "method": "tracin"})
+    for run in ("loans", "unlearned"):
+        page = page_of(project, runs[run], group="group")
+        assert "No question was asked" not in page
+        listed = page[page.index("Questions that were asked") :]
+        for way in ("rows scored by Random", "traced by TracIn", "blocks of branch weighed by TracIn", f"for row {row}<"):
+            assert way in listed, (run, way)
+    assert "No question was asked of this model." in page_of(project, runs["classes"], group="side")
+
+
+def test_the_report_gives_accuracy_and_groups_on_both_kinds_of_rows_and_numbers_in_their_own_unit(made):
+    project, runs = made
+    page = page_of(project, runs["loans"], group="group")
+    assert "Mean margin" not in page
+    for body in (project.run(runs["loans"]).body[name] for name in ("evaluation_metrics", "metrics")):
+        for figure in (body["intervals"]["accuracy"], body["gaps"]["group"]["equal_opportunity_gap"]):
+            told = f'{words.number(figure["value"])}<br><span class="muted">{words.interval(figure["low"], figure["high"])}<br>'
+            assert f"{told}n = {figure['n']:,}" in page
+    perform("attribute", project, {"run": runs["numeric"], "query": "group_loss_gap", "query_set": {"group": "side"}, "method": "tracin"})
+    page = page_of(project, runs["numeric"], group="side")
+    gap = project.run(runs["numeric"]).body["evaluation_metrics"]["gaps"]["side"]["group_loss_gap"]
+    lead = page[: page.index("<h2>")]
+    assert f"Mean absolute error gap by side is {words.number(gap['value'])} (95" in lead
+    assert words.interval(gap["low"], gap["high"]) in lead
+    assert "RMSE" in page
+    assert "Rmse" not in page
+
+
+def test_the_report_tells_before_and_after_of_a_retraining_on_the_holdout_rows_as_the_pin_does(made):
+    project, runs = made
+    query = {"query": "equal_opportunity_gap", "query_set": {"group": "group"}, "run": runs["loans"]}
+    found = perform("suspects", project, {**query, "limit": 20, "check": 1, "seeds": 2})["suspects"][0]
+    pin(opened("suspects", run=runs["loans"], query="equal_opportunity_gap"))
+    text, page = said(opened("evidence", run=runs["loans"])), page_of(project, runs["loans"], group="group")
+    for role in ("evaluation", "holdout"):
+        told = found["realised"]["same"][role]["measured"]
+        levels = f"{words.number(told['before'])}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{words.number(told['before'] + told['change'])}"
+        assert f"| Equal-opportunity gap by group, {role} rows, retrained without these rows | {levels} |" in text
+        assert f"{levels} on the {role} rows" in page[: page.index("<h2>")]
+    fresh = found["realised"]["fresh"]["holdout"]["measured"]
+    assert f"| {words.signed(fresh['change'])} | {words.interval(fresh['low'], fresh['high'])} |" in text
+    assert "Its smooth version, predicted change without these rows" in text
+
+
+def test_single_rows_stand_in_the_report_only_if_somebody_ticks_it(made):
+    project, runs = made
+    at = opened("report", run=runs["loans"])
+    assert not at.warning
+    ran(at.checkbox(key="report.rows").check().run())
+    assert "personal data" in at.warning[0].value
+    ran(by_key(at.button, "report.write").click().run())
+    done(project)
+    assert project.records()[-1].body["settings"]["rows"] is True
+
+
 # ---- links
 
 
@@ -230,7 +314,7 @@ def test_other_pages_are_shown_as_their_link_says(made):
     project, runs = made
     note = preview.kept(project, runs["loans"], "group")
     label = list(note["labels"])[1]
-    at = opened("plan", run=runs["loans"], **{"plan.label": label, f"plan.k.{runs['loans']}": "33"})
+    at = opened("plan", run=runs["loans"], **{"plan.label": note["measured_labels"][label], f"plan.k.{runs['loans']}": "33"})
     assert (at.selectbox(key="plan.label").value, by_key(at.slider, f"plan.k.{runs['loans']}").value) == (label, 33)
     at = opened("compare", run=runs["unlearned"], **{"compare.metric": "Accuracy"})
     assert at.selectbox(key="compare.metric").value == "accuracy"

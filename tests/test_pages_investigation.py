@@ -9,9 +9,10 @@ import pytest
 
 from influence import jobs
 from influence.actions import _measures, fidelity, perform
-from influence.registry import attribution, mislabelled
+from influence.actions.attribute import kept as kept_scores
+from influence.registry import attribution, described, mislabelled, queries
 from influence.types import Selection
-from influence.ui import asking, costs, words
+from influence.ui import asking, costs, units, words
 from tests import investigation
 from tests.investigation import PAGES, ROOT, asked, by_key, choose, done, opened, ran, said, shown
 
@@ -38,7 +39,7 @@ def test_every_page_draws_every_run(made, which, page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_an_unknown_run_falls_back_to_the_newest(page):
-    assert "There is no run" in said(opened(page, run="train-nothing"))
+    assert "which is not in this project; the newest is shown" in said(opened(page, run="train-nothing"))
 
 
 # ---- Audit
@@ -124,10 +125,32 @@ def test_a_question_stays_when_one_comes_back(made):
 
 def test_errors_of_a_number_say_their_units_and_removed_rows_are_told(made):
     project, runs = made
-    sd = project.dataset(project.run(runs["numeric"]).dataset).encoding["target"]["sd"]
+    mae = project.run(runs["numeric"]).body["evaluation_metrics"]["intervals"]["mae"]
     at, _ = asked(project, runs["numeric"], "loss")
-    assert f"standard deviations of goal (1 = {words.number(sd)})" in said(at)
+    assert f"is {words.figure(mae, of='evaluation')}." in said(at), "as Audit tells it, in the target's own unit"
+    assert "standard deviations" not in said(at)
+    assert "goal squared" in said(at), "the unit of what scores predict"
     assert "without 20 rows of the training rows" in said(opened("audit", run=runs["unlearned"]))
+
+
+def test_scores_of_a_number_are_shown_in_the_unit_of_what_they_predict(made):
+    project, runs = made
+    run = project.run(runs["numeric"])
+    target = project.dataset(run.dataset).encoding["target"]
+    done(project, "attribute", {"run": run.id, "query": "loss", "query_set": {}, "method": "metagradient", "set": {}})
+    at = opened("influence", run=run.id, query="loss")
+    found = kept_scores(project, run.id, described(queries.make("loss", {})), described(attribution.make("metagradient", {})))
+    best = np.sort(project.scores(found["scores"]).column())[:50] * target["sd"] ** 2
+    np.testing.assert_allclose(shown(at, "id", "score")["score"], best, rtol=1e-6)
+    smooth, real = units.value(run, found)["value"], predicted(project, run)
+    assert smooth == pytest.approx(((real["prediction"] - real["target"]) ** 2).mean(), rel=1e-3)
+    one = {"query": {"name": "prediction"}, "value": {"value": 0.5, "measured": 0.5}}
+    assert units.value(run, one)["measured"] == pytest.approx(target["mean"] + target["sd"] / 2)
+
+
+def predicted(project, run):
+    table = project.table(run.body["predictions"])
+    return table[table["split"] == "evaluation"].astype({"target": float})
 
 
 # ---- Influence
@@ -273,7 +296,7 @@ def test_trust_is_measured_from_the_page_and_seen_on_every_page(made):
     perform("report", project, {"run": runs["unlearned"], "group": "group"})
     html = (project.path / "reports" / f"{runs['unlearned']}.html").read_text(encoding="utf-8")
     assert f"LDS {words.number(result['lds'])} (" in html
-    assert f"as read: LDS {words.number(result['lds_measured'])} (" in html
+    assert f"of Equal-opportunity gap by group: LDS {words.number(result['lds_measured'])} (" in html
 
 
 def test_what_cannot_be_trained_again_says_why_it_is_not_measured(made):

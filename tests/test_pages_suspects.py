@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from influence.actions import confirm_suspects, sources
+from influence.actions import confirm_suspects, perform, sources
+from influence.actions.attribute import kept as kept_scores
 from influence.conditions import met, read
 from influence.groups import groups_of
 from influence.types import Selection
@@ -39,10 +42,11 @@ def test_patterns_are_searched_for_and_told(made):
     first = table.iloc[0]
     text = said(at)
     assert f"Of {note['looked_at']:,} patterns looked at, the first suspect is **{first['rule']}**" in text
-    assert f"lower it by **{words.number(first['effect'])}** ({words.interval(first['low'], first['high'])})" in text
+    assert f"lower it by **{words.number(first['effect'])}** (95 % {words.interval(first['low'], first['high'])})" in text
     shown = next(e.value for e in at.dataframe if "rule" in e.value)
     assert shown["rule"].tolist() == table["rule"].tolist()
-    assert shown["realised"].isna().all()
+    assert not {"holdout", "evaluation"} & set(shown)
+    assert "etrained" not in "\n".join(m.value for m in at.markdown) + "\n".join(c.value for c in at.caption)
     np.testing.assert_allclose(shown["share"], table["n"] / note["n"])
 
 
@@ -57,10 +61,12 @@ def test_what_retraining_says_stands_beside(made):
     shown = next(e.value for e in at.dataframe if "rule" in e.value)
     assert len(told["confirmed"]) == min(3, len(shown))
     for place, entry in enumerate(told["confirmed"]):
-        assert shown["realised"][place] == pytest.approx(-entry["same"]["evaluation"]["value"]["change"])
-        assert shown["holdout"][place] == pytest.approx(-entry["same"]["holdout"]["value"]["change"])
-        before, change = (entry["same"]["holdout"]["measured"][name] for name in ("before", "change"))
-        assert shown["became"][place] == f"{words.number(before)} → {words.number(before + change)}"
+        for role in ("holdout", "evaluation"):
+            before, change = (entry["same"][role]["measured"][name] for name in ("before", "change"))
+            assert shown[role][place] == f"{words.number(before)} → {words.number(before + change)}"
+            assert f"from **{words.number(before)}** to **{words.number(before + change)}** on the" in said(at)
+        assert f"it changed by {words.signed(entry['same']['evaluation']['value']['change'])}." in said(at)
+    assert (shown["holdout"][len(told["confirmed"]) :] == "not retrained").all()
     note = next(n for n in project.notes("suspects/").values() if n["query"]["name"] == "loss")
     pattern = project.table(note["table"])["conditions"][0]
     assert confirm_suspects.kept(project, runs["loans"], note["query"], pattern) == told["confirmed"][0]
@@ -136,7 +142,7 @@ def pressed(made, at, key: str):
     return at
 
 
-def test_whole_sources_are_weighed_chosen_and_withdrawn(made):
+def test_whole_sources_are_weighed_chosen_and_withdrawn(made, monkeypatch):
     project, runs = made
     at = opened_kind(made, "Whole sources")
     ran(by_key(at.selectbox, "sources.column").set_value("year").run())
@@ -147,20 +153,43 @@ def test_whole_sources_are_weighed_chosen_and_withdrawn(made):
     assert shown["block"].tolist() == table["block"].tolist() == sorted(table["block"])
     first = table.iloc[int((-table["change"]).argmax())]
     assert f"**year: {first['block']}**" in said(at)
-    assert f"{words.signed(first['change'])} ({words.interval(first['low'], first['high'])})" in said(at)
-    usual = first["random_low"] <= first["change"] <= first["random_high"]
-    assert ("no more than its size" if usual else "more than its size") in said(at)
+    assert f"{words.signed(first['change'])} (95 % {words.interval(first['low'], first['high'])})" in said(at)
+    assert shown["size"].tolist() == [sourcing.against(block) for _, block in table.iterrows()]
+    sure = first["low"] > 0 or first["high"] < 0
+    assert ("The interval contains 0" if not sure else sourcing.against(first)) in said(at)
     assert "More than a tenth of the rows" in said(at)
-    assert not [b for b in at.get("markdown") if "Really retrained" in b.value]
+    assert not [b for b in at.get("markdown") if "Retrained without" in b.value]
+    assert not [b for b in at.button if str(b.key).startswith("suspects.check.") or b.key == "suspects.choose"], "nothing is ticked"
+    tick(monkeypatch, int((-table["change"]).argmax()))
+    ran(at.run())
     button = next(b for b in at.button if str(b.key).startswith("suspects.check."))
     ran(button.click().run())
     told = done(project)["confirmed"][0]["same"]["holdout"]["measured"]
     ran(at.run())
-    assert f"{words.number(told['before'])} → {words.number(told['before'] + told['change'])}" in said(at)
+    assert f"from **{words.number(told['before'])}** to **{words.number(told['before'] + told['change'])}** on the" in said(at)
     ran(by_key(at.button, "suspects.choose").click().run())
     train = project.dataset(project.run(runs["loans"]).dataset).train
     assert project.current().ids == tuple(train.ids[met(read(first["conditions"]), train.columns)].tolist())
     assert project.current().reason["words"] == f"rows where year = {first['block']}"
+
+
+def tick(monkeypatch, *places: int) -> None:
+    """Tick blocks in the table, as somebody does in a browser: the page is drawn, and these are the ticked ones."""
+    usual = sourcing._table
+    monkeypatch.setattr(sourcing, "_table", lambda *args: [usual(*args), list(places)][1])
+
+
+def test_what_a_block_is_told_to_do_follows_its_intervals():
+    block = pd.Series({"change": 2.0, "low": 1.0, "high": 3.0, "random_low": -1.0, "random_high": 1.5})
+    assert sourcing.against(block) == "more than its size"
+    assert sourcing.against(block.where(block.index != "random_high", 2.5)) == "no more than its size"
+    assert sourcing.against(block.where(block.index != "low", -1.0)) == "interval contains 0"
+    down = pd.Series({"change": -0.17, "low": -0.25, "high": -0.1, "random_low": -1.1, "random_high": -0.9})
+    assert sourcing.against(down) == "less than its size", "random blocks do far more"
+    assert (
+        sourcing.against(-block.rename({"low": "high", "high": "low", "random_low": "random_high", "random_high": "random_low"}))
+        == sourcing.MORE
+    )
 
 
 @pytest.mark.parametrize("run", ["numeric", "groupless", "unlearned"])
@@ -191,9 +220,9 @@ def test_rows_that_help_nobody_are_told_and_chosen(made):
     project, _runs = made
     at = pressed(made, opened_kind(made, "Helps nobody"), "nobody.look")
     assert "the holdout rows have the last word" in said(at)
-    assert "Really retrained" not in said(at)
+    assert "**Retrained** without them" not in said(at)
     pressed(made, at, "nobody.check")
-    assert "Really retrained" in said(at)
+    assert "**Retrained** without them" in said(at)
     ran(by_key(at.button, "nobody.choose").click().run())
     assert project.current().reason["rule"] == "helps_nobody"
     assert project.current().reason["scores"]
@@ -226,27 +255,28 @@ def test_blocks_of_an_unlearned_model_are_chosen_without_the_rows_that_it_lacks(
     )
 
 
-def test_new_seeds_of_blocks_are_shown_and_blocks_together_have_an_interval(made):
+def test_new_seeds_of_blocks_are_shown_and_blocks_together_have_an_interval(made, monkeypatch):
     project, runs = made
     at = opened_kind(made, "Whole sources")
     ran(by_key(at.selectbox, "sources.column").set_value("branch").run())
     pressed(made, at, "sources.search")
     note = next(n for n in project.notes("sources/").values() if n["settings"]["column"] == "branch" and n["run"] == runs["loans"])
     table = project.table(note["table"])
+    tick(monkeypatch, 0)
+    ran(at.run())
     ran(by_key(at.toggle, "suspects.fresh").set_value(True).run())
     ran(next(b for b in at.button if str(b.key).startswith("suspects.check.")).click().run())
-    told = done(project)["confirmed"][0]["fresh"]["holdout"]["value"]
+    told = done(project)["confirmed"][0]["fresh"]["holdout"]["measured"]
     ran(at.run())
-    shown = next(e.value for e in at.dataframe if "block" in e.value)
-    known = shown["fresh"].dropna()
-    assert known.tolist() == [f"{words.number(told['change'])} ({words.interval(told['low'], told['high'])}), n = 3"]
+    assert f"With 3 new seeds: {words.signed(told['change'])} on the" in said(at)
+    assert f"(95 % {words.interval(told['low'], told['high'])})." in said(at)
     total, low, high = sources.together(table.iloc[:2], note["n"])
     monkey = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sourcing.st, "markdown", monkey.append)
         patch.setattr(sourcing.state, "project", lambda: project)
         sourcing._together(project.run(runs["loans"]), note, table.iloc[:2], ["no such pattern"])
-    assert f"predicted {words.signed(total)} ({words.interval(low, high)})." in monkey[0]
+    assert f"predicted to change by {words.signed(total)} (95 % {words.interval(low, high)})." in monkey[0]
 
 
 def test_a_figure_of_now_has_its_interval_and_n(made):
@@ -286,8 +316,8 @@ def test_what_two_tabs_add_at_once_is_all_selected(made, monkeypatch):
     project, runs = made
     run = project.run(runs["loans"])
     ids, start = project.dataset(run.dataset).train.ids[:40].tolist(), threading.Barrier(2, timeout=20)
-    usual = choosing._own
-    monkeypatch.setattr(choosing, "_own", lambda run: (usual(run), time.sleep(0.05))[0])
+    usual = choosing.own
+    monkeypatch.setattr(choosing, "own", lambda run: (usual(run), time.sleep(0.05))[0])
     monkeypatch.setattr(choosing.state, "selection", project.current)
 
     def add(some: list) -> None:
@@ -301,3 +331,61 @@ def test_what_two_tabs_add_at_once_is_all_selected(made, monkeypatch):
     for one in both:
         one.join()
     assert set(project.current().ids) == set(ids[:8])
+
+
+def test_a_question_that_cannot_be_answered_is_told_before_any_work(made):
+    """Of ten classes each group has too few rows of one: another question stands there at first, and the button says why it is shut."""
+    project, runs = made
+    run = project.run(runs["groupless"])
+    group = next(iter(run.body["groups"]))
+    at = opened("suspects", run=run.id, group=group)
+    asked = by_key(at.selectbox, "influence.query").value
+    assert not by_key(at.button, "suspects.search").disabled
+    assert asked != "equal_opportunity_gap"
+    at = opened("suspects", run=run.id, group=group, query="equal_opportunity_gap")
+    assert by_key(at.button, "suspects.search").disabled
+    assert "two of them need at least 10 rows of the kind compared" in said(at)
+    assert "ask about another question" in said(at)
+
+
+def test_the_selection_is_told_by_protected_columns_together(made, monkeypatch):
+    project, runs = made
+    run = project.run(runs["loans"])
+    data = project.dataset(run.dataset)
+    both = replace(data, protected=("group", "branch"))
+    monkeypatch.setattr(choosing.state, "dataset", lambda run: both)
+    monkeypatch.setattr(choosing.state, "project", lambda: project)
+    assert choosing._together(run) == "group & branch"
+    groups, mask = groups_of(data.train, "group & branch"), np.arange(len(data.train)) < 40
+    told = choosing.composition(groups, mask, "group & branch")
+    assert len(told) <= choosing.VALUES
+    assert told["selected"].sum() == 40
+    assert told["all"].sum() == len(data.train)
+    assert told["value"].iloc[-1].endswith("others") == (len(groups.names) > choosing.VALUES)
+
+
+def test_a_numeric_target_is_suspected_and_retrained_in_its_own_unit(made):
+    project, runs = made
+    run = project.run(runs["numeric"])
+    unit, mae = project.dataset(run.dataset).encoding["target"]["sd"], run.body["evaluation_metrics"]["intervals"]["mae"]["value"]
+    rule = '[{"column": "side", "is_": "equal to", "value": "left_1"}]'
+    entry = perform("confirm_suspects", project, {"query": "loss", "patterns": [rule], "run": run.id})["confirmed"][0]["same"]["evaluation"]
+    assert entry["measured"]["before"] == pytest.approx(mae, rel=1e-5)
+    blocks = perform("sources", project, {"query": "loss", "column": "side", "run": run.id})
+    assert blocks["value"]["measured"] == pytest.approx(mae, rel=1e-5)
+    scores = kept_scores(project, run.id, blocks["query"], blocks["method"])
+    values, train = project.scores(scores["scores"]).column(), project.dataset(run.dataset).train
+    of = next(b for b in blocks["blocks"] if b["block"] == "left_1")
+    assert of["change"] == pytest.approx(values[met(read(rule), train.columns)].sum() * unit**2, rel=1e-4)
+    assert blocks["value"]["value"] == pytest.approx(scores["value"]["value"] * unit**2, rel=1e-6)
+
+
+def test_losses_of_groups_of_a_numeric_target_are_told_in_the_square_of_its_unit(made):
+    project, runs = made
+    run = project.run(runs["numeric"])
+    told = perform("helps_nobody", project, {"run": run.id, "group": "side", "share": 0.05})
+    table = project.table(run.body["predictions"])
+    own = table[(table["split"] == "evaluation") & (table["side"] == "left_1")]
+    entry = next(g for g in told["groups"] if "left_1" in g["label"])
+    assert len(own) == entry["n"] > 0
+    assert entry["before"] == pytest.approx(((own["prediction"] - own["target"]) ** 2).mean(), rel=1e-3)

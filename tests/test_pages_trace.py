@@ -63,10 +63,12 @@ def test_the_most_wrong_prediction_is_traced(made):
     assert f"{head}; its label is **{row['target']}**" in text
     low, high = scores.column()[order[0]], scores.column()[order[-1]]
     z = np.log(p / (1 - p))
-    for value, id, way in ((low, scores.ids[order[0]], "lower"), (high, scores.ids[order[-1]], "raise")):
-        without = 1 / (1 + np.exp(-(z + value)))
-        assert f"row **{id}** alone is predicted to {way} it most, to {words.number(without, 4)} ({words.signed(value)} in log-odds" in text
-    assert "Change: of the log-odds, if this row alone is removed" in text
+    changes = ((low, scores.ids[order[0]], "lower"), (high, scores.ids[order[-1]], "raise"))
+    now, *new = words.numbers(p, *(1 / (1 + np.exp(-(z + value))) for value, _, _ in changes))
+    assert f"is {now}, by" in text
+    for (value, id, way), without in zip(changes, new, strict=True):
+        assert f"row **{id}** alone is predicted to {way} it most, to {without} ({words.signed(value)} in log-odds" in text
+    assert f"Change: of the log-odds of **{says}**, if this row alone is removed" in text
     assert rail(at, "proponents")["id"].tolist() == scores.ids[order[:20]].tolist()
     assert rail(at, "opponents")["id"].tolist() == scores.ids[order[::-1][:20]].tolist()
     np.testing.assert_allclose(rail(at, "proponents")["score"], scores.column()[order[:20]])
@@ -191,6 +193,8 @@ def test_a_number_is_traced_in_its_own_unit(made):
     scores, unit = project.scores(note["scores"]), project.dataset(project.run(runs["numeric"]).dataset).encoding["target"]
     first = rail(at, "opponents").iloc[0]
     assert first["score"] == pytest.approx(unit["sd"] * scores.column().max())
+    assert f"({words.signed(float(first['score']))} in goal)" in text
+    assert "Change: of goal, if this row" in text
     assert f"**Prediction for row {table['id'][at_]}** is {words.number(table['prediction'][at_])}," in text
     assert first["without"] == pytest.approx(table["prediction"][at_] + unit["sd"] * scores.column().max(), rel=1e-4)
 
@@ -202,6 +206,9 @@ def test_images_stand_in_the_rails(made):
     table = rail(at, "opponents")
     place = int(np.flatnonzero(train.ids == table["id"].iloc[1])[0])
     assert table["image"].iloc[1] == thumbnails.of_pixels(train.x[place])
+    target = project.dataset(project.run(runs["groupless"]).dataset).target
+    assert table.columns[:3].tolist() == ["image", "id", target]
+    assert "differs" not in table
 
 
 HOSTILE = "<b>bold</b> [link](http://x.y) :red[so] # $a$ film that sparkles"
@@ -311,8 +318,9 @@ def test_a_changed_row_moves_the_rails_and_goes_back(made):
         assert rail(at, side)["moved"].tolist() == moves
         assert f"By the change {words.count(moves.count('new'), 'row')} of 20 came in; out went {gone[0]}" in text
     row, says = wrongest(project, run)
-    p = note["value"]["measured"]
-    assert f"Changed, the model gives **{says}** a probability of **{words.number(p)}** instead of {words.number(row[f'p_{says}'])}" in text
+    was, p = words.numbers(row[f"p_{says}"], note["value"]["measured"])
+    assert f"Changed, the model still says **{says}**: its probability rises from {was} to **{p}**" in text
+    assert "measured for the row as it is, not for the changed one" in text
     assert f"income {row_of(project, run)['income']:g} → **{high:g}**" in text
     shared = opened(
         "trace", run=run, edit=at.query_params["edit"][0] if isinstance(at.query_params["edit"], list) else at.query_params["edit"]
@@ -413,7 +421,11 @@ def test_images_have_no_cells_and_pixels_that_count(made):
     ran(by_key(at.button, "trace.explain").click().run())
     done(project)
     ran(at.run())
-    assert sum("Strongest pixel" in one.caption for element in at.get("image") for one in element.proto.imgs) == 2
+    captions = [one.caption for element in at.get("image") for one in element.proto.imgs]
+    assert sum("What pixels add; strongest" in caption for caption in captions) == 2
+    assert captions.count("The image") == 2
+    (legend,) = [h.proto.body for h in at.get("html") if "linear-gradient" in h.proto.body]
+    assert re.search(r"against (.+): \N{MINUS SIGN}[\d.]+</span><span>0, in log-odds</span><span>for \1: \+[\d.]+<", legend)
 
 
 def test_a_numeric_target_changes_in_its_own_unit(made):
@@ -454,3 +466,85 @@ def test_texts_are_rewritten_and_their_words_shaded(read, monkeypatch):
     assert any(">warm</span>" in body and "<b>" not in body for body in shaded)
     ran(by_key(at.segmented_control, "rails.marking").set_value("Words that differ").run())
     assert "Marked: words that the text above does not have" in said(at)
+
+
+# ---- What the address says, and what numbers and captions must not contradict
+
+
+def test_the_address_says_which_row_is_shown_and_it_outlasts_going_away(made):
+    project, runs = made
+    run, ids = runs["loans"], predicted(project, runs["loans"])["id"]
+    at = opened("trace", run=run)
+    assert at.query_params["test"] in (shown := str(wrongest(project, run)[0]["id"]), [shown])
+    ran(by_key(at.text_input, "trace.id").set_value(str(ids[5])).run())
+    at.query_params.clear()  # as switching pages does
+    at.query_params["run"] = run
+    ran(at.run())
+    assert f"Evaluation row **{ids[5]}**" in said(at)
+    assert at.query_params["test"] in (str(ids[5]), [str(ids[5])])
+    ran(by_key(at.segmented_control, "trace.way").set_value("row").run())
+    first = project.dataset(project.run(run).dataset).train.ids[0]
+    at.query_params.clear()
+    at.query_params["run"] = run
+    ran(at.run())
+    assert f"Training row **{first}**" in said(at)
+    ran(by_key(at.segmented_control, "trace.way").set_value("test").run())
+    assert "Evaluation row" in said(at)
+    at.query_params.clear()
+    at.query_params["run"] = runs["numeric"]
+    ran(at.run())
+    most = predicted(project, runs["numeric"]).eval("abs(prediction - target)").idxmax()
+    assert f"Evaluation row **{predicted(project, runs['numeric'])['id'][most]}**" in said(at)
+
+
+@pytest.mark.parametrize(("now", "others", "expected"), [
+    (0.99958, [0.99980, 0.99930], ["0.9996", "0.9998", "0.9993"]),
+    (0.5, [0.4], ["0.500", "0.400"]),
+    (0.5, [0.5], ["0.500", "0.500"]),
+    (1.0, [1.0, float("nan")], ["1.000", "1.000", "not measured"]),
+    (0.9999999, [0.99999995], ["0.99999990", "0.99999995"]),
+])  # fmt: skip
+def test_numbers_beside_each_other_agree_with_the_words(now, others, expected):
+    assert words.numbers(now, *others) == expected
+
+
+def test_the_rails_show_of_every_row_which_way_it_goes(made):
+    project, runs = made
+    at = traced(project, runs["loans"])
+    for side in ("proponents", "opponents"):
+        element = next(e for e in at.dataframe if str(e.key).startswith(f"trace.{side}."))
+        shape = json.loads(element.proto.columns)["without"]
+        digits = int(re.fullmatch(r"%\.(\d)f", shape["type_config"]["format"])[1])
+        now = re.search(r"with it, it says ([\d.]+)\.$", shape["help"])[1]
+        values = [f"{v:.{digits}f}" for v in element.value["without"]]
+        assert all(v < now if side == "proponents" else v > now for v in values)
+
+
+def test_nothing_is_said_to_be_marked_where_nothing_is(read, monkeypatch):
+    project, run = read
+    monkeypatch.setenv("INFLUENCE_PROJECT", str(project.path))
+    at = traced(project, run)
+    assert "Marked: words that the texts share" in said(at)
+    form(at, "review").set_value("zzz qqq")
+    submit(at)
+    done(project)
+    ran(at.run())
+    assert "Changed: review rewritten" in said(at)
+    assert not any(rails.GROUND in m.value for m in at.markdown if "zzz" not in m.value)
+    assert "Marked:" not in said(at)
+
+
+def test_a_changed_prediction_names_the_class_that_the_model_now_says(made):
+    project, runs = made
+    run, (row, says) = runs["loans"], wrongest(project, runs["loans"])
+    at = traced(project, run)
+    form(at, "income").set_value(float(project.dataset(project.run(run).dataset).train.columns["income"].min()))
+    form(at, "late_payments").set_value(int(project.dataset(project.run(run).dataset).train.columns["late_payments"].max()))
+    submit(at)
+    done(project)
+    ran(at.run())
+    note = max(project.notes(f"edited/{run}/").values(), key=lambda n: n["computed"])
+    assert note["says"] != says
+    before, after = words.numbers(row[f"p_{says}"], note["value"]["measured"])
+    assert f"Changed, the model says **{note['says']}** with probability **{words.number(note['p'])}** instead of **{says}**" in said(at)
+    assert f"falls from {before} to **{after}**" in said(at)

@@ -354,9 +354,12 @@ def test_the_actions_pin_and_list_and_the_report_holds_it_with_its_note_as_text(
         assert "&lt;script&gt;alert(1)&lt;/script&gt; {{ 7 * 7 }}" in page
         assert "<script" not in page
         assert "group = A" in page
+        assert not any(f"<td>{id}</td>" in page for id in ids), "single rows only if somebody chooses so"
+        with_rows = perform("report", project, {"run": runs[run], "group": "group", "rows": True})
+        page = (project.path / with_rows["html"]).read_text()
         assert all(f"<td>{id}</td>" in page for id in ids)
     other = (project.path / perform("report", project, {"run": runs["numeric"], "group": "side"})["html"]).read_text()
-    assert "Nothing was pinned for this model." in other
+    assert "<h2>Evidence</h2>" not in other
     assert "group = A" not in other
     while project.pins.count() > before:
         project.pins.undo()

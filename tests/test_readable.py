@@ -138,7 +138,7 @@ def test_fidelity_smoothness_and_agreement_say_their_figures(home):
     table_ = {row[0]: row[1:] for row in rows(text, r" +5.%, same seed")}
     assert table_["retrainings (n)"] == ["8", "8"]
     lds = [f"{words.number(r['lds'])} ({words.interval(r['lds_low'], r['lds_high'])})" for r in result["by_fraction"]]
-    assert table_["LDS of the smooth form (95 %)"] == lds
+    assert table_["LDS of the smooth version (95 %)"] == lds
     assert "16 models of 16 trained just now" in text
     ask(home, "attribute", *GAP, "--method", "random", "--kept")
     text, result = ask(home, "agreement", *GAP), answer(home, "agreement", *GAP)

@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 import pytest
 
 from influence.evidence import words
+from influence.evidence.figures import Estimate, Figure, Retrained
 from influence.evidence.investigation import (
     Asked,
     Change,
     Chosen,
     Data,
     Entry,
-    Estimate,
     Flips,
     Investigation,
     Measure,
@@ -24,6 +24,7 @@ from influence.evidence.investigation import (
     Model,
     Part,
     Preview,
+    Question,
     Unlearned,
 )
 from influence.evidence.pictures import Mark, Row, Scale, forest
@@ -85,8 +86,13 @@ FULL = Investigation(
     ),
     model=Model("mlp", "run-1", {"hidden": (64, 32)}, {"lr": 0.05, "weight_decay": 1e-8, "epochs": 8}, "ab" * 32),
     question=Asked(
-        "eo[sex]", "lower", Estimate(0.108, 0.081, 0.134, 8141), Estimate(0.092), "equal-opportunity gap", "Largest minus smallest."
+        "equal-opportunity gap by sex", "lower", Estimate(0.108, 0.081, 0.134, 8141), "Largest minus smallest.", "eo[sex] (M - F)", 0.092
     ),
+    questions=(
+        Question("equal-opportunity gap by sex", Estimate(0.108, 0.081, 0.134, 8141), ("rows scored by Metagradient",)),
+        Question("Loss of every group by sex", None, ("rows that help nobody looked for by TracIn",)),
+    ),
+    asked=2,
     method=Method("Metagradient", "Walks back through training.", {"memory": 2048}, True),
     selection=Chosen(100, "the 100 rows predicted to lower it most.", "c3" * 32, tuple(range(100)), (Part("sex", "Female", 71, 10771),)),
     preview=Preview((Change("eo gap", "lower", -0.041, -0.047, -0.035, 0.092),), "Calibrated on 8 retrainings."),
@@ -112,14 +118,14 @@ def full() -> str:
 def test_says_what_was_found_done_changed_and_what_it_cost(full):
     text = plain(Page(full).text)
     for sentence in (
-        "On 8,141 evaluation rows, the equal-opportunity gap is 0.108 (95 % 0.081 to 0.134); lower is better.",
-        "Metagradient scored all 32,561 training rows for their part in it.",
-        "100 training rows (0.3 % of 32,561) were selected: the 100 rows predicted to lower it most. "
-        "The model was made to forget them by Fine-tuning (claim L1: approximate).",
-        "On 8,140 holdout rows, the equal-opportunity gap by sex went from 0.108 to 0.058 (95 % 0.031 to 0.085): better. "
-        "A model retrained without the rows has 0.052. "
-        "The accuracy went from 0.860 to 0.861 (95 % 0.854 to 0.868): no clear change.",
-        "Unlearning took 0.18 s, 30 % of the 0.60 s that retraining took.",
+        "On 8,140 holdout rows, equal-opportunity gap by sex went from 0.108 (95 % 0.081 to 0.135) to 0.058 (95 % 0.031 to 0.085): "
+        "better. "
+        "A model retrained without the rows has 0.052 (95 % 0.025 to 0.079). "
+        "accuracy went from 0.860 (95 % 0.853 to 0.867) to 0.861 (95 % 0.854 to 0.868): no clear change.",
+        "100 training rows (0.3 % of 32,561) were removed: the 100 rows predicted to lower it most. "
+        "The model was made to forget them by Fine-tuning (claim L1: approximate). It took 0.18 s, 30 % of the 0.60 s that retraining "
+        "took.",
+        "Loss of every group by sex rows that help nobody looked for by TracIn",
     ):
         assert sentence in text
 
@@ -191,8 +197,10 @@ def test_no_interval_is_too_few_to_say(nothing):
     )
     asked = replace(FULL.question, measured=Estimate(0.5, nothing, nothing, 8))
     text = Page(render(replace(FULL, question=asked, comparison=(few,)))).text
-    assert "On 8 evaluation rows, the equal-opportunity gap is 0.500 (too few to say for an interval)" in text
+    assert "On 8 evaluation rows, equal-opportunity gap by sex is 0.500 (too few to say for an interval)" in text
     assert text.count("0.500 too few to say") == 2
+    lacks = replace(FULL.question, measured=Estimate(0.5, nothing, nothing, 800, "no interval"))
+    assert "is 0.500 (no interval)" in Page(render(replace(FULL, question=lacks, comparison=()))).text
     assert verdict(few) == "too few to say"
     assert "nan" not in text.lower()
     assert "None" not in text
@@ -220,22 +228,57 @@ def test_values_that_are_not_there_are_said():
     assert "nan" not in text.lower()
 
 
-def test_what_was_not_done_is_said():
+def test_what_was_not_done_has_no_section_and_is_said_once():
     text = Page(render(BARE)).text
     for sentence in (
-        "No rows were selected, and nothing was removed.",
+        "Nothing was removed.",
         "No question was asked of this model.",
-        "No preview was kept for this selection.",
-        "Nothing was unlearned: the model is as it was.",
-        "The models were not compared.",
-        "Changed predictions were not counted.",
-        "Nothing was predicted that could be held against what happened.",
         "No records were kept.",
         "none: the model was not trained here",
     ):
         assert sentence in text
+    for section in ("Evidence", "Measures", "Rows selected", "What was predicted", "Unlearning", "Predictions that changed"):
+        assert section not in text
     assert tiles(BARE) == []
-    assert [heading for heading, _ in summary(BARE)] == ["What was done"]
+    assert [heading for heading, _ in summary(BARE)] == ["Done"]
+    asked = replace(BARE, method=FULL.method)
+    assert any("not verified against retraining" in text for text in limits(asked))
+    assert not any("not verified against retraining" in text for text in limits(replace(asked, retrained=(Retrained("a", 1, ()),))))
+
+
+def test_figures_before_and_after_stand_with_their_rows_and_the_finding_comes_first():
+    gap = "equal-opportunity gap by sex"
+    figures = (
+        Figure(
+            f"{gap}, evaluation rows, retrained without these rows",
+            Estimate(0.07, n=8141),
+            "one retraining",
+            "",
+            Estimate(0.108, 0.081, 0.134, 8141),
+        ),
+        Figure(
+            f"{gap}, holdout rows, retrained without these rows",
+            Estimate(0.06, n=8140),
+            "one retraining",
+            "",
+            Estimate(0.11, 0.08, 0.14, 8140),
+        ),
+        Figure(
+            f"{gap}, holdout rows, mean change over 3 new seeds, retrained without these rows",
+            Estimate(-0.04, -0.06, -0.02, 8140),
+            change=True,
+        ),
+    )
+    found = replace(BARE, question=FULL.question, retrained=(Retrained("sex = F", 71, figures),))
+    text = plain(Page(render(found)).text)
+    lead = (
+        "On 8,141 evaluation rows, equal-opportunity gap by sex is 0.108 (95 % 0.081 to 0.134). Lower is better. Retrained without the "
+        "71 rows where sex = F, it goes 0.108 → 0.070 on the evaluation rows and 0.110 → 0.060 on the holdout rows (one retraining; "
+        "over new seeds it changes by -0.040 (95 % -0.060 to -0.020) on the holdout rows)."
+    )
+    assert lead in text
+    assert text.index(lead) < text.index("Retrained to check")
+    assert "0.110 → 0.060 before 0.080 to 0.140; after: one retraining 8,140" in text
 
 
 @pytest.mark.parametrize("gone", ["question", "method", "selection", "preview", "unlearning"])
@@ -256,7 +299,7 @@ def test_a_retrained_model_alone_is_the_result():
         )
     )
     text = Page(html).text
-    assert "went from 0.108 to 0.052" in text
+    assert "went from 0.108 (95 % 0.081 to 0.135) to 0.052" in text
     assert "A model retrained without the rows has" not in text
     assert "that retraining took" not in text
     assert "It is not proven that the model holds no trace" not in text

@@ -257,7 +257,8 @@ def figure(value: float) -> dict[str, float]:
 
 def a_run(id: str, gap: float = 0.2, parent: str | None = None, **body: object) -> Run:
     metrics = {"intervals": {"accuracy": figure(0.9)}, "gaps": {"sex": {"equal_opportunity_gap": figure(gap)}}}
-    whole = {"metrics": metrics, "n": {"train": 100, "holdout": 50}, "groups": ["sex"], **body}
+    asked = {"intervals": {"accuracy": figure(0.8)}, "gaps": {"sex": {"equal_opportunity_gap": figure(gap + 0.1)}}}
+    whole = {"metrics": metrics, "evaluation_metrics": asked, "n": {"train": 100, "holdout": 50}, "groups": ["sex"], **body}
     return Run(id, "unlearn" if parent else "train", id, "2030-01-01T00:00:00+00:00", "d", parent, whole)
 
 
@@ -284,9 +285,14 @@ def test_the_picture_has_the_numbers():
     run, child = a_run("r"), a_run("u", gap=0.05, parent="r")
     compared = a_record("compare", original="r", unlearned="u")
     ask, _, decide, prove = standing.steps(run, [child, run], [compared], Selection((1, 2)), "sex")
-    assert ask.found == "Accuracy 0.900 (0.800 to 1.000), n = 50. Equal opportunity gap by sex 0.200 (0.100 to 0.300), n = 50."
+    gap = "Equal opportunity gap by sex 0.300 (0.200 to 0.400), n = 50 evaluation rows."
+    said = f"Accuracy 0.800 (0.700 to 0.900), n = 50 evaluation rows. {gap}"
+    assert ask.found == said, "as Audit tells it"
+    assert standing.both(run) == (
+        "Accuracy 0.800 (0.700 to 0.900), n = 50 evaluation rows. Accuracy 0.900 (0.800 to 1.000), n = 50 holdout rows."
+    )
     assert decide.found == "2 rows selected. 1 model made without rows."
-    assert prove.found == "Equal opportunity gap 0.200 before, 0.050 (\N{MINUS SIGN}0.050 to 0.150), n = 50 after."
+    assert prove.found == "Equal opportunity gap 0.200 before, 0.050 (\N{MINUS SIGN}0.050 to 0.150), n = 50 holdout rows after."
 
 
 def test_the_table_of_runs_leaves_yardsticks_out_and_counts_rows():

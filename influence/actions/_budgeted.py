@@ -15,7 +15,7 @@ from influence.actions._calibration import fit, reach, units
 from influence.actions._opened import Opened
 from influence.actions._retrained import answers, now, random_sets
 from influence.actions._scored import short
-from influence.actions.preview import is_gap, limits, twin
+from influence.actions.preview import in_units, is_gap, limits, twin
 from influence.errors import BadInput
 from influence.evidence import words
 from influence.finders._programme import furthest
@@ -41,7 +41,7 @@ def prepared(it: Opened, query: Query, report: Report) -> dict[str, Any]:
         found = _made(it, question, report)
         with it.project.transaction():
             it.project.note(key, found)
-    return found
+    return in_units(found, it.dataset)
 
 
 def _made(it: Opened, question: Question, report: Report) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def wanted(note: Mapping[str, Any], target: float) -> float:
     if is_gap(label) and -change / fitted["measured"]["slope"] > before["value"]:
         lowest = before["measured"] - fitted["measured"]["slope"] * before["value"]
         raise BadInput(
-            f"{read} is predicted through its smooth form, and is {words.number(lowest)} where that is 0: {target:g} cannot be predicted. "
-            "Give a higher target."
+            f"{read} is predicted through a smooth version, and is {words.number(lowest)} where that is 0: {target:g} cannot be "
+            "predicted. Give a higher target."
         )
     return float(change / slopes(note, label))

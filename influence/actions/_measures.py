@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from influence.store import Run
 BINS = 4
 """Into how many groups a column of numbers is cut by the tables that runs keep."""
 RATES = {"all": "selection_rate", "positives": "true_positive_rate", "negatives": "false_positive_rate"}
+SQUARED = ("loss", "group_loss", "group_loss_gap", "worst_group_loss")
+"""Questions about the error of a numeric target: its square is predicted, its size is read."""
 IN_UNITS = ("mae", "rmse", "group_loss_gap", "worst_group_loss")
 
 
@@ -61,6 +63,27 @@ def in_units(table: pd.DataFrame, dataset: Dataset) -> pd.DataFrame:
     return table.assign(**{name: table[name].where(~error, table[name] * scale) for name in ("value", "low", "high")})
 
 
+class Unit(NamedTuple):
+    """What one of the units that a question is asked in is in the target's own, of its two kinds of values; and where 0 lies."""
+
+    value: float = 1.0
+    measured: float = 1.0
+    start: float = 0.0
+
+
+def unit_of(dataset: Dataset, query: str) -> Unit:
+    """Return the unit of a question of this name: models, and so questions, know a numeric target standardised alone.
+
+    Errors that people read are in the target's unit, their smooth versions, squared errors, in its square; shares and R squared in none.
+    """
+    target = dataset.encoding.get("target", {})
+    if dataset.train.classes or "sd" not in target:
+        return Unit()
+    if query in SQUARED:
+        return Unit(target["sd"] ** 2, target["sd"])
+    return Unit(target["sd"], target["sd"], target["mean"]) if query == "prediction" else Unit()
+
+
 def units(dataset: Dataset, shown: Callable[[object], str] = str) -> str:
     """Say in what units questions and previews measure the errors of a numeric target, its name `shown`; nothing for classes."""
     target = dataset.encoding.get("target", {})
@@ -91,9 +114,14 @@ def _number(value: float) -> float | None:
 
 
 def evaluated(
-    run: Run, dataset: Dataset, query: Mapping[str, Any], measured: float, predictions: pd.DataFrame | None = None
+    run: Run,
+    dataset: Dataset,
+    query: Mapping[str, Any],
+    measured: float,
+    predictions: pd.DataFrame | None = None,
+    role: Role = "evaluation",
 ) -> dict[str, Any] | None:
-    """Return what a query measured on a run's evaluation rows, as a figure in the query's unit: value, low, high, n.
+    """Return what a query measured on a role's rows, as a figure in the unit of `measured`: value, low, high, n.
 
     The interval is that of the run's own table, or of one that is made from its kept `predictions`: of groups by other columns, of another
     class. None where none measures this: other bins, one row.
@@ -101,21 +129,23 @@ def evaluated(
     given, classes = query["given"], dataset.evaluation.classes
     bins = given.get("bins", BINS) == BINS
     usual = bins and given.get("positive", "") in ("", dataset.evaluation.favourable)
-    entry = _entry(run.body["evaluation_metrics"], query["name"], given, bool(classes)) if usual else None
+    entry = (
+        _entry(run.body["metrics" if role == "holdout" else "evaluation_metrics"], query["name"], given, bool(classes)) if usual else None
+    )
     if entry is None and bins and given.get("group") and predictions is not None:
-        entry = _anew(dataset, query["name"], given, predictions)
+        entry = _anew(dataset, query["name"], given, predictions, role)
     if entry is None:
         return None
     scale = measured / entry["value"] if not classes and entry["value"] else 1.0  # tables are in the target's own units
     return {"value": measured, "n": entry["n"], **{end: entry[end] and entry[end] * scale for end in ("low", "high")}}
 
 
-def _anew(dataset: Dataset, name: str, given: Mapping[str, Any], predictions: pd.DataFrame) -> dict[str, Any] | None:
+def _anew(dataset: Dataset, name: str, given: Mapping[str, Any], predictions: pd.DataFrame, role: Role) -> dict[str, Any] | None:
     """Return the figure that a query measures from a table made now, or None."""
     metric = RATES[given.get("of", "positives")] if name == "group_rate" else name
-    logits = kept_outputs(predictions, dataset, "evaluation")
+    logits = kept_outputs(predictions, dataset, role)
     try:
-        table = audited(logits, dataset, "evaluation", given["group"], given.get("positive", ""))
+        table = audited(logits, dataset, role, given["group"], given.get("positive", ""))
     except BadInput:
         return None
     found = table[(table["metric"] == metric) & (table["group"] == given.get("which", ""))].to_dict("records")

@@ -10,22 +10,26 @@ import numpy as np
 import pandas as pd
 
 from influence import conditions
-from influence.actions import confirm_suspects, preview
+from influence.actions import preview
+from influence.actions._effects import SAID as SMOOTH
+from influence.actions._effects import SMOOTH as NAMED
+from influence.actions._effects import effects, estimate
+from influence.actions._measures import unit_of
 from influence.actions.clusters import in_training, with_groups
+from influence.data.dataset import Dataset
 from influence.errors import BadInput
 from influence.evidence import words
-from influence.evidence.investigation import Estimate, Figure, Pinned
+from influence.evidence.figures import Estimate, Figure, Pinned
 from influence.registry import finders
 from influence.store import Project, Run
 from influence.store.pins import Pin
-from influence.types import Selection, as_places
+from influence.types import Scores, Selection, as_places
 
 ROWS, COLUMNS, CELL, GROUPS = 20, 8, 120, 40
 """Rows, columns and groups that are shown of a pin, and characters of a cell."""
 BINS = 40
 MOST = 100
 """Pins that a report shows at most."""
-ONE = "none: one retraining"
 KINDS = {
     "rows": "Rows",
     "pattern": "Pattern",
@@ -37,13 +41,17 @@ KINDS = {
 }
 
 
-def read(project: Project, pin: Pin) -> Pinned:
-    """Return what a pin shows; what cannot be read any more says so in `missing`."""
+def read(project: Project, pin: Pin, dataset: Callable[[Run], Dataset] | None = None) -> Pinned:
+    """Return what a pin shows; what cannot be read any more says so in `missing`.
+
+    `dataset`: where a run's data are open already.
+    """
     name = pin.run
     try:
         run = project.run(pin.run)
         name = run.name or run.id
-        found = READ[pin.kind](project, run, pin.made)
+        data = dataset(run) if dataset else project.dataset(run.dataset)
+        found = READ[pin.kind](project, run, data, pin.made)
     except BadInput as error:
         found = {"missing": str(error)}
     except (KeyError, ValueError, IndexError, TypeError):
@@ -57,22 +65,15 @@ def lineage(project: Project, run: Run) -> list[Pin]:
     return [pin for pin in project.pins.listed() if pin.run in (run.id, run.parent)]
 
 
-def reported(project: Project, run: Run) -> dict[str, Any]:
-    """Return what a run's report tells of pins, by its names: what the first show, and how many there are."""
+def reported(project: Project, run: Run, rows: bool) -> dict[str, Any]:
+    """Return what a run's report tells of pins, by its names: what the first show, with or without single rows, and how many there are."""
     pins = lineage(project, run)
-    return {"pinned": tuple(read(project, pin) for pin in pins[:MOST]), "pins": len(pins)}
+    found = [read(project, pin) for pin in pins[:MOST]]
+    return {"pinned": tuple(found if rows else [replace(one, columns=(), rows=()) for one in found]), "pins": len(pins)}
 
 
-def estimate(row: Mapping[str, Any], *names: str) -> Estimate:
-    """Return an estimate from a row of a table; `names` of value, low, high and n."""
-    *ends, n = names or ("value", "low", "high", "n")
-    value, low, high = (None if row[k] is None or not np.isfinite(row[k]) else float(row[k]) for k in ends)
-    return Estimate(value, low, high, int(row[n]))
-
-
-def _rows(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
+def _rows(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
     chosen = project.selection(made["selection"])
-    data = project.dataset(run.dataset)
     n = int(data.train.mask(chosen.ids).sum())
     share = f"{words.count(n, 'training row')} ({words.percent(n / len(data.train))} of {words.count(len(data.train))})"
     said = f"{share}: {chosen.reason.get('words', chosen.reason.get('rule', 'chosen by hand'))}."
@@ -105,48 +106,17 @@ def _cell(value: Any) -> str:
     return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 
-def _pattern(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
-    wanted, train = conditions.read(made["conditions"]), with_groups(project, run.id, project.dataset(run.dataset).train)
+def _pattern(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
+    wanted, train = conditions.read(made["conditions"]), with_groups(project, run.id, data.train)
     seen = ~np.isin(train.ids, run.body.get("removed", ()))
     n, total = int((conditions.met(wanted, train.columns) & seen).sum()), int(seen.sum())
     said = f"{words.count(n, 'training row')}, {words.percent(n / max(1, total))} of {words.count(total)}."
-    return {"said": said, "n": n, "figures": _effects(project, run, made) if "table" in made else ()}
+    figures = effects(project, run, data, made) if "table" in made else ()
+    smooth = f" {SMOOTH} Here: {made['label']}." if any(figure.label.startswith(NAMED) for figure in figures) else ""
+    return {"said": said + smooth, "n": n, "figures": figures}
 
 
-def _effects(project: Project, run: Run, made: Mapping[str, Any]) -> tuple[Figure, ...]:
-    """Return what a search predicted for a pattern, and what retraining found."""
-    table, remedy = project.table(made["table"]), made["remedy"]
-    row = table[table["conditions"] == made["conditions"]].iloc[0]
-    done = "removed" if remedy == "remove" else "relabelled"
-    label = (
-        f"predicted improvement of {made['label']} if {done}"
-        if made["calibrated"]
-        else f"summed rank score for {made['label']}, in no unit"
-    )
-    figures = [Figure(label, estimate(row, "effect", "low", "high", "n"))]
-    note = confirm_suspects.kept(project, run.id, made["query"], made["conditions"], remedy)
-    sign = 1 if made["better"] == "higher" else -1
-    return (*figures, *_confirmed(project, run, note, sign, done))
-
-
-def _confirmed(project: Project, run: Run, note: Mapping[str, Any] | None, sign: int, done: str) -> list[Figure]:
-    """Return what retraining found for a pattern, positive: better."""
-    found, data = [], project.dataset(run.dataset)
-    for truth, name in (("same", f"realised with these rows {done}"), ("random", f"with as many random rows {done}")):
-        for role in ("evaluation", "holdout"):
-            told = (note or {}).get(truth, {}).get(role)
-            if told:
-                value = sign * told["value"]["change"]
-                found.append(Figure(f"{name}, {role} rows", Estimate(value, n=len(data.split(role))), ONE))
-    fresh = (note or {}).get("fresh", {}).get("holdout", {}).get("value")
-    if fresh:
-        low, high = sorted(sign * fresh[k] for k in ("low", "high")) if fresh["low"] is not None else (None, None)
-        label = f"realised with these rows {done}, {fresh['n']} new seeds, holdout rows"
-        found.append(Figure(label, Estimate(sign * fresh["change"], low, high, len(data.holdout))))
-    return found
-
-
-def _gap(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
+def _gap(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
     table = project.table(made["kept"])
     gap = table[(table["metric"] == made["gap"]) & (table["group"] == "")].to_dict("records")
     rates = table[(table["metric"] == made["metric"]) & (table["group"] != "")]
@@ -157,16 +127,21 @@ def _gap(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
     return {"figures": tuple(figures), "drawn": True, **few}
 
 
-def _scores(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
+def _scores(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
     scores = project.scores(made["scores"])
-    counts, edges = np.histogram(scores.column(), BINS)
+    counts, edges = np.histogram(scores.column() * _unit(data, made, scores), BINS)
     axis = f"predicted change of {scores.labels[0]} if the row is removed" if scores.calibrated else f"rank score for {scores.labels[0]}"
     return {"edges": tuple(map(float, edges)), "counts": tuple(map(int, counts)), "axis": axis, "n": len(scores.ids)}
 
 
-def _prediction(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
-    scores, data = project.scores(made["scores"]), project.dataset(run.dataset)
-    values = scores.column()
+def _unit(data: Dataset, made: Mapping[str, Any], scores: Scores) -> float:
+    """Return what one of a question's scores is in the target's own unit; ranks are in none."""
+    return unit_of(data, made["query"]["name"]).value if scores.calibrated and "query" in made else 1.0
+
+
+def _prediction(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
+    scores = project.scores(made["scores"])
+    values = scores.column() * _unit(data, made, scores)
     order = np.argsort(values, kind="stable")
     at = [k for k in order[: ROWS // 2] if values[k] < 0] + [k for k in order[::-1][: ROWS // 2] if values[k] > 0]
     unit = "change if removed" if scores.calibrated else "rank score"
@@ -174,12 +149,12 @@ def _prediction(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str
     return {**cells(data.train, data.target, scores.ids[at].tolist(), {"speaks": side, unit: values[at].astype(float)}), "n": len(values)}
 
 
-def _preview(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
+def _preview(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
     note = preview.kept(project, run.id, made["group"])
     if note is None or note["scores"] != made["scores"]:
         raise BadInput("The preview was prepared anew since. Open Plan, and pin it again.")
     chosen = project.selection(made["selection"])
-    found = preview.predicted(note, project.scores(note["scores"]), chosen.ids)
+    found = preview.predicted(preview.in_units(note, data), project.scores(note["scores"]), chosen.ids)
     figures = [_foretold(e, note["n_evaluation"]) for e in found.values()]
     asked = words.count(note["n_evaluation"], "evaluation row")
     said = f"Without {words.count(len(chosen), 'training row')}, on {asked}. Predicted, not realised."
@@ -187,16 +162,15 @@ def _preview(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, A
 
 
 def _foretold(entry: Mapping[str, Any], n: int) -> Figure:
-    before = entry["measured_before"]
+    before = Estimate(entry["measured_before"], n=n)
     if not entry["calibrated"]:
-        return Figure(f"{entry['measured_label']}, now", Estimate(before, n=n), "these scores rank only: no change is predicted")
+        return Figure(f"{entry['measured_label']}, now", before, "these scores rank only: no change is predicted")
     change = {k: entry[f"measured_{k}"] for k in ("change", "low", "high")}
-    level = {k: None if v is None else before + v for k, v in change.items()}
-    label = f"{entry['measured_label']}, now {words.number(before)}, predicted"
-    return Figure(label, Estimate(level["change"], level["low"], level["high"], n))
+    level = {k: None if v is None else entry["measured_before"] + v for k, v in change.items()}
+    return Figure(f"{entry['measured_label']}, predicted", Estimate(level["change"], level["low"], level["high"], n), before=before)
 
 
-def _comparison(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str, Any]:
+def _comparison(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
     table = project.table(made["table"])
     rows = table[(table["metric"] == made["metric"]) & table["column"].isin(("", made["column"]))].to_dict("records")
     name = words.title(made["metric"])
@@ -204,7 +178,7 @@ def _comparison(project: Project, run: Run, made: Mapping[str, Any]) -> dict[str
     return {"figures": tuple(figures), "drawn": True}
 
 
-READ: Mapping[str, Callable[[Project, Run, Mapping[str, Any]], dict[str, Any]]] = {
+READ: Mapping[str, Callable[[Project, Run, Dataset, Mapping[str, Any]], dict[str, Any]]] = {
     "rows": _rows,
     "pattern": _pattern,
     "gap": _gap,

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from influence.actions._measures import tables
+from influence.actions._measures import tables, unit_of
 from influence.actions._opened import Opened, opened
 from influence.actions.confirm import questions_of
-from influence.actions.preview import kept, predicted
+from influence.actions.preview import in_units, kept, predicted
 from influence.data.dataset import Role
 from influence.errors import BadInput
 from influence.evaluation.flips import flips
@@ -22,13 +22,16 @@ from influence.registry import evaluation
 from influence.store import Project
 from influence.types import Event, Question, Report, Selection, ignore
 
+OWN = "own"
+"""What a comparison says that tells a numeric target in its own unit, as older ones do not."""
+
 
 def compare(project: Project, run: str, group: str | None = None, report: Report = ignore) -> dict[str, Any]:
     """Compare an unlearned run with its parent and with the model retrained without the same rows, on the holdout rows.
 
     Tables (digests): `metrics` (role, run, metric, group, value, low, high, n, better; the fairness rows of `column`), `forgetting` (on the
     removed rows), `flips` (holdout rows whose prediction differs from the original's), `change` (per standard metric and role: predicted
-    and realised).
+    and realised, of a numeric target in its own unit).
 
     Raises:
         BadInput: there is no such run, it was not made by unlearning, or there is no such group column.
@@ -54,7 +57,13 @@ def compare(project: Project, run: str, group: str | None = None, report: Report
     }
     report(Event("compare", 1, 1))
     digests = {name: project.put_table(table) for name, table in found.items() if len(table.columns)}
-    result = {"tables": digests, "runs": {role: it.run.id for role, it in runs.items()}, "group": by, "n_removed": len(selection)}
+    result = {
+        "tables": digests,
+        "runs": {role: it.run.id for role, it in runs.items()},
+        "group": by,
+        "n_removed": len(selection),
+        "units": OWN,
+    }
     with project.transaction():
         project.note(f"compare/{new.run.id}/{by}", result)
         project.record(
@@ -126,7 +135,8 @@ def _change(project: Project, runs: dict[str, Opened], selection: Selection, gro
     note = kept(project, original.run.id, group)
     if note is None:
         return pd.DataFrame()
-    expected = predicted(note, project.scores(note["scores"]), selection.ids)
+    expected = predicted(in_units(note, original.dataset), project.scores(note["scores"]), selection.ids)
+    units = [unit_of(original.dataset, note["queries"][label]["name"]) for label in note["labels"]]
     questions = questions_of(original, note)
     before = _said(original, original, questions)
     rows: list[dict[str, Any]] = []
@@ -136,7 +146,9 @@ def _change(project: Project, runs: dict[str, Opened], selection: Selection, gro
         after = _said(original, it, questions)
         for where in questions:
             for i, label in enumerate(note["labels"]):
-                real = {kind: float(after[where][kind][i] - before[where][kind][i]) for kind in ("value", "measured")}
+                real = {
+                    kind: float(after[where][kind][i] - before[where][kind][i]) * getattr(units[i], kind) for kind in ("value", "measured")
+                }
                 rows.append({"role": role, "rows": where, "label": label, **_expected(expected[label]), **real})
     return pd.DataFrame(rows)
 

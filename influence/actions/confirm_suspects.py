@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from influence.actions._calibration import over_seeds
+from influence.actions._measures import unit_of
 from influence.actions._scored import Described, place
 from influence.actions.clusters import with_groups
 from influence.actions.suspects import Remedy, other_class
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from influence.actions._opened import Opened
 
 KINDS = ("value", "measured")
-"""What is predicted, a smooth form where people read another; and what they read."""
+"""What is predicted, a smooth version where people read another; and what they read."""
 Values: TypeAlias = Mapping[str, Mapping[str, np.ndarray]]
-VERSION = 2
+VERSION = 3
 """Of what is kept: older notes hold less and are not found again."""
 FRESH = 1000
 """Fresh seeds are counted from the run's own seed and this."""
@@ -54,8 +55,8 @@ def confirm_suspects(
     95 % interval over seeds.
 
     `confirmed`: for each pattern rule, n, `same` and `random` (by role and kind: before, change) and `fresh` (change, low, high, n seeds).
-    Kind "value" is what scores predict, a smooth form of some questions; "measured" what people read. Holdout rows that cannot answer the
-    question, for a gap between groups of which they have too few, are left out.
+    Kind "value" is what scores predict, a smooth version of some questions; "measured" what people read, of a numeric target in its unit.
+    Holdout rows that cannot answer the question, for a gap between groups of which they have too few, are left out.
 
     Raises:
         BadInput: a pattern cannot be read or holds no rows or all, or the model cannot be trained again.
@@ -99,6 +100,12 @@ def kept(project: Project, run: str, query: Described, pattern: str, remedy: str
     return project.noted(key(project, run, query, pattern, remedy))
 
 
+def every(project: Project, run: str, query: Described) -> list[dict[str, Any]]:
+    """Return what retraining found for all patterns of a question."""
+    found = project.notes(f"confirmed/{place(project, run, query)}/")
+    return [note for name, note in found.items() if name.endswith(f"/{VERSION}")]
+
+
 def _enough(note: Mapping[str, Any] | None, seeds: int) -> bool:
     return (
         note is not None
@@ -129,7 +136,8 @@ def _confirmed(it: Opened, question: Question, masks: np.ndarray, remedy: Remedy
     asked = by_role(it, question)
     sets = np.concatenate([masks, _random(it, masks)]) if remedy == "remove" else masks
     same = _values(it, sets, asked, remedy, None, report)
-    before = {role: {kind: float(values[0]) for kind, values in kinds.items()} for role, kinds in now(it, asked).items()}
+    told = _in_units(it, question, {role: {kind: kinds[kind][:1] for kind in KINDS} for role, kinds in now(it, asked).items()})
+    before = {role: {kind: float(values[0]) for kind, values in kinds.items()} for role, kinds in told.items()}
     whole, start = np.concatenate([np.zeros_like(masks[:1]), masks]), FRESH + (it.trained.recipe.seed if it.trained.recipe else 0)
     fresh = [_values(it, whole, asked, remedy, start + s, report) for s in range(seeds)]
 
@@ -161,11 +169,18 @@ def _values(it: Opened, sets: np.ndarray, asked: Mapping[str, Question], remedy:
     """Return what models retrained without (or with other labels in) each of R sets answer: by role and kind, (R,)."""
     from influence.actions._retrained import answers
 
+    question = asked["evaluation"]
     if remedy == "relabel":
-        return _relabelled(it, sets, asked, seed, report)
+        return _in_units(it, question, _relabelled(it, sets, asked, seed, report))
     seeds = None if seed is None else [seed] * len(sets)
     told = answers(it, sets, asked, seeds, report, stage="retrain" if seed is None else "retrain, fresh seeds")
-    return {role: {kind: told[role][kind][:, 0] for kind in KINDS} for role in asked}
+    return _in_units(it, question, {role: {kind: told[role][kind][:, 0] for kind in KINDS} for role in asked})
+
+
+def _in_units(it: Opened, question: Question, told: Values) -> Values:
+    """Return what was answered in the target's own unit where that is a number."""
+    unit = unit_of(it.dataset, str(described(question.queries[0])["name"]))
+    return {role: {kind: values * getattr(unit, kind) + unit.start for kind, values in kinds.items()} for role, kinds in told.items()}
 
 
 def _relabelled(it: Opened, sets: np.ndarray, asked: Mapping[str, Question], seed: int | None, report: Report) -> Values:

@@ -203,7 +203,10 @@ def names_of(dataset: Dataset, found: Mapping[str, Any]) -> list[str]:
     """Return what each part is called: a column with its cell, a token as it is read, or the place of an input or a pixel."""
     row, x = row_of(dataset, found)
     if found["of"] == "columns":
-        return [f"{entry['name']} = {_cell(row[entry['name']])}" for entry in dataset.encoding["columns"]]
+        return [
+            f"{entry['name']} = {_cell(row[entry['name']])}" if entry["name"] in row else str(entry["name"])
+            for entry in dataset.encoding["columns"]
+        ]
     if found["of"] == "tokens" and dataset.encoding.get("kind") == "text":
         read, spans = spans_of(dataset, "" if pd.isna(row[dataset.encoding["column"]]) else str(row[dataset.encoding["column"]]))
         return [*(read[start:end] for start, end in spans), *[""] * (len(x) - len(spans))]
@@ -217,9 +220,8 @@ def _cell(value: Any) -> str:
 
 
 def _by_column(parts: Parts, dataset: Dataset) -> Parts:
-    """Return the parts of raw columns: those of the inputs that stand for one are added up."""
+    """Return the parts of raw columns: those of the inputs that stand for one are added up; a column that does not vary has none, 0."""
     from dataclasses import replace
 
-    widths = [len(features_of(entry)) for entry in dataset.encoding["columns"]]
-    starts = np.cumsum([0, *widths[:-1]])
-    return replace(parts, values=np.add.reduceat(parts.values, starts))
+    of = np.repeat(np.arange(len(dataset.encoding["columns"])), [len(features_of(entry)) for entry in dataset.encoding["columns"]])
+    return replace(parts, values=np.bincount(of, weights=parts.values, minlength=len(dataset.encoding["columns"])))

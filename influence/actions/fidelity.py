@@ -92,7 +92,7 @@ def kept(project: Project, run: str, query: Described, method: Described) -> lis
 
 def in_words(result: Mapping[str, Any]) -> str:
     """Return a measurement in one line: the LDS of the smooth value, and where and how often it was measured."""
-    truth = "same seed" if result["truth"] == "same" else "fresh seeds"
+    truth = "same seed" if result["truth"] == "same" else "new seeds"
     share = words.percent(result["fraction"], 0 if result["fraction"] >= 0.01 else 2)
     return f"{lds_in_words(result)} at {share}, {truth}, {words.count(result['n'], 'retraining')}"
 

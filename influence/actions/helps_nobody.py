@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from influence.actions._measures import unit_of
 from influence.actions._scored import best, short
+from influence.data.dataset import Dataset
 from influence.errors import BadInput
 from influence.groups import FEWEST, groups_of
 from influence.registry import attribution, described, finders, queries
@@ -49,7 +51,7 @@ def helps_nobody(
     `groups`: by label, `n` evaluation rows, `before` and the summed `predicted` change. `seeds`: retrain with so many fresh seeds without
     these rows and without as many random ones; `realised` then says of each group's loss, by role, `found` and `random`: change, low, high
     (95 %, over rows and seeds), n rows and seeds; `worse`: the groups whose holdout loss (evaluation, if there is none) rose beyond
-    its interval.
+    its interval. Losses of a numeric target are squared errors, in the square of its own unit.
 
     Raises:
         BadInput: there is no such column or fewer than two groups that can be compared, no such row, or the model cannot be trained again.
@@ -72,10 +74,12 @@ def helps_nobody(
     scores = project.scores(note["scores"])
     selection = chosen(it, note, scores, share)
     at, before = it.dataset.train.mask(selection.ids), answered(it, {"evaluation": question})["evaluation"]["value"]
+    unit = unit_of(it.dataset, "group_loss").value
     groups = [
-        {"label": label, "n": note["rows"][k], "before": float(before[k]), "predicted": float(scores.values[at, k].sum())}
+        {"label": label, "n": note["rows"][k], "before": float(before[k]) * unit,
+         "predicted": float(scores.values[at, k].sum()) * (unit if scores.calibrated else 1.0)}
         for k, label in enumerate(scores.labels)
-    ]
+    ]  # fmt: skip
     told = {**note, "ids": list(selection.ids), "share": share, "groups": groups, "words": selection.reason["words"]}
     told |= _realised(it, question, at, seeds, again, report) if seeds else {"realised": {}, "worse": []}
     seconds = time.perf_counter() - began
@@ -156,7 +160,20 @@ def _realised(it: Opened, question: Question, at: np.ndarray, seeds: int, again:
         it.project.note(name, found)
     role = "holdout" if "holdout" in found else "evaluation"
     worse = [label for label, told in found[role].items() if told["found"]["low"] > 0]
-    return {"realised": found, "worse": worse}
+    return {"realised": in_units(found, it.dataset), "worse": worse}
+
+
+def in_units(realised: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Return what retraining changed, of a numeric target in the square of its own unit."""
+    unit = unit_of(dataset, "group_loss").value
+
+    def scaled(told: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value * unit if name in ("change", "low", "high") else value for name, value in told.items()}
+
+    return {
+        role: {label: {kind: scaled(told) for kind, told in kinds.items()} for label, kinds in found.items()}
+        for role, found in realised.items()
+    }
 
 
 def _retrained(it: Opened, question: Question, at: np.ndarray, seeds: int, report: Report) -> dict[str, Any]:

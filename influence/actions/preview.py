@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from influence.actions._calibration import band, folded, reach
+from influence.actions._measures import SQUARED, unit_of
 from influence.actions._scored import short
 from influence.actions._standard import RATES
+from influence.data.dataset import Dataset
 from influence.errors import BadInput
 from influence.groups import other_than
 from influence.store import Project
@@ -35,6 +37,33 @@ def kept(project: Project, run: str, group: str, positive: str = "") -> dict[str
     # Older ones do not say of which class they speak, and could be of any: their questions tell.
     given = {query["given"].get("positive", "") for query in note["queries"].values()} - {""}
     return note if given <= {positive or project.dataset(project.run(run).dataset).evaluation.favourable} else None
+
+
+def in_units(note: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Return a note that speaks of a numeric target in its own unit: levels and bands, from the same scores; of classes the note as it is.
+
+    Scores stay as they are: sums of them reach as far, and the slopes of the calibration turn them into the target's unit.
+    """
+    if dataset.train.classes:
+        return note
+    units = {label: unit_of(dataset, query["name"]) for label, query in note["queries"].items()}
+    before = {
+        label: {kind: value * getattr(units[label], kind) + units[label].start for kind, value in told.items()}
+        for label, told in note["before"].items()
+    }
+    fits = {
+        label: {
+            "value": _scaled(fit["value"], unit.value, unit.value),
+            "measured": _scaled(fit["measured"], unit.measured / unit.value, unit.measured),
+        }
+        for label, fit in note["calibration"].items()
+        for unit in (units[label],)
+    }
+    return {**note, "before": before, "calibration": fits}
+
+
+def _scaled(fit: dict[str, float], slope: float, sigma: float) -> dict[str, float]:
+    return {**fit, "slope": fit["slope"] * slope, "slope_sd": fit["slope_sd"] * slope, "sigma": fit["sigma"] * sigma}
 
 
 def curves(note: dict[str, Any], scores: Scores, order: np.ndarray, ks: Sequence[int], kind: str = "value") -> pd.DataFrame:
@@ -80,9 +109,13 @@ def is_gap(label: str) -> bool:
 
 
 def limits(note: Mapping[str, Any], label: str) -> tuple[float, float]:
-    """Return between which values the metric lies that people read: shares in [0, 1], gaps from 0 on; a numeric target has no shares."""
+    """Return between which values the metric lies that people read: shares in [0, 1], gaps and errors from 0 on.
+
+    A numeric target has no shares.
+    """
     share = note["queries"][label]["name"] in (*RATES, "group_rate", "accuracy_margin", "accuracy") and "R²" not in note["labels"]
-    return (0.0 if share or is_gap(label) else -np.inf, 1.0 if share else np.inf)
+    error = note["queries"][label]["name"] in SQUARED
+    return (0.0 if share or error or is_gap(label) else -np.inf, 1.0 if share else np.inf)
 
 
 def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
@@ -120,7 +153,7 @@ def preview(
     """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
 
     The first call for a run, a group and a class `positive` prepares it (one walk, twenty retrainings). "": the class that is favourable in
-    the run's data.
+    the run's data. Errors of a numeric target are in its own unit, their smooth versions in its square.
 
     Raises:
         BadInput: no rows, unknown rows or more than there are, an unknown question, or a group column or class that does not exist.
@@ -134,6 +167,7 @@ def preview(
         from influence.actions.prepare import prepare
 
         note = prepare(project, it.run.id, by, positive, report)
+    note = in_units(note, it.dataset)
     if scores is not None:
         if top < 1:
             raise BadInput(f"--top must be at least 1 with scores; got {top}.")

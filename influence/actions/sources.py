@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from influence.actions._measures import unit_of
 from influence.actions._scored import Described, best, place, scored, short
 from influence.conditions import written
 from influence.data.dataset import Dataset
@@ -27,7 +28,7 @@ from influence.types import Report, ignore
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
 
-VERSION = 2
+VERSION = 3
 """Of what is kept: older results are not found again."""
 LARGE = 0.1
 """Share of the rows from which on a block moves the model so far that a sum of single rows' scores stretches."""
@@ -148,7 +149,9 @@ def _cut(it: Opened, settings: Mapping[str, Any]) -> Any:
 
 def _weighed(it: Opened, blocks: Any, told: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     scores = it.project.scores(told["scores"])
-    values, losses, labels = scores.column()[it.seen].astype(np.float64), _losses(it)[it.seen], _labels(it)[it.seen]
+    unit = unit_of(it.dataset, told["query"]["name"])
+    values = scores.column()[it.seen].astype(np.float64) * (unit.value if scores.calibrated else 1.0)
+    losses, labels = _losses(it)[it.seen] * unit_of(it.dataset, "loss").value, _labels(it)[it.seen]
     rows = [
         [block.name, written(block.pattern), *_figures(values, block.rows, len(blocks.blocks)), labels[block.rows].mean(),
          losses[block.rows].mean()]
@@ -167,7 +170,7 @@ def _weighed(it: Opened, blocks: Any, told: Mapping[str, Any], settings: Mapping
         "n": len(values),
         "label": told["labels"][0],
         "measured_label": told["measured_label"],
-        "value": told["value"],
+        "value": {kind: value * getattr(unit, kind) + unit.start for kind, value in told["value"].items()},
         "better": told["better"],
         "calibrated": scores.calibrated,
         "share_of": it.dataset.train.favourable,

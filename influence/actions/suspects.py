@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from influence.actions._measures import unit_of
 from influence.actions._scored import Described, best, place, scored, short
 from influence.actions.clusters import beside, clusters
 from influence.conditions import written
@@ -23,7 +24,7 @@ from influence.types import Examples, Report, Scores, ignore
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
 
-VERSION = 2
+VERSION = 3
 """Of what is kept: older searches are not found again."""
 Remedy = Literal["remove", "relabel"]
 NEVER = ("weight", "leak", "id")
@@ -53,7 +54,8 @@ def suspects(
     """Search for patterns of training rows, ranked by the summed improvement of the question that removing them is predicted to bring.
 
     `suspects`: rule, conditions (JSON, for the finder `pattern`), n, effect (positive: the question improves), its 95 % interval low and
-    high, effect_per_row; how they are found and listed is in `influence.patterns.search`. `method`: "" takes the best that is open.
+    high, effect_per_row, in the question's unit (squared errors of a numeric target in the square of its own); how they are found and
+    listed is in `influence.patterns.search`. `method`: "" takes the best that is open.
     `with_label`: the target may be a condition beside another. `remedy`: "relabel" predicts giving the rows the model's likeliest other
     class instead. `least`, `most`: share of the training rows that a pattern holds. `alike`: put the rows into so many groups that look
     alike to the model (`influence.actions.clusters`), of which patterns may speak; 0: none. `check`: retrain without each of the first so
@@ -175,7 +177,8 @@ def _searched(it: Opened, scores: Scores, told: Mapping[str, Any], settings: Map
     from influence.patterns import suspects as search
 
     seen, better = it.seen, told["better"]
-    effect = scores.column()[seen] * (1 if better == "higher" else -1)
+    unit = unit_of(it.dataset, told["query"]["name"])
+    effect = scores.column()[seen] * (1 if better == "higher" else -1) * (unit.value if scores.calibrated else 1.0)
     table, kinds = conditioned(it.dataset, settings["with_label"])
     groups = _alike(it, settings.get("alike", 0), report)
     if groups:
@@ -196,7 +199,7 @@ def _searched(it: Opened, scores: Scores, told: Mapping[str, Any], settings: Map
         "n": int(seen.sum()),
         "label": told["labels"][0],
         "measured_label": told["measured_label"],
-        "value": told["value"],
+        "value": {kind: value * getattr(unit, kind) + unit.start for kind, value in told["value"].items()},
         "better": better,
         "calibrated": scores.calibrated,
         "run": it.run.id,

@@ -134,7 +134,9 @@ def rail(values: np.ndarray, side: str, count: int = TOP) -> np.ndarray:
     values: (N,). Rows that would move it the other way, or not at all, stand in neither rail.
     """
     order = np.argsort(values if side == "proponents" else -values, kind="stable")[:count]
-    return order if side == "nearest" else order[values[order] < 0 if side == "proponents" else values[order] > 0]
+    if side == "nearest":
+        return order[values[order] > -1]  # what no cosine is below: the model was made without the row
+    return order[values[order] < 0 if side == "proponents" else values[order] > 0]
 
 
 def told_first(scores: Scores, side: str, count: int = 10) -> list[dict[str, Any]]:
@@ -168,15 +170,16 @@ def _looked(it: Opened, question: Question, scores: Scores, report: Report) -> d
     labels = tuple(f"checkpoint {k} (step {c.step})" for k, c in enumerate(it.trained.checkpoints, 1))
     alike, by = _alike(it, question, report)
     alike[~it.seen] = -1.0  # the least that a cosine can be: these rows take no part
-    near = np.argsort(-alike, kind="stable")[:TOP]
-    strong = np.argsort(-np.abs(scores.column()), kind="stable")[:TOP]
+    top = min(TOP, int(it.seen.sum()))
+    near = np.argsort(-alike, kind="stable")[:top]
+    strong = np.argsort(-np.where(it.seen, np.abs(scores.column()), -1.0), kind="stable")[:top]
     return {
         "similar": it.project.put_scores(Scores(alike[:, None], train.ids, ("alike",), by, False)),
         "steps": it.project.put_scores(Scores(terms, train.ids, labels, "tracin", False)),
         "alike": by,
         "shared": len(np.intersect1d(near, strong)),
         "chance": len(near) * len(strong) / max(1, int(it.seen.sum())),
-        "top": TOP,
+        "top": top,
         "steps_at": [c.step for c in it.trained.checkpoints],
     }
 

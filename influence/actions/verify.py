@@ -10,7 +10,7 @@ from typing import Any
 from influence.actions import _oracles
 from influence.errors import BadInput
 from influence.evidence import words
-from influence.store import Project
+from influence.store import Project, Run
 from influence.store.catalogue import now
 from influence.types import Event, Report, ignore
 
@@ -22,9 +22,9 @@ FEWEST = 2
 def verify(project: Project, run: str | None = None, oracles: int = ORACLES, report: Report = ignore) -> dict[str, Any]:
     """Judge a run that does without rows beside `oracles` models trained anew without them, each from its own seed.
 
-    `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `n` removed rows, `chance` and `verdict`
-    ("inside", "outside", "too few"). `overall`: the same verdict of all measures together, corrected for how many they are. `trained`: how
-    many oracles were trained now; the rest was kept.
+    `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `n` removed rows, `chance`, `verdict`
+    ("inside", "outside", "too few"), and the values of the `oracles`. `overall`: the same verdict of all measures together, corrected for
+    how many they are. `trained`: how many oracles were trained now; the rest was kept.
 
     Raises:
         BadInput: the run saw all its rows, its model cannot be trained again, or fewer than two oracles are asked for.
@@ -50,7 +50,14 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, rep
     values, sides = measured(measures, pool), {type(m).id: m.side for m in measures}
     n = len(pool.rows["forget"])
     found = {
-        type(m).id: {"label": m.label, "unit": m.unit, "side": m.side, **asdict(judged(values[type(m).id], m.side, n))} for m in measures
+        type(m).id: {
+            "label": m.label,
+            "unit": m.unit,
+            "side": m.side,
+            **asdict(judged(values[type(m).id], m.side, n)),
+            "oracles": values[type(m).id][1:].tolist(),
+        }
+        for m in measures
     }
     result = {
         "run": it.run.id,
@@ -95,6 +102,14 @@ def kept(project: Project, run: str) -> dict[str, Any] | None:
     return found
 
 
+def held(project: Project, run: Run) -> int:
+    """Return how many oracles are known to be kept for a run: those beside which it, or another that forgot the same rows, was judged."""
+    alike = [
+        r for r in project.runs() if (r.parent, r.dataset, r.body.get("selection")) == (run.parent, run.dataset, run.body.get("selection"))
+    ]
+    return max((found["oracles"] for r in alike if (found := kept(project, r.id))), default=0)
+
+
 def name_of(run: str) -> str:
     """Return the name of the note of a run's verdict."""
     return f"verified/{run}"
@@ -105,8 +120,8 @@ def in_words(result: Mapping[str, Any]) -> str:
     of, count = result["overall"], words.count(result["oracles"], "model")
     if of["verdict"] == "too few":
         return f"Too few to say: {count} trained without the rows; a verdict at 5 % takes 19."
-    share = f"{of['chance']:.0%}" if of["chance"] >= 0.01 else "fewer than 1 %"
-    chance = f"{share} of models trained without the rows are as unusual"
+    share = words.percent(of["chance"], 0) if of["chance"] >= 0.01 else "fewer than 1 %"
+    unusual = f"{share} of models trained without them are as unusual"
     if of["verdict"] == "inside":
-        return f"This model can't be told from {count} that never saw the rows ({chance})."
-    return f"This model is not as {count} that never saw the rows are ({chance}): it still shows traces of them, or of having shunned them."
+        return f"This model can't be told from {count} that never saw the rows: {unusual}."
+    return f"This model can be told from {count} that never saw the rows: {unusual}. It still knows them, or it was driven past forgetting."

@@ -7,17 +7,14 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from influence.charts.colours import GREY, GROUPS, HELPFUL
+from influence.charts.colours import GREY, GROUPS, LOWERS, RAISES
 from influence.charts.frame import framed
 from influence.evidence.words import interval, number
 
 LONGEST = 60
 """Characters of a name; longer ones are cut, the whole stands in the tooltip."""
-MARKS = {
-    "realised, these rows": ("diamond", GROUPS[1]),
-    "realised, holdout rows": ("diamond-open", GROUPS[1]),
-    "as many random rows": ("x", GREY),
-}
+EVALUATION, HOLDOUT, RANDOM = "retrained, evaluation rows", "retrained, holdout rows", "retrained without random rows, holdout"
+MARKS = {EVALUATION: ("diamond", GROUPS[1]), HOLDOUT: ("diamond-open", GROUPS[1]), RANDOM: ("x", GREY)}
 
 
 def bars(
@@ -28,24 +25,11 @@ def bars(
     `realised`: by the names in `MARKS`, one value per bar, None where nothing was retrained.
     """
     places = list(range(len(names)))
-    value, low, high = ([effect[k] for effect in effects] for k in range(3))
-    figure = go.Figure(
-        go.Bar(
-            x=value,
-            y=places,
-            orientation="h",
-            name="predicted",
-            marker_color=HELPFUL,
-            error_x={
-                "type": "data",
-                "array": [h - v for v, h in zip(value, high, strict=True)],
-                "arrayminus": [v - at for v, at in zip(value, low, strict=True)],
-                "color": GREY,
-            },
-            customdata=[f"{escape(n)}: {number(v)} ({interval(a, b)})" for n, v, a, b in zip(names, value, low, high, strict=True)],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
-    )
+    figure = go.Figure()
+    for tint, name, down in ((LOWERS, "▼ predicted to lower it", True), (RAISES, "▲ predicted to raise it", False)):
+        here = [k for k in places if (effects[k][0] < 0) is down]
+        if here:
+            figure.add_trace(_bars(names, effects, here, tint, name))
     for name, values in realised.items():
         there = [k for k in places if values[k] is not None]
         if there:
@@ -54,4 +38,24 @@ def bars(
             figure.add_trace(go.Scatter(x=[values[k] for k in there], y=there, mode="markers", name=name, marker=marker))
     cut = [escape(n if len(n) <= LONGEST else n[: LONGEST - 1] + "…") for n in names]
     figure.update_yaxes(tickvals=places, ticktext=cut, range=[len(names) - 0.4, -0.6], showgrid=False)
+    figure.update_layout(barmode="overlay")  # else each of two kinds leaves room for the other
     return framed(figure, 90 + 34 * max(2, len(names)), x=axis, legend=True)
+
+
+def _bars(names: Sequence[str], effects: Sequence[tuple[float, float, float]], here: Sequence[int], tint: str, name: str) -> go.Bar:
+    value, low, high = ([effects[k][part] for k in here] for part in range(3))
+    return go.Bar(
+        x=value,
+        y=here,
+        orientation="h",
+        name=name,
+        marker_color=tint,
+        error_x={
+            "type": "data",
+            "array": [h - v for v, h in zip(value, high, strict=True)],
+            "arrayminus": [v - at for v, at in zip(value, low, strict=True)],
+            "color": GREY,
+        },
+        customdata=[f"{escape(names[k])}: {number(v)} ({interval(a, b)})" for k, v, a, b in zip(here, value, low, high, strict=True)],
+        hovertemplate="%{customdata}<extra></extra>",
+    )

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#8A9099"
-HARMFUL, HELPFUL = "#E66101", "#7B6DB2"
+LOWERS, RAISES = "#E66101", "#7B6DB2"
+"""Of a change that is predicted if rows are removed, as on the map: orange is down, violet is up, whatever is better."""
 DIVERGING = {
-    "light": ["#7F3B08", "#B35806", "#E08214", "#CDD0D4", "#8073AC", "#542788", "#2D004B"],
-    "dark": ["#FFE0B0", "#FDB863", "#D9801C", "#48505A", "#8C80C8", "#B9AEF2", "#E6E2FF"],
+    "light": ["#7F3B08", "#B35806", "#E08214", "#AEB4BB", "#8073AC", "#542788", "#2D004B"],
+    "dark": ["#FFE0B0", "#FDB863", "#D9801C", "#59626D", "#8C80C8", "#B9AEF2", "#E6E2FF"],
 }
 """PuOr. What is strong stands out from the ground, and what is near 0 goes back to it, in both themes."""
 CIVIDIS = ["#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#E1CC55", "#FEE838"]
-SEQUENTIAL = {"light": CIVIDIS[::-1], "dark": CIVIDIS}
+SEQUENTIAL = {"light": CIVIDIS[5::-1], "dark": CIVIDIS[4:]}
+"""Without the part that does not stand out from the ground: the rows of low values are seen, too."""
 ROLES = {"original": GROUPS[0], "unlearned": GROUPS[1], "retrained": GROUPS[2]}
 
 

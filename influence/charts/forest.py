@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from influence.charts.colours import GREY
-from influence.charts.frame import framed
+from influence.charts.frame import framed, kept_within
 from influence.evidence.words import interval, number
 
 ROOMY = 8
@@ -17,11 +17,13 @@ ROOMY = 8
 
 
 def forest(
-    table: pd.DataFrame, colours: dict[str, str], by: str = "group", colour: str = "", axis: str = "", line: float | None = None
-) -> go.Figure:
+    table: pd.DataFrame, colours: dict[str, str], by: str = "group", colour: str = "", axis: str = "", line: float | None = None,
+    within: tuple[float, float] | None = None,
+) -> go.Figure:  # fmt: skip
     """Draw one point per row of `table` (columns `by`, value, low, high, n); a row without an interval has no mark, and its name is grey.
 
     `colour`: the column that `colours` has colours for (default: `by`), one trace and legend entry each. `line`: a value to compare with.
+    `within`: the values that there can be; the axis goes no further.
     """
     figure = go.Figure()
     key = colour or by
@@ -35,7 +37,8 @@ def forest(
         tickvals=list(range(len(lines))), ticktext=_names(table, by, lines), range=[len(lines) - 0.4, -0.6], showgrid=False, zeroline=False
     )
     each = 70 if colour else 46 if len(lines) <= ROOMY else 30
-    return framed(figure, 100 + each * max(2, len(lines)), x=axis, legend=bool(colour))
+    framed(figure, 100 + each * max(2, len(lines)), x=axis, legend=bool(colour))
+    return kept_within(figure, "x", within) if within else figure
 
 
 def _marks(rows: pd.DataFrame, name: str, places: list[float], tint: str, by: str) -> go.Scatter:

@@ -12,16 +12,17 @@ ROWS = {"field": "k", "type": "quantitative", "title": "training rows removed", 
 ANY = "any loss"
 
 
-def frontier(points: pd.DataFrame, k: float, target: float, title: str = "") -> dict[str, Any]:
+def frontier(points: pd.DataFrame, k: float, target: float, title: str = "", spared: str = "accuracy") -> dict[str, Any]:
     """Return the Vega-Lite picture. `points`: columns allowed (text, one curve each), k, value, low, high, accuracy.
 
-    `k` rows, a vertical line, are the budget that was found, `target`, a horizontal line, is where it leads.
+    `spared`: what may fall by so much. `k` rows, a vertical line, are the budget that was found, `target`, a horizontal line, is where it
+    leads.
     """
     names = list(dict.fromkeys(points["allowed"]))
     colour = {
         "field": "allowed",
         "type": "nominal",
-        "title": "accuracy may fall by",
+        "title": f"{spared} may fall by",
         "scale": {"domain": names, "range": [*GROUPS[: len(names) - 1], GREY]},
         "legend": {"orient": "bottom"},
     }

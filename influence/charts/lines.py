@@ -10,17 +10,21 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from influence.charts.colours import GREY
-from influence.charts.frame import framed
+from influence.charts.frame import framed, kept_within
 from influence.evidence.words import interval, number
 
 ASIDE = 0.12
 """How far the points of one group stand beside those of the next, so that their intervals can be told apart."""
 
 
-def lines(table: pd.DataFrame, colours: dict[str, str], along: Sequence[str], x: str = "", y: str = "", joined: bool = True) -> go.Figure:
+def lines(
+    table: pd.DataFrame, colours: dict[str, str], along: Sequence[str], x: str = "", y: str = "", joined: bool = True,
+    within: tuple[float, float] | None = None,
+) -> go.Figure:  # fmt: skip
     """Draw a line per group of `table` (columns group, along, value, low, high, n) through the parts of `along`, in their order.
 
     A part with too few rows has no point, and the line is broken there. `joined`: parts follow one another; names do not, and have no line.
+    `within`: the values that there can be; the axis goes no further.
     """
     figure, names = go.Figure(), list(dict.fromkeys(table["group"]))
     for place, name in enumerate(names):
@@ -48,7 +52,8 @@ def lines(table: pd.DataFrame, colours: dict[str, str], along: Sequence[str], x:
             )
         )
     figure.update_xaxes(tickvals=list(range(len(along))), ticktext=[escape(str(part)) for part in along])
-    return framed(figure, 340, x=escape(x), y=escape(y), legend=True)
+    framed(figure, 340, x=escape(x), y=escape(y), legend=True)
+    return kept_within(figure, "y", within) if within else figure
 
 
 def _told(name: Any, row: Any) -> str:

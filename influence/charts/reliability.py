@@ -9,12 +9,17 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from influence.charts.colours import GREY
-from influence.charts.frame import framed
+from influence.charts.frame import framed, kept_within
 from influence.evidence.words import interval, number
 
 
-def reliability(table: pd.DataFrame, colours: dict[str, str], x: str = "", y: str = "") -> go.Figure:
-    """Draw the bins of each group of `table` (columns group, predicted, value, low, high, n); bins without an interval are left out."""
+def reliability(
+    table: pd.DataFrame, colours: dict[str, str], x: str = "", y: str = "", within: tuple[float, float] | None = None
+) -> go.Figure:
+    """Draw the bins of each group of `table` (columns group, predicted, value, low, high, n); bins without an interval are left out.
+
+    `within`: the values that there can be; the axes go no further.
+    """
     there = table.dropna(subset=["low", "high"])
     figure = go.Figure()
     if len(there):
@@ -43,7 +48,8 @@ def reliability(table: pd.DataFrame, colours: dict[str, str], x: str = "", y: st
                 hovertemplate="%{customdata}<extra></extra>",
             )
         )
-    return framed(figure, 380, x=escape(x), y=escape(y), legend=True)
+    framed(figure, 380, x=escape(x), y=escape(y), legend=True)
+    return kept_within(kept_within(figure, "x", within), "y", within) if within else figure
 
 
 def _told(row: Any) -> str:

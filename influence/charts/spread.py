@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 import plotly.graph_objects as go
 
-from influence.charts.colours import HARMFUL, HELPFUL
+from influence.charts.colours import LOWERS, RAISES
 from influence.charts.frame import framed
 
 FORMAT = ".2~g"
@@ -26,10 +28,10 @@ def binned(edges: np.ndarray, counts: np.ndarray, axis: str) -> go.Figure:
 
 def _drawn(edges: np.ndarray, sides: list[np.ndarray], axis: str) -> go.Figure:
     figure, middle = go.Figure(), (edges[:-1] + edges[1:]) / 2
-    looks = ((HARMFUL, "▼ removal lowers the metric"), (HELPFUL, "▲ removal raises the metric"))
+    looks = ((LOWERS, "▼ removal lowers the metric"), (RAISES, "▲ removal raises the metric"))
     for counts, (tint, name) in zip(sides, looks, strict=True):
         figure.add_trace(go.Bar(x=middle[counts > 0], y=counts[counts > 0], width=np.diff(edges)[counts > 0], marker_color=tint, name=name))
     figure.update_yaxes(type="log")
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_xaxes(tickformat=FORMAT)
-    return framed(figure, 260, axis, "rows (log scale)", legend=True)
+    return framed(figure, 260, escape(axis), "rows (log scale)", legend=True)

@@ -19,8 +19,8 @@ def fidelity(
     fraction: Annotated[float, typer.Option(help="Share of the training rows left out each time.")] = 0.01,
     fractions: Annotated[str, typer.Option(help="Several shares, for example 0.01,0.1,0.5; instead of --fraction.")] = "",
     subsets: Annotated[int, typer.Option(help="How many random sets are left out.")] = 32,
-    truth: Annotated[str, typer.Option(help="same (same seed, empty places) or fresh (new seeds).")] = "same",
-    seeds: Annotated[int, typer.Option(help="Fresh seeds per subset.")] = 2,
+    truth: Annotated[str, typer.Option(help="same (same seed, rows left out) or fresh (new seeds).")] = "same",
+    seeds: Annotated[int, typer.Option(help="New seeds per subset.")] = 2,
     query_set: QuerySet,
     set: Set,
     on: Computing,
@@ -66,6 +66,16 @@ def unlearn(
 
 
 @command
+def verify(
+    *,
+    oracles: Annotated[int, typer.Option(help="Models trained anew without the rows, from new seeds; kept for the next time.")] = 64,
+    on: OnRun,
+) -> None:
+    """Judge a model that forgot rows (default: the newest) beside models that never saw them: did it forget?"""
+    on.act("verify", {"oracles": oracles})
+
+
+@command
 def pin(
     *,
     ids: Ids = None,
@@ -75,6 +85,19 @@ def pin(
 ) -> None:
     """Pin training rows (default: the current selection) or a pattern as evidence, with a note of why."""
     on.act("pin", {"ids": read_ids(ids), "pattern": pattern, "note": note})
+
+
+@command
+def report(
+    *,
+    group: Annotated[str | None, typer.Option(help="Group column, or up to three: 'sex & race'; default: the run's first.")] = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="With single rows, cells of pinned ones and ids of selected ones: they can be personal data.")
+    ] = False,
+    on: OnRun,
+) -> None:
+    """Write the investigation of a run as one page that stands alone."""
+    on.act("report", {"group": group, "rows": rows})
 
 
 @command

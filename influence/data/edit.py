@@ -239,7 +239,7 @@ def _put(column: pd.Series, place: int, value: Any) -> pd.Series:
         value = None if value is None else str(value)
     elif pd.api.types.is_integer_dtype(column.dtype) and (value is None or value != int(value)):
         column = column.astype("float64")
-    elif pd.api.types.is_bool_dtype(column.dtype) and value is None:
+    elif isinstance(column.dtype, pd.CategoricalDtype) or (pd.api.types.is_bool_dtype(column.dtype) and value is None):
         column = column.astype("object")
     column = column.copy()
     column.iloc[place] = np.nan if value is None and pd.api.types.is_float_dtype(column.dtype) else value

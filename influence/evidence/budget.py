@@ -31,21 +31,23 @@ def fewest(result: Result) -> str:
 
 def spared(result: Result) -> str:
     """Say how the loss of accuracy is predicted."""
-    it, allowed = result["spared"], words.number(result["max_accuracy_loss"])
+    it, allowed, n = result["spared"], words.number(result["max_accuracy_loss"]), result["retrainings"]
+    name = _name(result["predicted"][it["label"]])
+    through = "" if name == it["label"] else f" through its smooth version ({it['label']})"
     if not it["borne_out"]:
         return (
-            f"Accuracy may fall by {allowed}, predicted through its smooth form ({it['label']}). {result['retrainings']} real retrainings "
-            "do not bear out how much of it is seen in accuracy itself: trust retraining alone."
+            f"{name} may fall by {allowed}, predicted{through}. {n} real retrainings do not bear out how much of it is seen in {name} "
+            "itself: trust retraining alone."
         )
-    return (
-        f"Accuracy may fall by {allowed}, predicted through its smooth form ({it['label']}) times {words.number(it['slope'], 2)}, as "
-        f"{result['retrainings']} real retrainings have it."
-    )
+    return f"{name} may fall by {allowed}, predicted{through} times {words.number(it['slope'], 2)}, as {n} real retrainings have it."
 
 
 def retrained(result: Result) -> tuple[list[str], list[list[str]]]:
     """Return head and cells of a table of what was really measured: rows, metric, with all rows, without these, change, 95 %, seeds."""
-    head, cells = ["rows", "metric", "with all rows", "so", "change", "95 %", "seeds"], []
+    head, cells = (
+        ["rows", "metric", "with all rows", "without these" if result["mode"] == "remove" else "so", "change", "95 %", "seeds"],
+        [],
+    )
     for role, found in result["retrained"].items():
         for label, it in found.items():
             change = (words.signed(it["change"], 4), words.interval(it["low"], it["high"], 4))
@@ -61,7 +63,7 @@ def kept(result: Result, shown: Callable[[object], str] = str) -> str:
     asked = result["target"] - result["predicted"][result["question"]]["measured_before"]
     name = result["predicted"][result["spared"]["label"]]["measured_label"]
     return (
-        f"Really retrained with {words.count(question['n'], 'fresh seed')}, on the {ROLES[role]}: {shown(_read(result))} goes from "
+        f"Really retrained with {words.count(question['n'], 'new seed')}, on the {ROLES[role]}: {shown(_read(result))} goes from "
         f"{words.number(question['before'])} to {words.number(question['after'])}, a change of {_change(question)}; {words.signed(asked)} "
         f"was asked for. {name} changes by {_change(accuracy)}; a fall of {words.number(result['max_accuracy_loss'], 4)} was allowed."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from influence.evidence import words
 
-SAME, FRESH = "same seed", "fresh seeds"
+SAME, FRESH = "same seed", "new seeds"
 SIZE = (
     "Size: how much really changes for each unit predicted; 1 is right. Calibrated: corrected on half of the retrainings, and checked on "
     "the other half."
@@ -31,7 +31,7 @@ def figures(r: Mapping[str, Any]) -> dict[str, str]:
     return {
         "rows left out": f"{r['removed']:,}",
         "retrainings (n)": f"{r['n']} for each of {words.count(r['seeds'], 'seed')}" if r["truth"] == "fresh" else f"{r['n']}",
-        "LDS of the smooth form (95 %)": between("lds"),
+        "LDS of the smooth version (95 %)": between("lds"),
         "LDS of the metric as read (95 %)": between("lds_measured"),
         "size (95 %)": between("slope") if r["calibrated"] else "rank only",
         "size when calibrated (95 %)": between("slope_after") if r["calibrated"] else "rank only",

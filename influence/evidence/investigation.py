@@ -6,21 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from influence.evidence.figures import Estimate, Pinned, Retrained
 from influence.types import SIGN
 
 Better: TypeAlias = Literal["lower", "higher", "neither"]
 ROLES = ("original", "unlearned", "retrained")
 """The models that are compared, in the order in which they are shown."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured value with its 95 % interval (None: too few rows for one) and the rows it was measured on."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
+ROWS: tuple[Literal["evaluation", "holdout"], ...] = ("evaluation", "holdout")
+"""The rows on which one model is measured."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +45,26 @@ class Model:
 
 @dataclass(frozen=True)
 class Asked:
-    """The question: `value` differentiable, `measured` the metric that people read, on the evaluation rows."""
+    """The question that a report is about: `measured` on the evaluation rows, as people read it.
+
+    `smooth`, `value`: name and value of the smooth version that scores predict, where that is another.
+    """
 
     label: str
     better: Better
     measured: Estimate
-    value: Estimate | None = None
-    measured_label: str = ""
     meaning: str = ""
+    smooth: str = ""
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One of all questions that were asked: what was measured (None: nothing that has one figure), and the ways it was asked, in words."""
+
+    label: str
+    measured: Estimate | None
+    ways: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,11 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Change:
-    """A predicted change of a metric with its band, and what it turned out to be: `realised` by model (unlearned, retrained)."""
+    """A predicted change of a metric with its 95 % band, and what it turned out to be by model (unlearned, retrained).
+
+    `before`: on the evaluation rows. `realised`: on these; `holdout`: on the holdout rows. `smooth`: the same of its smooth version, where
+    that is another.
+    """
 
     label: str
     better: Better
@@ -105,20 +114,25 @@ class Change:
     high: float | None = None
     before: float | None = None
     realised: Mapping[str, float | None] = field(default_factory=dict)
+    holdout: Mapping[str, float | None] = field(default_factory=dict)
+    smooth: Change | None = None
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What was predicted before anything was done. `calibration` says how far to trust it, in words."""
+    """What was predicted before anything was done, on n evaluation rows. `calibration` says how far to trust it, in words."""
 
     changes: tuple[Change, ...]
     calibration: str
-    rows: str = "evaluation"
+    n: int = 0
 
 
 @dataclass(frozen=True)
 class Unlearned:
-    """How the model was made to forget, what may be claimed, and what it cost. `retrain_seconds` is None where the method is retraining."""
+    """How the model was made to forget, what may be claimed, and what it cost. `retrain_seconds` is None where the method is retraining.
+
+    `verified`: the verdict beside models that never saw the rows, in a sentence; "" if there is none.
+    """
 
     method: str
     claim: str
@@ -128,11 +142,17 @@ class Unlearned:
     claim_note: str = ""
     retrain_seconds: float | None = None
     run: str = ""
+    verified: str = ""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric by model: of all rows, between the groups of `column` (`group` empty), or of one. `headline`: it stands in the summary."""
+    """One metric by model (`ROLES`), or of one model by rows (`ROWS`).
+
+    Of all rows, between the groups of `column` (`group` empty), or of one.
+
+    `headline`: it stands at the top.
+    """
 
     metric: str
     better: Better
@@ -154,44 +174,6 @@ class Flips:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure with its 95 % interval and the rows n that it rests on. `lacks`: why there is no interval, where that is not too few rows.
-
-    `series`: which of several models or kinds it is of, in a picture.
-    """
-
-    label: str
-    found: Estimate
-    lacks: str = ""
-    series: str = ""
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """A finding that somebody pinned, read again from what it was computed from.
-
-    `model`: the name of its run. `said`: what it says in words. `columns`, `rows`: the first of `n` rows, as text. `drawn`: its figures
-    make a picture. `counts` by bins between `edges`: it is a histogram of `axis`. `missing`: why it cannot be shown.
-    """
-
-    kind: str
-    title: str
-    model: str
-    created: str
-    note: str = ""
-    said: str = ""
-    figures: tuple[Figure, ...] = ()
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    n: int = 0
-    drawn: bool = False
-    axis: str = ""
-    edges: tuple[float, ...] = ()
-    counts: tuple[int, ...] = ()
-    missing: str = ""
-
-
-@dataclass(frozen=True)
 class Entry:
     """One record of the project's chain."""
 
@@ -206,7 +188,8 @@ class Entry:
 class Investigation:
     """One investigation from question to proof. What was not done is None or empty, and the report says so.
 
-    `pinned`: the first of `pins` findings that were pinned.
+    `questions`: the first of `asked`. `pinned`: the first of `pins` findings that were pinned. `retrained`: patterns that models were
+    retrained without. `smooth`: what smooth versions are, if any is told of.
     """
 
     title: str
@@ -215,6 +198,8 @@ class Investigation:
     data: Data
     model: Model
     question: Asked | None = None
+    questions: tuple[Question, ...] = ()
+    asked: int = 0
     method: Method | None = None
     selection: Chosen | None = None
     preview: Preview | None = None
@@ -224,6 +209,8 @@ class Investigation:
     pinned: tuple[Pinned, ...] = ()
     pins: int = 0
     changes: tuple[Change, ...] = ()
+    retrained: tuple[Retrained, ...] = ()
+    smooth: str = ""
     records: tuple[Entry, ...] = ()
     findings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from markupsafe import Markup
 
@@ -96,8 +97,10 @@ def _axis(scale: Scale, bottom: float) -> Markup:
 
 
 def _row(row: Row, series: Sequence[str], scale: Scale, top: float, height: float) -> Markup:
-    label = row.label if len(row.label) <= 44 else row.label[:43] + "…"
-    parts = [Markup('<text class="label" x="{}" y="{:.1f}">{}</text>').format(LEFT - 14, top + height / 2 + 4, label)]
+    lines = wrap(row.label, 44, max_lines=2, placeholder="…") or [""]
+    start = top + height / 2 + 4 - 7 * (len(lines) - 1)
+    label = '<text class="label" x="{}" y="{:.1f}">{}</text>'
+    parts = [Markup(label).format(LEFT - 14, start + 14 * place, line) for place, line in enumerate(lines)]
     for place, mark in enumerate(row.marks):
         y = top + 7 + STEP * (place + 0.5)
         if not known(mark.value):

@@ -10,12 +10,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from influence.evidence import words
-from influence.evidence.investigation import ROLES, Change, Figure, Investigation, Measure, Pinned
+from influence.evidence.figures import Pinned
+from influence.evidence.investigation import ROLES, ROWS, Change, Investigation, Measure
 from influence.evidence.pictures import Mark, Row, forest, histogram
-from influence.evidence.sentences import estimate, limits, name, summary, tiles, verdict
+from influence.evidence.sentences import between, bounds, estimate, limits, name, shown, summary, tiles, verdict
 
 IDS_SHOWN = 100
-TITLES = {"original": "Original", "unlearned": "Unlearned", "retrained": "Retrained"}
+TITLES = {
+    "original": "Original", "unlearned": "Unlearned", "retrained": "Retrained", "evaluation": "Evaluation rows", "holdout": "Holdout rows",
+}  # fmt: skip
 
 
 def render(investigation: Investigation) -> str:
@@ -23,7 +26,7 @@ def render(investigation: Investigation) -> str:
 
     Names, ids, notes and settings are escaped wherever they come from; a section of something that was not done says so in a sentence.
     """
-    roles = [role for role in ROLES if any(role in measure.found for measure in investigation.comparison)]
+    roles = [role for role in (*ROLES, *ROWS) if any(role in measure.found for measure in investigation.comparison)]
     return _template().render(
         it=investigation,
         claim=words.claim(investigation.unlearning.claim) if investigation.unlearning else None,
@@ -37,10 +40,12 @@ def render(investigation: Investigation) -> str:
         verdict=verdict,
         interval=words.interval,
         ids_shown=IDS_SHOWN,
-        gaps=gaps(investigation.comparison),
+        checked=[one for one in investigation.retrained if not any(one.figures[:1] == pin.figures[:1] for pin in investigation.pinned)],
+        gaps=gaps(investigation.comparison, roles),
         foretold=foretold(investigation.changes),
         picture=picture,
         between=between,
+        shown=shown,
     )
 
 
@@ -58,6 +63,7 @@ def _template() -> Template:
         short=short,
         said=words.settings,
         estimate=estimate,
+        bounds=bounds,
     )
     return pages.get_template("template.html")
 
@@ -81,14 +87,14 @@ def by_column(measures: Sequence[Measure]) -> dict[str, list[Measure]]:
     return found
 
 
-def gaps(measures: Sequence[Measure]) -> Markup:
-    """Return the forest of the measures that compare the groups of a column."""
-    rows = []
+def gaps(measures: Sequence[Measure], roles: Sequence[str]) -> Markup:
+    """Return the forest of the measures that compare the groups of a column, by model or by rows."""
+    rows, shown = [], {measure.column for measure in measures if measure.group}
     for measure in measures:
-        if measure.column and not measure.group:
-            found = [(place, measure.found[role]) for place, role in enumerate(ROLES) if role in measure.found]
+        if measure.column and not measure.group and measure.column in (shown or {measure.column}):
+            found = [(place, measure.found[role]) for place, role in enumerate(roles) if role in measure.found]
             rows.append(Row(name(measure), tuple(Mark(place, one.value, one.low, one.high) for place, one in found)))
-    return forest("Gaps between groups, by model", [TITLES[role] for role in ROLES], rows)
+    return forest("Gaps between groups", [TITLES[role] for role in roles], rows)
 
 
 def foretold(changes: Sequence[Change]) -> Markup:
@@ -114,8 +120,3 @@ def picture(pinned: Pinned) -> Markup:
             marks.setdefault(figure.label, []).append(Mark(place, figure.found.value, figure.found.low, figure.found.high))
     names = [TITLES.get(role, "Value with its 95\N{NO-BREAK SPACE}% interval") for role in series]
     return forest(pinned.title, names, [Row(label, tuple(found)) for label, found in marks.items()])
-
-
-def between(figure: Figure) -> str:
-    """Return a figure's interval, or why it has none."""
-    return figure.lacks if figure.lacks and not words.known(figure.found.low) else words.interval(figure.found.low, figure.found.high)

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from influence.evidence import words
-from influence.evidence.investigation import Estimate, Investigation, Measure
+from influence.evidence.figures import Estimate, Figure, Retrained
+from influence.evidence.investigation import ROWS, Investigation, Measure, Unlearned
+
+
+def shown(figure: Figure) -> str:
+    """Return a figure's value: a change with its sign, or what it was and became."""
+    if figure.change:
+        return words.signed(figure.found.value)
+    now = words.number(figure.found.value)
+    return f"{words.number(figure.before.value)}{words.NARROW}→{words.NARROW}{now}" if figure.before else now
+
+
+def between(figure: Figure) -> str:
+    """Return a figure's interval, or why it has none; of one that was another before, that of both."""
+    found = figure.found
+    own = figure.lacks if figure.lacks and not words.known(found.low) else words.interval(found.low, found.high)
+    if figure.before is None or not words.known(figure.before.low):
+        return own
+    return f"before {words.interval(figure.before.low, figure.before.high)}; after: {own}"
 
 
 def name(measure: Measure) -> str:
@@ -32,64 +50,93 @@ def verdict(measure: Measure) -> str:
 
 def estimate(found: Estimate) -> str:
     """Return a value with its interval in words."""
-    bounds = words.interval(found.low, found.high)
-    return words.number(found.value) + (f" ({bounds} for an interval)" if bounds == words.TOO_FEW else f" (95{words.NARROW}% {bounds})")
+    if words.known(found.low):
+        return f"{words.number(found.value)} (95{words.NARROW}% {bounds(found)})"
+    return f"{words.number(found.value)} ({found.lacks or f'{words.TOO_FEW} for an interval'})"
+
+
+def bounds(found: Estimate) -> str:
+    """Return an interval, or why there is none."""
+    return found.lacks if found.lacks and not words.known(found.low) else words.interval(found.low, found.high)
 
 
 def summary(it: Investigation) -> list[tuple[str, str]]:
-    """Return what was found, done, changed and what it cost: a heading and sentences each."""
-    return [part for part in (_found(it), _done(it), _changed(it), _cost(it)) if part[1]]
+    """Return what was found and what was done: a heading and sentences each."""
+    return [("Found", _found(it)), ("Done", _done(it))] if it.question or it.comparison else [("Done", _done(it))]
 
 
-def _found(it: Investigation) -> tuple[str, str]:
+def _found(it: Investigation) -> str:
+    changed = [measure for measure in _headlines(it) if "original" in measure.found and after(measure)][:3]
+    if it.unlearning and changed:
+        said = [changed[k - 1].found["original"].n if k else 0 for k in range(len(changed))]
+        return " ".join(_changed(measure, measure.found["original"].n != n) for measure, n in zip(changed, said, strict=True))
     if it.question is None:
-        return "What was found", ""
+        return " ".join(_says(measure) for measure in _headlines(it)[:2])
     asked = it.question
-    text = f"On {words.count(asked.measured.n, 'evaluation row')}, the {asked.measured_label or asked.label} is {estimate(asked.measured)}"
-    text += f"; {asked.better} is better." if asked.better != "neither" else "."
-    if it.method:
-        text += f" {it.method.name} scored all {words.count(it.data.rows.get('train', 0), 'training row')} for their part in it."
-    return "What was found", text
+    on = "" if asked.measured.n == 1 else f"On {words.count(asked.measured.n, 'evaluation row')}, "
+    other = [one for one in it.comparison[:1] if one.headline and "holdout" in one.found and len(one.found) == len(ROWS)]
+    also = [f"; on {words.count(one.found['holdout'].n, 'holdout row')}, {estimate(one.found['holdout'])}" for one in other]
+    better = f". {asked.better.capitalize()} is better." if asked.better != "neither" else "."
+    return " ".join([f"{on}{asked.label} is {estimate(asked.measured)}{''.join(also)}{better}", *_retrained(it)])
 
 
-def _done(it: Investigation) -> tuple[str, str]:
+def _headlines(it: Investigation) -> list[Measure]:
+    return [measure for measure in it.comparison if measure.headline]
+
+
+def _says(measure: Measure) -> str:
+    role, found = next(iter(measure.found.items()))
+    return f"On {words.count(found.n, f'{role} row')}, {name(measure)} is {estimate(found)}."
+
+
+def _retrained(it: Investigation) -> list[str]:
+    """Return what retraining without the selected rows, or else without the pattern that was checked last, did to the question."""
+    told = [one for one in it.retrained if it.question and one.figures and one.figures[0].label.startswith(it.question.label)]
+    own = [one for one in told if it.selection and one.n == it.selection.n and one.rule in it.selection.reason]
+    return [_levels(one) for one in (own or told)[-1:]]
+
+
+def _levels(one: Retrained) -> str:
+    figures = [figure for figure in one.figures if figure.before][: len(ROWS)]
+    levels = " and ".join(f"{shown(figure)} on the {figure.label.split(', ')[-2]}" for figure in figures)
+    said = f"Retrained without the {words.count(one.n, 'row')} where {one.rule}, it goes {levels} (one retraining"
+    fresh = [figure for figure in one.figures if figure.change]
+    return said + (f"; {_over(fresh[-1])})." if fresh else ").")
+
+
+def _over(figure: Figure) -> str:
+    bounds = f" (95{words.NARROW}% {between(figure)})" if words.known(figure.found.low) else ""
+    return f"over new seeds it changes by {shown(figure)}{bounds} on the {figure.label.split(', ')[-3]}"
+
+
+def _done(it: Investigation) -> str:
     if it.selection is None:
-        return "What was done", "No rows were selected, and nothing was removed."
+        return "Nothing was removed."
     chosen, total = it.selection, it.data.rows.get("train", 0)
     share = f" ({words.percent(chosen.n / total)} of {words.count(total)})" if total else ""
-    text = f"{words.count(chosen.n, 'training row')}{share} were selected: {chosen.reason.rstrip('.')}."
+    rows = f"{words.count(chosen.n, 'training row')}{share}"
     if it.unlearning is None:
-        return "What was done", text + " The model was not changed."
+        return f"Nothing was removed. {rows} are selected: {chosen.reason.rstrip('.')}."
     level = words.claim(it.unlearning.claim)
     return (
-        "What was done",
-        f"{text} The model was made to forget them by {it.unlearning.method} (claim {it.unlearning.claim}: {level.name.lower()}).",
+        f"{rows} were removed: {chosen.reason.rstrip('.')}. The model was made to forget them by {it.unlearning.method} "
+        f"(claim {it.unlearning.claim}: {level.name.lower()}). {_cost(it.unlearning)}"
+        f"{it.unlearning.verified and ' ' + it.unlearning.verified}"
     )
 
 
-def _changed(it: Investigation) -> tuple[str, str]:
-    parts, rows = [], 0
-    for measure in it.comparison:
-        old, new, truth = measure.found.get("original"), after(measure), measure.found.get("retrained")
-        if not measure.headline or old is None or new is None:
-            continue
-        where = "The " if new.n == rows else f"On {words.count(new.n, 'holdout row')}, the "
-        rows = new.n
-        text = f"{where}{name(measure)} went from {words.number(old.value)} to {estimate(new)}: {verdict(measure) or words.NOT_MEASURED}."
-        if truth is not None and truth is not new:
-            text += f" A model retrained without the rows has {words.number(truth.value)}."
-        parts.append(text)
-    return "What it changed", " ".join(parts)
+def _changed(measure: Measure, rows: bool) -> str:
+    old, new, truth = measure.found["original"], after(measure), measure.found.get("retrained")
+    assert new is not None
+    where = f"On {words.count(new.n, 'holdout row')}, " if rows else ""
+    text = f"{where}{name(measure)} went from {estimate(old)} to {estimate(new)}: {verdict(measure) or words.NOT_MEASURED}."
+    return text if truth is None or truth is new else f"{text} A model retrained without the rows has {estimate(truth)}."
 
 
-def _cost(it: Investigation) -> tuple[str, str]:
-    if it.unlearning is None:
-        return "What it cost", ""
-    spent, whole = it.unlearning.seconds, it.unlearning.retrain_seconds
-    text = f"Unlearning took {words.duration(spent)}"
-    return "What it cost", text + (
-        f", {words.percent(spent / whole, 0)} of the {words.duration(whole)} that retraining took." if whole else "."
-    )
+def _cost(done: Unlearned) -> str:
+    whole = done.retrain_seconds
+    text = f"It took {words.duration(done.seconds)}"
+    return text + (f", {words.percent(done.seconds / whole, 0)} of the {words.duration(whole)} that retraining took." if whole else ".")
 
 
 def tiles(it: Investigation) -> list[tuple[str, str, str]]:
@@ -99,6 +146,9 @@ def tiles(it: Investigation) -> list[tuple[str, str, str]]:
         old, new = measure.found.get("original"), after(measure)
         if measure.headline and old is not None and new is not None:
             found.append((name(measure), f"{words.number(old.value)} → {words.number(new.value)}", verdict(measure)))
+        elif measure.headline and measure.found and not it.unlearning:
+            role, one = next(iter(measure.found.items()))
+            found.append((name(measure), words.number(one.value), f"{words.count(one.n)} {role} rows"))
     if it.selection is not None:
         total = it.data.rows.get("train", 0)
         below = f"{words.percent(it.selection.n / total)} of {words.count(total)}" if total else ""
@@ -117,14 +167,18 @@ def limits(it: Investigation) -> list[str]:
         found.append("Rows or labels of this data set were made by us: no figure here says anything about real people or decisions.")
     if it.unlearning is None:
         found.append("Nothing was unlearned: predictions are not results.")
+        if not it.retrained and (it.preview or it.method):
+            found.append("What is predicted was not verified against retraining.")
     else:
         found += _limits_of_claim(it.unlearning.claim)
+        if not it.unlearning.verified:
+            found.append("Whether the model forgot was not verified beside models that never saw the rows.")
         found.append("The original model still exists, and so do copies of the rows elsewhere: sources, backups, caches, other models.")
     if it.preview:
         found.append("Predicted changes hold to first order for this training run; a training with another seed can turn out otherwise.")
     if any("retrained" in measure.found for measure in it.comparison):
         found.append(
-            "The retrained model keeps the initial weights and the order of the other rows (truth same): it is one retraining, not all."
+            "The retrained model keeps the initial weights and the order of the other rows: one retraining with the same seed, not all."
         )
     return [
         *found,
@@ -138,6 +192,6 @@ def _limits_of_claim(level: str) -> list[str]:
     if level == "L2":
         return []
     return [
-        "It is not proven that the model holds no trace of the removed rows. The comparison below shows outputs on the rows measured; "
+        "It is not proven that the model holds no trace of the removed rows. The measures show outputs on the rows measured; "
         "someone with the weights may be able to learn more."
     ]

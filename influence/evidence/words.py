@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 TOO_FEW = "too few to say"
@@ -44,6 +44,10 @@ SMALL = {
     "k": "Number of rows",
     "captum": "Captum",
     "neggrad": "NegGrad",
+    "salun": "SalUn",
+    "scrub": "SCRUB",
+    "ssd": "SSD",
+    "msg": "MSG",
     "tracin": "TracIn",
     "trak": "TRAK",
     "resnet9": "ResNet-9",
@@ -54,6 +58,7 @@ SMALL = {
     "proj": "projection",
     "r2": "R²",
     "mae": "MAE",
+    "rmse": "RMSE",
     "mlp": "MLP",
     "cnn": "CNN",
     "id": "ID",
@@ -87,6 +92,18 @@ def number(x: float | None, digits: int = 3) -> str:
     small = x != 0 and abs(x) < 0.5 * 10**-digits
     text = f"{abs(x):.2g}" if small else f"{abs(x):,.{digits}f}"
     return (MINUS if x < 0 else "") + text
+
+
+def apart(now: float, others: Iterable[float], digits: int = 3, most: int = 9) -> int:
+    """Return how many decimals it takes to see of each other value on which side of `now` it lies: at least `digits`, at most `most`."""
+    moved = [other for other in others if known(other) and known(now) and other != now]
+    return next((d for d in range(digits, most) if all(f"{other:.{d}f}" != f"{now:.{d}f}" for other in moved)), most)
+
+
+def numbers(*values: float, digits: int = 3) -> list[str]:
+    """Return values that stand beside the first: which is larger is seen, as far as `apart` goes."""
+    shown = apart(values[0], values[1:], digits)
+    return [number(value, shown) for value in values]
 
 
 def signed(x: float | None, digits: int = 3) -> str:

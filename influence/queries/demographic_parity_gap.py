@@ -12,6 +12,6 @@ from influence.registry import queries
 @queries
 @dataclass(frozen=True)
 class DemographicParityGap(RateGap):
-    """Difference between groups in the rate of positive predictions; its differentiable twin compares mean probabilities."""
+    """Difference between groups in the rate of positive predictions; its smooth version compares mean probabilities."""
 
     name: ClassVar[str] = "Demographic-parity gap"

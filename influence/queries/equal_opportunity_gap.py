@@ -16,7 +16,7 @@ from influence.types import Examples
 @queries
 @dataclass(frozen=True)
 class EqualOpportunityGap(RateGap):
-    """Difference between groups in the true positive rate; its differentiable twin compares mean probabilities of the positive rows."""
+    """Difference between groups in the true positive rate; its smooth version compares mean probabilities of the positive rows."""
 
     name: ClassVar[str] = "Equal-opportunity gap"
 

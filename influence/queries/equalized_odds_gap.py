@@ -18,7 +18,7 @@ from influence.types import Examples
 @queries
 @dataclass(frozen=True)
 class EqualizedOddsGap(Grouped):
-    """Difference between groups in true and in false positive rate: people read the larger, the differentiable twin is the mean of both.
+    """Difference between groups in true and in false positive rate: people read the larger, the smooth version is the mean of both.
 
     The two groups compared may be others among positive rows than among negative ones.
     """

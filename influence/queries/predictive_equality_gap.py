@@ -16,7 +16,7 @@ from influence.types import Examples
 @queries
 @dataclass(frozen=True)
 class PredictiveEqualityGap(RateGap):
-    """Difference between groups in the false positive rate; its differentiable twin compares mean probabilities of the negative rows."""
+    """Difference between groups in the false positive rate; its smooth version compares mean probabilities of the negative rows."""
 
     name: ClassVar[str] = "Predictive-equality gap"
 

@@ -18,7 +18,7 @@ from influence.types import Examples
 class WorstGroupLoss(Grouped):
     """Mean loss of the worst group; of a numeric target the mean squared error, read as the mean absolute error.
 
-    Its differentiable twin is tau log(sum over groups of exp(loss / tau)): above the maximum by at most tau log(groups), and where two
+    Its smooth version is tau log(sum over groups of exp(loss / tau)): above the maximum by at most tau log(groups), and where two
     groups are nearly equally bad both count.
     """
 

@@ -46,10 +46,7 @@ def measured(body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {**found["intervals"], **{f"{m} by {column}": f for column, gaps in found["gaps"].items() for m, f in gaps.items()}}
 
 
-def realised(found: Mapping[str, Any], better: str) -> str:
-    """Return by how much retraining without a pattern or block improved the value on the evaluation rows, or "-"."""
-    return (
-        score((1 if better == "higher" else -1) * found["realised"]["same"]["evaluation"]["value"]["change"])
-        if "realised" in found
-        else "-"
-    )
+def retrained(found: Mapping[str, Any], role: str) -> str:
+    """Return what people read on a role's rows before and after retraining without a pattern or block; "-" where that was not done."""
+    told = found.get("realised", {}).get("same", {}).get(role, {}).get("measured")
+    return f"{words.number(told['before'])} → {words.number(told['before'] + told['change'])}" if told else "-"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from influence.actions import preview as previewed
-from influence.actions._measures import units
 from influence.evidence import budget as budgets
 from influence.evidence import words
 from influence.readable._shared import FIRST, Result, says, table
@@ -28,13 +27,14 @@ def preview(project: Project, result: Result) -> list[str]:
         )
         for e in found
     ]  # fmt: skip
+    data = project.dataset(project.run(result["run"]).dataset)
     n = next(iter(note["calibration"].values()))["value"]["n"]
     return [
         f"{head}, predicted:",
-        *table("<>>>>>", ("metric", "now", "change", "95 % band", "smooth form", "95 % band"), rows),
-        f"Bands come from {n} real retrainings without other sets of rows. Scores predict smooth forms, in which probabilities stand for",
-        "decisions; a metric that counts decisions is predicted through its own.",
-        *filter(None, [units(project.dataset(project.run(result["run"]).dataset))]),
+        *table("<>>>>>", ("metric", "now", "change", "95 % band", "smooth version", "95 % band"), rows),
+        f"Bands come from {n} real retrainings without other sets of rows. Metrics are predicted through smooth versions: probabilities",
+        "stand in place of yes-or-no decisions, squared errors in place of their size.",
+        *([] if data.train.classes else [f"Errors are in the unit of {data.target}, smooth versions in its square."]),
     ]
 
 

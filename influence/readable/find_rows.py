@@ -24,7 +24,7 @@ def attribute(project: Project, result: Result) -> list[str]:
     first = [(row["id"], score(row["score"])) for row in result["first"]]
     lines = [f"{read} is {words.number(measured)}{between} {rows}" + ("." if better == "neither" else f"; {better} is better.")]
     if label != read:
-        lines.append(f"Predicted is its smooth form, {label}, now {words.number(result['value']['value'])}.")
+        lines.append(f"Predicted is its smooth version, {label}, now {words.number(result['value']['value'])}.")
     if result["calibrated"]:
         lines.append(f"Score by {name}: {SIGN[:1].lower()}{SIGN[1:]}, in the metric's own unit.")
     else:
@@ -87,8 +87,10 @@ def _what_if(result: Result) -> list[str]:
     """Say what a changed row is, and what the model said of it as it was."""
     if "before" not in result:
         return []
-    cells = ", ".join(f"{name} = {value}" for name, value in result["edit"].items())
-    return [f"With {cells[:200]}; as the row is, it was {words.number(result['before']['value']['measured'])}."]
+    cells = ", ".join(f"{name} = {'(empty)' if value is None else value}" for name, value in result["edit"].items())
+    was, now = words.numbers(result["before"]["value"]["measured"], result["value"]["measured"])
+    says = f" The model now says {result['says']}, with probability {words.number(result['p'])}." if "says" in result else ""
+    return [f"With {cells[:200]}: {result['measured_label']} is {now}; as the row is, it was {was}.{says}"]
 
 
 @says

@@ -8,8 +8,11 @@ from typing import Any
 import pandas as pd
 
 from influence.evidence import words
-from influence.readable._shared import FIRST, Result, realised, says, score, table
+from influence.readable._shared import FIRST, Result, retrained, says, score, table
 from influence.store import Project
+
+ROLES = ("holdout", "evaluation")
+RETRAINED = tuple(f"{role}, retrained" for role in ROLES)
 
 
 @says
@@ -20,14 +23,14 @@ def suspects(project: Project, result: Result) -> list[str]:
     unit = "" if result["calibrated"] else " These scores order patterns; they are in no unit."
     if not listed:
         return [f"No pattern of training rows stands out among {result['looked_at']:,} for {result['label']}."]
-    rows = [(s["rule"], f"{s['n']:,}", *(score(s[k]) for k in ("effect", "low", "high", "effect_per_row")), realised(s, result["better"]))
-            for s in listed]  # fmt: skip
-    smooth = "" if result["label"] == result["measured_label"] else f" of its smooth form, {result['label']}"
+    rows = [(s["rule"], f"{s['n']:,}", *(score(s[k]) for k in ("effect", "low", "high", "effect_per_row")),
+             *(retrained(s, role) for role in ROLES)) for s in listed]  # fmt: skip
+    smooth = "" if result["label"] == result["measured_label"] else f" of its smooth version, {result['label']}"
     return [
         f"{result['measured_label']} is {words.number(result['value']['measured'])}. Patterns of training rows by summed predicted {what}"
         f"{smooth}, of {result['looked_at']:,} looked at:{unit}",
-        *table("<>>>>>>", ("pattern", "rows", "effect", "low", "high", "per row", "realised"), rows),
-        "Realised: the improvement on the evaluation rows if really retrained so (--check K); on the holdout rows in --json.",
+        *table("<>>>>>>>", ("pattern", "rows", "predicted", "95 % low", "95 % high", "per row", *RETRAINED), rows),
+        f"Retrained (--check K): {result['measured_label']} before and after, on holdout and on evaluation rows.",
     ]
 
 
@@ -37,15 +40,18 @@ def sources(project: Project, result: Result) -> list[str]:
     unit = "" if result["calibrated"] else " These scores rank blocks; they are in no unit."
     rows = [
         (b["block"], f"{b['n']:,}", words.percent(b["share"]), *(score(b[k]) for k in ("change", "low", "high", "per_row")),
-         words.interval(b["random_low"], b["random_high"]), realised(b, "higher"))
+         words.interval(b["random_low"], b["random_high"]), *(retrained(b, role) for role in ROLES))
         for b in result["blocks"]
     ]  # fmt: skip
     rest = f" {words.count(result['rest'], 'row')} of rarer values are in no block." if result["rest"] else ""
     return [
         f"{result['measured_label']} is {words.number(result['value']['measured'])}. Predicted change of {result['label']} if each "
         f"block of {result['settings']['column']} were removed, of {result['n']:,} training rows.{rest}{unit}",
-        *table("<>>>>>>>>", ("block", "rows", "share", "change", "low", "high", "per row", "random blocks", "realised"), rows),
+        *table(
+            "<>>>>>>>>>", ("block", "rows", "share", "predicted", "95 % low", "95 % high", "per row", "random blocks", *RETRAINED), rows
+        ),
         "Random blocks: where 95 % of random blocks of as many rows lie, for all blocks together: such a change is one of size.",
+        f"Retrained (--check K): {result['measured_label']} before and after, on holdout and on evaluation rows.",
         "Blocks of more than a tenth of the rows stretch what sums of single rows' scores can say: --check K retrains.",
     ]
 

@@ -7,12 +7,16 @@ from typing import Any
 
 from influence.actions import agreement as agreed
 from influence.actions import smoothness as smooth
+from influence.actions.verify import in_words as overall_in_words
 from influence.evaluation.fidelity import verdict
 from influence.evidence import words
 from influence.evidence.fidelity import RANKS, SIZE, figures, where
+from influence.evidence.figures import Estimate, Figure
+from influence.evidence.sentences import between, shown
 from influence.readable._shared import Result, measured, says, table
 from influence.store import Project
 
+VERDICTS = {"inside": "as the oracles", "outside": "not as the oracles", "too few": words.TOO_FEW}
 SAID = {"well": "well", "roughly": "roughly", "poorly": "poorly", "unclear": words.TOO_FEW}
 LDS = "LDS: rank correlation of what was predicted for these sets with what happened; 1: the order is right, 0: no better than chance."
 
@@ -23,7 +27,7 @@ def fidelity(project: Project, result: Result) -> list[str]:
     shares, bank = result["by_fraction"], result["bank"]
     told = [figures(r) for r in shares]
     rows = [(name, *(each[name] for each in told)) for name in told[0]]
-    for name, of in (("predicts the smooth form", "lds"), ("predicts the metric as read", "lds_measured")):
+    for name, of in (("predicts the smooth version", "lds"), ("predicts the metric as read", "lds_measured")):
         rows.append((name, *(SAID[verdict(r[f"{of}_low"], r[f"{of}_high"])] for r in shares)))
     return [
         "Rows were left out at random, many times over, and each time the model was really trained again.",
@@ -52,6 +56,21 @@ def agreement(project: Project, result: Result) -> list[str]:
     pairs = agreed.pairs(result, result["names"])
     rows = [(*pair.values(),)[:-1] for pair in pairs]
     return [result["sentence"], *table("<>>", tuple(pairs[0])[:-1], rows), f"n = {words.count(result['n'], 'training row')}."]
+
+
+@says
+def verify(project: Project, result: Result) -> list[str]:
+    """The verdict, and each measure beside the oracles' band."""
+    rows = [
+        (each["label"], words.number(each["value"]), words.interval(each["null_low"], each["null_high"]), VERDICTS[each["verdict"]])
+        for each in result["measures"].values()
+    ]
+    made = f"{words.count(result['trained'], 'oracle')} of {result['oracles']:,} trained just now; all are kept."
+    return [
+        overall_in_words(result),
+        *table("<>><", ("", "this model", "oracles", ""), rows),
+        f"n = {words.count(result['n']['forget'], 'removed row')}. {made}",
+    ]
 
 
 @says
@@ -88,19 +107,26 @@ def pin(project: Project, result: Result) -> list[str]:
 def pins(project: Project, result: Result) -> list[str]:
     """Every pin with its note and figures."""
     if not result["n"]:
-        return ["Nothing is pinned. The button Pin on the pages does it, or the command pin."]
+        return ["Nothing is pinned. The buttons that pin on the pages do it, or the command pin."]
     return [line for k, one in enumerate(result["pins"], 1) for line in _pinned(k, one)]
 
 
+@says
+def report(project: Project, result: Result) -> list[str]:
+    """Where the page lies."""
+    return [f"The report of run {result['run']} lies at {project.path / result['html']}."]
+
+
 def _pinned(place: int, one: Mapping[str, Any]) -> list[str]:
-    figures = [
-        (f["label"], f["series"] or "-", words.number(f["found"]["value"]),
-         f["lacks"] if f["lacks"] and f["found"]["low"] is None else words.interval(f["found"]["low"], f["found"]["high"]),
-         f"{f['found']['n']:,}")
-        for f in one["figures"]
-    ]  # fmt: skip
+    figures = [_figure(f) for f in one["figures"]]
     return [
         f"{place}. {one['kind']}: {one['title']} (run {one['run']}, pinned {one['created'][:19].replace('T', ' ')} UTC)",
         *(f"   {text}" for text in (one["note"] and f"Note: {one['note']}", one["said"], one["missing"]) if text),
         *(table("<<>>>", ("figure", "model", "value", "95 %", "n"), figures) if figures else []),
     ]
+
+
+def _figure(told: Mapping[str, Any]) -> tuple[str, ...]:
+    parts = {name: Estimate(**told[name]) if told[name] else None for name in ("found", "before")}
+    figure = Figure(**{**told, **parts})
+    return figure.label, figure.series or "-", shown(figure), between(figure), f"{figure.found.n:,}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from influence.actions import _answerable
 from influence.actions._scored import BEST
 from influence.registry import attribution, queries, settings
 from influence.store import Run
@@ -31,7 +32,7 @@ def question(run: Run) -> tuple[str, dict[str, Any]]:
     if wanted in names:
         st.session_state[KEY] = wanted
     elif st.session_state.get(KEY) not in names:
-        st.session_state[KEY] = next((n for n in FIRST if n in names), names[0])
+        st.session_state[KEY] = _first(run, names)
     if wanted is not None and wanted not in names:
         st.warning(
             f"The address asks about “{words.escaped(wanted[:80])}”, which cannot be asked of this model; another question is shown."
@@ -55,6 +56,23 @@ def question(run: Run) -> tuple[str, dict[str, Any]]:
     if name == "prediction":
         st.caption(f"Evaluation rows have ids like {', '.join(map(words.escaped, state.dataset(run).evaluation.ids[:5]))}.")
     return name, {k: v for k, v in found.items() if v != ""}
+
+
+def _first(run: Run, names: Sequence[str]) -> str:
+    """Return the question that stands there at first: one that these rows can answer."""
+    usual = [name for name in (*FIRST, *names) if name in names]
+    given = {name: {"group": state.group()} if any(s.name == "group" for s in settings(queries.classes[name])) else {} for name in usual}
+    return next((name for name in usual if not refused(run, name, given[name])), usual[0])
+
+
+def refused(run: Run, query: str, given: Mapping[str, Any]) -> str:
+    """Return why a question cannot be asked of a run's evaluation rows, "" if it can; known before any work begins."""
+    return _refused(run.body["predictions"], run.dataset, query, tuple(sorted(given.items())), run)
+
+
+@st.cache_resource(show_spinner=False, max_entries=256)
+def _refused(predictions: str, dataset: str, query: str, given: tuple[tuple[str, Any], ...], _run: Run) -> str:
+    return _answerable.refused(query, dict(given), kept.table(predictions), state.dataset(_run))
 
 
 def both(run: Run) -> tuple[str, dict[str, Any], str, dict[str, Any]]:

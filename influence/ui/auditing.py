@@ -82,11 +82,14 @@ def _counts(run: Run, column: str) -> pd.DataFrame:
 
 
 def utility(run: Run) -> None:
-    """Show the overall figures with intervals and n."""
-    table = kept.table(run.body["utility"])
+    """Show the overall figures with intervals and n, those of the rows held out beside them."""
+    table, held = kept.table(run.body["utility"]), run.body["metrics"].get("intervals", {})
     for column, row in zip(st.columns(max(3, len(table))), table.to_dict("records"), strict=False):
         column.metric(words.title(row["metric"]), words.number(row["value"]), border=True)
-        column.caption(f"95 % {words.interval(row['low'], row['high'])}, n = {row['n']:,}")
+        column.caption(
+            f"95 % {words.interval(row['low'], row['high'])}, n = {row['n']:,} evaluation rows  \n"
+            f"Holdout: {words.figure(held.get(row['metric']))}"
+        )
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

@@ -156,7 +156,7 @@ def brought(job: Job) -> None:
         st.rerun()
     said = words.named({**result["model"], "name": words.title(result["model"]["name"])})
     st.success(
-        f"{words.escaped(said)} is in the project. On holdout rows: {standing.headline(run)}.",
+        f"{words.escaped(said)} is in the project. {standing.both(run)}",
         icon=":material/check_circle:",
     )
     state.link("audit", "See its groups on Audit", run=run.id, group="")

@@ -13,11 +13,13 @@ from influence.evidence import budget as told
 from influence.jobs import Job
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import costs, jobs, state, words
+from influence.ui import choosing, costs, jobs, state, words
 
 SEEDS = 3
 RETRAININGS = 20 + 2 * SEEDS
 """Calibrating ones, the first time a question is asked, and those that check the rows found."""
+SHARE, R2 = "accuracy", "R²"
+"""What is spared: of classes, and of a numeric target."""
 SPARED = ("accuracy_margin", "accuracy")
 """Questions that a budget spares: they have no budget of their own."""
 
@@ -25,16 +27,17 @@ SPARED = ("accuracy_margin", "accuracy")
 def from_target(run: Run, note: dict[str, Any], label: str) -> None:
     """Draw the choice of target and loss for the metric chosen above, the job, and what it found."""
     st.subheader("From a target to rows", anchor=False)
+    spared = SHARE if state.dataset(run).train.classes else R2
     if note["queries"][label]["name"] in SPARED or not note["calibration"]:
-        st.caption("A budget spares accuracy and needs scores in the metric's own unit: choose a gap or a loss above.")
+        st.caption(f"A budget spares {spared} and needs scores in the metric's own unit: choose a gap or an error above.")
         return
     read, now = note["measured_labels"][label], note["before"][label]["measured"]
     st.markdown(f"Which are the fewest rows without which {words.escaped(read)}, now {words.number(now)}, reaches a target?")
-    job = _ask(run, note, label)
+    job = _ask(run, note, label, spared)
     jobs.follow(job, on_done=lambda job: _found(run, job), key="budget.follow")
 
 
-def _ask(run: Run, note: dict[str, Any], label: str) -> Job | None:
+def _ask(run: Run, note: dict[str, Any], label: str, spared: str) -> Job | None:
     now, least = note["before"][label]["measured"], preview.limits(note, label)
     higher = note["better"][label] == "higher"
     left, right = st.columns(2)
@@ -42,12 +45,15 @@ def _ask(run: Run, note: dict[str, Any], label: str) -> Job | None:
     target = left.number_input(
         "Target", *_within(least), value=_first(now, higher, least[1]), step=0.005, format="%.4f", key=f"budget.target.{key}"
     )
-    points = right.number_input(
-        "Accuracy may fall by, points", 0.0, 100.0, 0.3, 0.1, key=f"budget.loss.{key}", help="0.3 points: from 85.9 % to 85.6 %"
-    )
+    if spared == SHARE:
+        may = right.number_input(
+            "Accuracy may fall by, points", 0.0, 100.0, 0.3, 0.1, key=f"budget.loss.{key}", help="0.3 points: from 85.9 % to 85.6 %"
+        )
+    else:
+        may = 100 * right.number_input("R² may fall by", 0.0, 1.0, 0.003, 0.001, format="%.3f", key=f"budget.loss.{key}")
     query = note["queries"][label]
     args = {
-        "run": run.id, "query": query["name"], "query_set": query["given"], "target": target, "max_accuracy_loss": round(points / 100, 6),
+        "run": run.id, "query": query["name"], "query_set": query["given"], "target": target, "max_accuracy_loss": round(may / 100, 6),
         "seeds": SEEDS,
     }  # fmt: skip
     cost = f"At most {costs.retrainings(run, RETRAININGS)}; fewer for another target"
@@ -70,8 +76,9 @@ def _found(run: Run, job: Job) -> None:
     st.caption(f"{told.fewest(result)} {words.escaped(told.spared(result))} Evaluation rows, n = {result['n_evaluation']:,}.")
     points = _points(result)
     read = result["predicted"][result["question"]]["measured_label"]
-    picture = frontier(points, result["taken"], result["target"], f"{read}, predicted")
-    alt = f"{read} predicted by rows removed, for several losses of accuracy; {len(result['ids']):,} rows reach {result['target']:g}."
+    spared = R2 if result["spared"]["label"] == R2 else SHARE
+    picture = frontier(points, result["taken"], result["target"], f"{read}, predicted", spared)
+    alt = f"{read} predicted by rows removed, for several losses of {spared}; {len(result['ids']):,} rows reach {result['target']:g}."
     st.vega_lite_chart(picture, key="budget.frontier", alt=alt)
     with st.expander("Read as a table"):
         st.dataframe(points, hide_index=True, alt="The curves above as figures.")
@@ -79,15 +86,13 @@ def _found(run: Run, job: Job) -> None:
         st.markdown(words.escaped(told.kept(result)))
         head, cells = told.retrained(result)
         st.dataframe(pd.DataFrame(cells, columns=head), hide_index=True, alt="What models measure that were really retrained.")
-    st.button(
-        f"Use these {words.count(len(result['ids']), 'row')}", key="budget.use", type="primary", icon=":material/checklist:",
-        on_click=_use, args=(result,),
-    )  # fmt: skip
+    choosing.replacing(len(result["ids"]), "budget.use", on_click=_use, args=(result,))
 
 
 def _points(result: dict[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(result["frontier"])
-    allowed = [ANY if pd.isna(x) else f"{100 * x:.2f} points" for x in table["allowed"]]
+    of = (lambda x: f"{x:.4f}") if result["spared"]["label"] == R2 else (lambda x: f"{100 * x:.2f} points")
+    allowed = [ANY if pd.isna(x) else of(x) for x in table["allowed"]]
     return table.assign(allowed=allowed).reset_index(drop=True)
 
 

@@ -120,13 +120,11 @@ def _mender(plan: Plan) -> Callable[[str], None] | None:
 
 
 def trained(job: Job) -> None:
-    """Draw what training made: its figures on holdout rows, the sizes of groups and classes, and the way on."""
+    """Draw what training made: its figures, the sizes of groups and classes, and the way on."""
     run = state.project().run(str((job.result or {})["run"]))
     if st.session_state.pop(ASKED, "") == job.id:  # whoever asked for it goes on with it
         state.show(run=run.id, group="")
         st.rerun()
-    st.success(
-        f"Trained in {words.duration(run.body['seconds'])}. On holdout rows: {standing.headline(run)}.", icon=":material/check_circle:"
-    )
+    st.success(f"Trained in {words.duration(run.body['seconds'])}. {standing.both(run)}", icon=":material/check_circle:")
     sized.of_dataset(state.dataset(run))
     state.link("audit", "See its groups on Audit", run=run.id, group="")

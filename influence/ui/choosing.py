@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -14,7 +14,7 @@ from influence.actions.clusters import in_training, with_groups
 from influence.errors import BadInput
 from influence.files import csv_text
 from influence.finders import _sets
-from influence.groups import Groups
+from influence.groups import MOST, Groups, group_name
 from influence.registry import finders
 from influence.store import Run
 from influence.types import Scores, Selection, as_places
@@ -22,8 +22,8 @@ from influence.ui import kept, pictures, pinning, state, texts, words
 
 SAID = 400
 """Characters of a selection's rule in its sentence."""
-VALUES = 12
-"""Columns with more groups than these are not told one by one."""
+VALUES = 6
+"""Of a column with more groups than these the smaller ones are told together."""
 
 HOW = {
     "Replace the selection": lambda new, old: new,
@@ -43,7 +43,7 @@ def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Sco
     try:
         rows = state.dataset(run).train if finder != "pattern" else with_groups(state.project(), run.id, state.dataset(run).train)
         found = reduce(_sets.union, [finders.make(finder, given)(scores, rows) for given in every])
-        found = in_training(run, found) if finder == "pattern" else found
+        found = in_training(run, found)
         reason = {**found.reason, "scores": digest} if digest and finder == "top_k" else dict(found.reason)
         _combined(run, Selection(found.ids, found.action, reason), how)
     except BadInput as error:
@@ -53,7 +53,7 @@ def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Sco
 def _combined(run: Run, found: Selection, how: str) -> None:
     """Combine rows with the current selection; in one transaction, or what another tab adds in between would be lost."""
     with state.project().transaction():
-        made = HOW[how](found, _own(run))
+        made = HOW[how](found, own(run))
         if len(made):
             # Ids may mean other rows in other data, so a selection says of which data its rows are.
             state.project().choose(Selection(made.ids, made.action, {**made.reason, "dataset": run.dataset}))
@@ -70,7 +70,7 @@ def add(run: Run, ids: list[Any], key: str, scores: str = "") -> None:
     pinning.picked(run, ids, key, scores)
 
 
-def _own(run: Run) -> Selection | None:
+def own(run: Run) -> Selection | None:
     """Return the current selection if it names rows of this run's data."""
     chosen = state.selection()
     return chosen if chosen and places(run, chosen) is not None else None
@@ -91,8 +91,24 @@ def told() -> None:
         st.error(words.escaped(error), icon=":material/error:")
 
 
-def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
-    """Show the current selection: how many rows, by what rule, and how they differ from all training rows; with undo and clear."""
+def replacing(n: int, key: str, **more: Any) -> bool:
+    """Draw the button that makes n rows the selection, and say which rows it would replace; return whether it was pressed."""
+    chosen = state.selection()
+    what = f"Select these {words.count(n, 'row')}" + (f" instead of the {len(chosen):,} selected now" if chosen else "")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            what, key=key, type="secondary" if chosen else "primary", icon=":material/checklist:", disabled=n == 0, **more
+        )  # fmt: skip
+        if chosen:
+            st.caption("Undo at the current selection brings the old ones back.", width="content")
+    return pressed
+
+
+def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], None] = lambda _: None) -> Selection | None:
+    """Show the current selection: how many rows, by what rule, and how they differ from all training rows; with undo and clear.
+
+    `foretold`: draws what is predicted without them, below the first sentence.
+    """
     selection, train = state.selection(), state.dataset(run).train
     if selection is None:
         st.caption("No rows are selected yet.")
@@ -107,8 +123,9 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
         f"{words.escaped(_short(str(selection.reason.get('words', selection.reason.get('rule', 'chosen')))))}."
     )
     _origins(selection)
-    wanted = {c: kept.groups(run.dataset, "train", c, run) for c in dict.fromkeys(columns) if c in train.columns}
-    parts = [composition(groups, mask, c) for c, groups in wanted.items() if len(groups.names) <= VALUES]
+    foretold(selection)
+    wanted = {c: kept.groups(run.dataset, "train", c, run) for c in dict.fromkeys((_together(run), *columns)) if c}
+    parts = [composition(groups, mask, c) for c, groups in wanted.items()]
     if parts:
         st.dataframe(
             pd.concat(parts, ignore_index=True),
@@ -128,6 +145,12 @@ def review(run: Run, columns: tuple[str, ...]) -> Selection | None:
         )  # fmt: skip
         pinning.chosen(run, selection, "choosing")
     return selection
+
+
+def _together(run: Run) -> str:
+    """Return how the protected columns are called together, "" if there are not several or too many."""
+    data = state.dataset(run)
+    return group_name(data.train, data.protected) if 1 < len(data.protected) <= MOST else ""
 
 
 def _short(text: str) -> str:
@@ -188,16 +211,12 @@ def _undo() -> None:
 
 
 def composition(groups: Groups, mask: np.ndarray, column: str) -> pd.DataFrame:
-    """Return how often each group of a column occurs among the selected and among all rows."""
-    whole, chosen = groups.counts(), groups.counts(mask)
-    there = whole > 0
-    table = pd.DataFrame(
-        {
-            "column": column,
-            "value": groups.names,
-            "selected": chosen,
-            "selected share": chosen / max(1, mask.sum()),
-            "share of all": whole / len(mask),
-        }
-    )
-    return table[there].reset_index(drop=True)
+    """Return how often each group of a column occurs among the selected and among all rows; of many the smaller ones together."""
+    table = pd.DataFrame({"column": column, "value": groups.names, "selected": groups.counts(mask), "all": groups.counts()})
+    table = table[table["all"] > 0].reset_index(drop=True)
+    if len(table) > VALUES:
+        first = table.sort_values(["selected", "all"], ascending=False, kind="stable").index[: VALUES - 1]
+        rest = table.drop(first)
+        last = pd.DataFrame([{"column": column, "value": f"{len(rest):,} others", **rest[["selected", "all"]].sum()}])
+        table = pd.concat([table.loc[first.sort_values()], last], ignore_index=True)
+    return table.assign(**{"selected share": table["selected"] / max(1, mask.sum()), "share of all": table["all"] / len(mask)})

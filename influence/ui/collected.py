@@ -16,8 +16,8 @@ from influence.charts.forest import forest
 from influence.charts.spread import binned
 from influence.digest import digest
 from influence.errors import BadInput
-from influence.evidence.investigation import Figure, Pinned
-from influence.evidence.report import between
+from influence.evidence.figures import Figure, Pinned
+from influence.evidence.sentences import between, shown
 from influence.finders import _sets
 from influence.store import Run
 from influence.store.pins import NOTE, Pin
@@ -29,11 +29,30 @@ PAGE = 10
 TICKED = 100
 """Pins whose rows are joined at most."""
 ERROR = "evidence.error"
+CHANGED = "evidence.changed"
+"""Where it stands that the selection or the number of pins is another, which the rest of the page shows."""
 EMPTY = (
-    "Nothing is pinned yet. The button **Pin** stands beside what can be put aside: gaps and groups on Audit, scores and ticked rows on "
-    "Influence, patterns on Suspects, a prediction on Trace, a preview on Plan, a metric on Compare. Each pin keeps where it was found "
-    "and has room for a note of why."
+    "Nothing is pinned yet. A button such as **Pin this gap** stands beside what can be put aside: gaps and groups on Audit, scores and "
+    "ticked rows on Influence, patterns on Suspects, a prediction on Trace, a preview on Plan, a metric on Compare. Each pin keeps where "
+    "it was found and a note of why."
 )
+
+
+@st.fragment
+def draw(run: Run) -> None:
+    """Draw what can be done with the pins, and the pins as cards; by itself, so that notes, ticks and moves redraw no more than this."""
+    pins = listed(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if pins:
+            choose(run, pins)
+        steps()
+    told()
+    if pins:
+        cards(run, pins)
+    else:
+        empty()
+    if st.session_state.pop(CHANGED, False):
+        st.rerun()
 
 
 def listed(run: Run) -> list[Pin]:
@@ -56,7 +75,7 @@ def steps() -> None:
     back, again = pins.steps()
     for label, icon, what, do in (("Undo", "undo", back, pins.undo), ("Redo", "redo", again, pins.redo)):
         st.button(
-            label, icon=f":material/{icon}:", key=f"evidence.{icon}", disabled=not what, on_click=_doing, args=(do,), type="tertiary",
+            label, icon=f":material/{icon}:", key=f"evidence.{icon}", disabled=not what, on_click=_changing, args=(do,), type="tertiary",
             help=f"{label}: {words.escaped(what)}" if what else f"There is nothing to {label.lower()}.",
         )  # fmt: skip
 
@@ -89,6 +108,7 @@ def _chosen(run: Run, pins: Sequence[Pin]) -> None:
             raise BadInput(f"The rows of at most {TICKED} pins are joined at once; {len(pins):,} are ticked. Untick some.")
         joined = reduce(_sets.union, [_pinned.found(state.project(), run, pin) for pin in pins])
         state.project().choose(Selection(joined.ids, joined.action, {**joined.reason, "dataset": run.dataset}))
+        st.session_state[CHANGED] = True
     except BadInput as error:
         st.session_state[ERROR] = str(error)
 
@@ -161,14 +181,14 @@ def _foot(pin: Pin, neighbours: Sequence[str]) -> None:
             where: dict[str, Any] = dict(pin.address)
             state.link(pin.page, "Open where it was found", ":material/open_in_new:", **where)
         for icon, help, other in zip(("arrow_upward", "arrow_downward"), ("Move up", "Move down"), neighbours, strict=True):
-            _button(pin, icon, help, state.project().pins.swap, (pin.id, other), disabled=not other)
-        _button(pin, "delete", "Remove this pin; Undo brings it back", state.project().pins.remove, ([pin.id],))
+            _button(pin, icon, help, (_doing, state.project().pins.swap, pin.id, other), disabled=not other)
+        _button(pin, "delete", "Remove this pin; Undo brings it back", (_changing, state.project().pins.remove, [pin.id]))
 
 
-def _button(pin: Pin, icon: str, help: str, do: Callable[..., Any], args: tuple[Any, ...], disabled: bool = False) -> None:
+def _button(pin: Pin, icon: str, help: str, do: tuple[Any, ...], disabled: bool = False) -> None:
     st.button(
         help.split(";")[0], icon=f":material/{icon}:", key=f"evidence.{icon}.{pin.id}", help=help, type="tertiary", disabled=disabled,
-        on_click=_doing, args=(do, *args),
+        on_click=do[0], args=do[1:],
     )  # fmt: skip
 
 
@@ -177,6 +197,11 @@ def _doing(do: Callable[..., Any], *args: Any) -> None:
         do(*args)
     except BadInput as error:
         st.session_state[ERROR] = str(error)
+
+
+def _changing(do: Callable[..., Any], *args: Any) -> None:
+    _doing(do, *args)
+    st.session_state[CHANGED] = True
 
 
 def _noted(id: str, key: str) -> None:
@@ -190,13 +215,13 @@ def _tick(pin: Pin) -> str:
 def read(pin: Pin) -> Pinned:
     """Return what a pin shows; that of rows, which can be many, is kept by what is pinned."""
     if pin.kind != "rows":
-        return _pinned.read(state.project(), pin)
+        return _pinned.read(state.project(), pin, state.dataset)
     return _rows(str(state.project().path), pin.id, pin.note, pin)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
 def _rows(path: str, id: str, note: str, _pin: Pin) -> Pinned:
-    return _pinned.read(state.project(), _pin)
+    return _pinned.read(state.project(), _pin, state.dataset)
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -206,7 +231,7 @@ def table(figures: Sequence[Figure]) -> str:
     lines = [head, ["---"] * (len(head) - 3) + ["---:"] * 3]
     for f in figures:
         series = [words.escaped(f.series)] if several else []
-        lines.append([words.escaped(f.label), *series, words.number(f.found.value), between(f), f"{f.found.n:,}"])
+        lines.append([words.escaped(f.label), *series, shown(f), between(f), f"{f.found.n:,}"])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

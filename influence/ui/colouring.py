@@ -14,7 +14,7 @@ from influence.registry import described
 from influence.registry import mislabelled as scores_of_labels
 from influence.store import Run
 from influence.types import as_places
-from influence.ui import kept, state, words
+from influence.ui import kept, state, units, words
 from influence.ui.map import Colouring
 
 FULL = 0.995
@@ -25,7 +25,7 @@ INFLUENCE = "Influence on the question"
 def offered(run: Run, result: dict[str, Any]) -> dict[str, Callable[[], Colouring]]:
     """Return what a run's rows can be coloured by, by the name that is shown; the score of the question first."""
     made = state.dataset(run)
-    found: dict[str, Callable[[], Colouring]] = {INFLUENCE: lambda: by_score(result)}
+    found: dict[str, Callable[[], Colouring]] = {INFLUENCE: lambda: by_score(run, result)}
     if made.train.classes:
         found[f"Label: {made.target}"] = lambda: by_label(made)
     for column in state.groups():
@@ -37,13 +37,14 @@ def offered(run: Run, result: dict[str, Any]) -> dict[str, Callable[[], Colourin
     return found
 
 
-def by_score(result: dict[str, Any]) -> Colouring:
+def by_score(run: Run, result: dict[str, Any]) -> Colouring:
     """Return colours of scores, the same on both sides of 0."""
     scores = kept.scores(result["scores"])
-    values = scores.column()
+    unit = units.of_scores(run, result, scores)
+    values = scores.column() * unit.factor
     full = float(np.quantile(np.abs(values), FULL)) if len(values) else 0.0
     full = full or float(np.abs(values).max(initial=0.0)) or 1.0
-    title = "predicted change if removed" if scores.calibrated else "rank score"
+    title = "predicted change if removed" + (f", in {unit.name}" if unit.name else "") if scores.calibrated else "rank score"
     ends = ("▼ lowers it", "raises it ▲")
     if scores.calibrated:
         ends = (f"{ends[0]}, {words.signed(-full, 2)}", f"{words.signed(full, 2)}, {ends[1]}")

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from influence.actions import preview
+from influence.actions._effects import SAID as SMOOTH
 from influence.charts.agreement import agreement
 from influence.charts.colours import ROLES
 from influence.charts.forest import forest
@@ -41,7 +42,8 @@ def choose() -> Run | None:
 def kept_comparison(run: Run) -> dict[str, Any] | None:
     """Return the comparison made for this run and group column, or None."""
     found: dict[str, Any] | None = state.project().noted(f"compare/{run.id}/{state.group()}")
-    return found
+    older = found is not None and "units" not in found and not state.dataset(run).train.classes  # in units of the model's own
+    return None if older else found
 
 
 def claim(run: Run) -> None:
@@ -51,6 +53,8 @@ def claim(run: Run) -> None:
     whole = body.get("retrain_seconds")
     if whole and body["method"]["name"] != "retrain":
         cost += f", {words.percent(body['seconds'] / whole, 0)} of the {words.duration(whole)} that retraining took"
+    if body.get("served"):
+        cost += f"; preparation took {words.duration(body['prepare_seconds'])}, once for all requests ({body['served']:,} so far)"
     st.markdown(
         f"**{words.title(body['method']['name'])}** without **{words.count(body['n_removed'], 'training row')}**. {cost}. "
         f"Claim level **{body['claim']}, {level.name.lower()}**: {level.meaning} {body.get('claim_note', '')}"
@@ -108,26 +112,36 @@ def changes(run: Run, found: dict[str, Any]) -> None:
         return
     trusted(found["runs"]["original"], found["group"], "compare.trust")
     table = kept.table(found["tables"]["change"])
-    table = table[table["rows"] == "evaluation"]
-    truth = table[table["role"] == "retrained"]  # what bands predict: an approximate method's misses are not theirs
-    left, right = st.columns([2, 3])
-    margin = table["label"] == "Mean margin"
-    left.plotly_chart(
-        agreement(table[~margin]),
+    here = table[table["rows"] == "evaluation"]
+    apart = here["label"] == "R²"
+    st.plotly_chart(
+        agreement(_as_read(here[~apart])),
         key="compare.agreement",
         config={"displayModeBar": False},
-        alt="Predicted against realised change of every metric; the table beside it holds the figures",
+        alt="Predicted against realised change of every metric; the table below holds the figures",
     )
-    inside = truth.dropna(subset=["predicted_low"])
-    inside = inside[(inside["value"] >= inside["predicted_low"]) & (inside["value"] <= inside["predicted_high"])]
-    known = truth.dropna(subset=["predicted_low"])
+    truth = here[here["role"] == "retrained"].dropna(subset=["predicted_measured_low"])  # an approximate method's misses are not the bands'
+    inside = truth["measured"].between(truth["predicted_measured_low"], truth["predicted_measured_high"])
     held = (
-        f"{len(inside)} of {len(known)} changes of the retrained model lie within their 95 % bands" if len(known) else "No bands to check"
+        f"{int(inside.sum())} of {len(truth)} changes of the retrained model lie within their 95 % bands"
+        if len(truth)
+        else "No bands to check"
     )
     held += ": one model's, so not so many independent checks"
-    apart = " The figure leaves out the margin: it is in other units." if margin.any() else ""
-    left.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}).{apart}{kept.units(run)}")
-    right.dataframe(_beside(table), hide_index=True, column_config={"metric": st.column_config.TextColumn(width="medium")})
+    without = " The figure leaves out R², which is in no unit." if apart.any() else ""
+    st.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}).{without}")
+    st.dataframe(_beside(table, "measured"), hide_index=True)
+    smooth = table[table["label"] != table["measured_label"]]
+    if len(smooth):
+        with st.expander("The same of what scores predict"):
+            st.caption(SMOOTH)
+            st.dataframe(_beside(smooth, "value"), hide_index=True)
+
+
+def _as_read(table: pd.DataFrame) -> pd.DataFrame:
+    """Return changes of metrics as people read them, by the names of the picture."""
+    parts = {f"predicted_{part}": table[f"predicted_measured_{part}"] for part in ("change", "low", "high")}
+    return table.assign(label=table["measured_label"], value=table["measured"], **parts)
 
 
 def trusted(original: str, group: str, key: str) -> None:
@@ -140,21 +154,23 @@ def trusted(original: str, group: str, key: str) -> None:
     trust.of_preview(state.project().run(original), note, label, key)
 
 
-def _beside(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per metric: what was predicted, and what came true of each model."""
+def _beside(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return one row per metric: what was predicted, and what came true of each model, on evaluation and on holdout rows.
+
+    `kind`: "measured" as people read it, "value" of its smooth version.
+    """
+    prefix, name = ("predicted_measured_", "measured_label") if kind == "measured" else ("predicted_", "label")
     said = table.assign(
-        metric=table["label"],
-        **{
-            "predicted (smooth form)": [
-                f"{words.signed(r.predicted_change)} ({words.interval(r.predicted_low, r.predicted_high)})" for r in table.itertuples()
-            ]
-        },
-        realised=table["value"].map(words.signed),
-    )
-    wide = said.pivot_table(
-        index=["metric", "predicted (smooth form)"], columns="role", values="realised", aggfunc="first", sort=False
-    ).reset_index()
-    return wide[["metric", "predicted (smooth form)", *(r for r in ROLES if r in wide)]]
+        metric=table[name],
+        predicted=[
+            f"{words.signed(change)} ({words.interval(low, high)})"
+            for change, low, high in zip(*(table[f"{prefix}{part}"] for part in ("change", "low", "high")), strict=True)
+        ],
+        realised=table[kind].map(words.signed),
+        of=table["role"] + ", " + table["rows"] + " rows",
+    ).rename(columns={"predicted": "predicted (95 %)"})
+    wide = said.pivot_table(index=["metric", "predicted (95 %)"], columns="of", values="realised", aggfunc="first", sort=False)
+    return wide.reset_index()
 
 
 def _unpredicted(run: Run, found: dict[str, Any]) -> None:
@@ -174,7 +190,9 @@ def forgetting(run: Run, found: dict[str, Any]) -> None:
         said=[f"{words.number(r.value)} ({words.interval(r.low, r.high)})" for r in table.itertuples()],
         metric=table["metric"].map(words.title),
     )
-    wide = said.pivot_table(index=["metric", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index()
+    wide = (
+        said.pivot_table(index=["metric", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index().fillna("itself")
+    )
     st.dataframe(wide[["metric", *(r for r in ROLES if r in wide), "n"]], hide_index=True)
     st.caption(
         "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not "

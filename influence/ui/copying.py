@@ -14,6 +14,8 @@ from influence.ui import choosing, jobs, kept, pictures, scored, state, texts, w
 
 ROWS = 200
 """Rows of clusters that are listed."""
+CLUSTERS = 20
+"""Clusters of images that are drawn."""
 NAMES = {
     "copies": "All but the first of each cluster", "all": "All that have copies", "conflicting": "Those of clusters with differing labels",
     "across": "Those that copy an evaluation or holdout row",
@@ -71,6 +73,8 @@ def _listed(run: Run, found: dict[str, Any]) -> None:
         told.append(of.columns.drop(columns=data.target, errors="ignore").iloc[at].set_index(part.index))
     columns = texts.readable(pd.concat(told).loc[rows.index])
     drawn = _drawn(run, rows)
+    if drawn:
+        _pictured(rows, drawn)
     shown = scored.beside(rows, columns)
     st.dataframe(
         pictures.beside(shown, drawn), hide_index=True, height=360, key=f"copies.rows.{found['rows'][:12]}", **pictures.look(drawn),
@@ -79,6 +83,14 @@ def _listed(run: Run, found: dict[str, Any]) -> None:
                        "across": "across the split"},
     )  # fmt: skip
     st.caption(f"The first {len(rows):,} rows of clusters; those across the split first, then those with differing labels.")
+
+
+def _pictured(rows: pd.DataFrame, drawn: list[str]) -> None:
+    """Draw the clusters, each with its labels and some of its images."""
+    every = list(rows.assign(drawn=drawn).groupby("cluster", sort=False))[:CLUSTERS]
+    labels = [", ".join(map(str, part["label"].unique())) for _, part in every]
+    first = pd.DataFrame({"cluster": [name for name, _ in every], "rows": [len(part) for _, part in every], "labels": labels})
+    pictures.lines(first, [part["drawn"].tolist() for _, part in every], "Clusters of copies with some of their images.", "copies.pictured")
 
 
 def _drawn(run: Run, rows: pd.DataFrame) -> list[str] | None:

@@ -128,7 +128,7 @@ def _widget(field: Field, value: Any, key: str) -> None:
         st.text_area(label, value, key=key, height=120)
     elif field.kind == "number":
         about = f"{field.low:g} to {field.high:g} in the rows that the model knows."
-        if field.whole:
+        if field.whole and max(abs(field.low), abs(field.high), abs(value or 0)) < 2**53:  # what a browser counts one by one
             st.number_input(label, value=None if value is None else int(value), step=1, key=key, help=about)
         else:
             st.number_input(label, value=None if value is None else float(value), step=None, format="%g", key=key, help=about)

@@ -13,7 +13,7 @@ import streamlit as st
 from influence.actions import explain
 from influence.charts.parts import parts as bars
 from influence.data.images import heat
-from influence.data.images.thumbnails import drawable
+from influence.data.images.thumbnails import drawable, of_pixels
 from influence.store import Run
 from influence.ui import jobs, state, texts, words
 
@@ -21,6 +21,8 @@ SHOWN = 12
 """Bars of a chart; what else there is adds up in one more."""
 OFFERED = {"proponent": 5, "opponent": 5, "most alike": 3}
 """Rows of each list that can be set beside."""
+WIDE = 176
+"""Pixels of an image on the page at most."""
 FOR, AGAINST = "0, 114, 178", "213, 94, 0"
 DEEPEST = 0.6
 """Opacity of the strongest word's ground: letters stay readable on light and on dark."""
@@ -64,9 +66,10 @@ def _means(run: Run, found: Mapping[str, Any]) -> str:
     of = f"the log-odds of **{words.escaped(found['class'])}**" if found["class"] else target
     start = "padding in place of every token" if found["of"] == "tokens" else "the mean of the training rows"
     each = {"columns": "column", "tokens": "word", "pixels": "pixel", "inputs": "input"}[found["of"]]
+    colours = "" if found["of"] in ("tokens", "pixels") else " Blue speaks for it, orange against."
     return (
-        f"Integrated gradients (Captum): what each {each} adds to {of} on the straight way from {start} to the row. Blue speaks for it, "
-        "orange against. They say what the model reads in this row, not what a change of the row would do: that is traced above."
+        f"Integrated gradients (Captum): what each {each} adds to {of} on the straight way from {start} to the row.{colours} They say what "
+        "the model reads in this row, not what a change of the row would do."
     )
 
 
@@ -75,7 +78,7 @@ def _both(run: Run, traced: dict[str, Any], other: dict[str, Any] | None) -> Non
     sides = [("The traced row" + (", changed" if traced["edit"] else ""), traced)]
     sides += [] if other is None else [(f"Training row {words.escaped(other['id'])}", other)]
     values = [kept_array(found["parts"]) for _, found in sides]
-    reach = max(float(np.abs(v).max()) for v in values) or 1.0
+    reach = max(_reach(found, v) for (_, found), v in zip(sides, values, strict=True)) or 1.0
     order = np.argsort(-np.abs(values[0]), axis=None, kind="stable")[:SHOWN]
     for column, (head, found), v in zip(st.columns(2, gap="medium"), sides, values, strict=False):
         with column:
@@ -84,10 +87,35 @@ def _both(run: Run, traced: dict[str, Any], other: dict[str, Any] | None) -> Non
             if found["of"] == "tokens" and (name := texts.column_of(dataset)):
                 st.html(shaded(*explain.spans_of(dataset, "" if pd.isna(row[name]) else str(row[name])), v, reach))
             elif found["of"] == "pixels" and drawable(v.shape):
-                st.image(heat.of_parts(x, v, reach), width=224, caption=f"Strongest pixel: {words.signed(_strongest(v))}")
+                plain, over = st.columns(2, gap="small")
+                plain.image(of_pixels(x, heat.SIDE), width=WIDE, caption="The image")
+                over.image(heat.of_parts(x, v, reach), width=WIDE, caption=f"What pixels add; strongest: {words.signed(_strongest(v))}")
             else:
                 _bars(found, explain.names_of(dataset, found), dataset.target, v.ravel(), order, reach)
             st.caption(sums(found))
+    if traced["of"] in ("tokens", "pixels"):
+        st.html(legend(traced, reach, dataset.target))
+
+
+def _reach(found: Mapping[str, Any], values: np.ndarray) -> float:
+    """Return the strongest part that is drawn: of a pixel all channels together."""
+    return float(np.abs(values.sum(0) if found["of"] == "pixels" and values.ndim == 3 else values).max())
+
+
+def legend(found: Mapping[str, Any], reach: float, target: str) -> str:
+    """Return as HTML what the colours mean: from what is strongest against to what is strongest for, in the unit of the parts."""
+    power, most = (heat.WEAK, 1.0) if found["of"] == "pixels" else (1.0, DEEPEST)
+    stops = [(k / 10, FOR if k > 0 else AGAINST) for k in range(-10, 11)]
+    ground = ", ".join(f"rgba({colour}, {most * abs(at) ** power:.2f}) {50 + 50 * at:.0f}%" for at, colour in stops)
+    under = ", #808080" if found["of"] == "pixels" else ""  # the grey that what adds nothing has in the image
+    of, unit = (found["class"], "log-odds") if found["class"] else (f"a higher {target}", target)
+    ends = (f"against {of}: {words.signed(-reach)}", f"0, in {unit}", f"for {of}: {words.signed(reach)}")
+    told = "".join(f"<span>{escape(end)}</span>" for end in ends)
+    return (
+        f'<div style="max-width: 480px; font-size: 0.875rem"><div style="height: 10px; border-radius: 3px; '
+        f'background: linear-gradient(to right, {ground}){under}"></div>'
+        f'<div style="display: flex; justify-content: space-between">{told}</div></div>'
+    )
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -93,13 +93,19 @@ def points(metric: str, value: float) -> str:
     return words.number(value) if metric in ERRORS else f"{100 * value:.1f} points"
 
 
+def known(it: Audited, metric: str) -> bool:
+    """Whether there are rows enough to say how far the groups are apart by a metric."""
+    gap = it.table[(it.table["metric"] == TOLD[metric].gap) & (it.table["group"] == "")].iloc[0]
+    return len(it.of(metric).dropna(subset="low")) > 1 and words.known(gap["value"])
+
+
 def sentence(it: Audited, metric: str) -> str:
     """Return a gap in words: the figures of the two extreme groups with the rows they rest on, and the interval."""
     told, target = TOLD[metric], words.escaped(state.dataset(it.run).target)
+    if not known(it, metric):
+        return f"There are too few rows to say anything of the {words.title(told.gap).lower()} by {words.escaped(it.group)}."
     gap = it.table[(it.table["metric"] == told.gap) & (it.table["group"] == "")].iloc[0]
     rates = it.of(metric).dropna(subset="low").sort_values("value")
-    if len(rates) < 2 or not words.known(gap["value"]):
-        return f"There are too few rows to say anything of the {words.title(told.gap).lower()} by {words.escaped(it.group)}."
     low, high, say = rates.iloc[0], rates.iloc[-1], figure(metric)
     said = told.said.format(
         high=say(high["value"]), low=say(low["value"]), a=words.escaped(high["group"]), b=words.escaped(low["group"]),
@@ -134,20 +140,28 @@ def worst(it: Audited, metric: str) -> str:
     )
 
 
+def refused(it: Audited, metric: str) -> str:
+    """Return why it cannot be asked which rows a gap comes from, "" if it can."""
+    usual = it.positive == state.dataset(it.run).evaluation.favourable
+    of = {} if usual or TOLD[metric].query == "group_loss_gap" else {"positive": it.positive}
+    return asking.refused(it.run, TOLD[metric].query, {"group": it.group, **of})
+
+
 def why(it: Audited, metric: str) -> None:
     """Draw the button that asks which rows a gap comes from: it leads to Influence, where they are scored at once."""
-    told = TOLD[metric]
+    told, reason = TOLD[metric], refused(it, metric)
     st.subheader("Is data behind it?", anchor=False)
     st.write("Ask which training rows this gap comes from: each row is scored by what its removal would do to it.")
     if told.gap == "accuracy_gap":
         st.caption("Whether a row is right or wrong has no slope to follow; asked is the gap in the loss, which stands for it.")
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
-            f"Why? Ask which rows make the {words.title(told.query).lower()}", type="primary", icon=":material/search:", key="audit.why"
-        )
+            f"Why? Ask which rows make the {words.title(told.query).lower()}", type="primary", icon=":material/search:", key="audit.why",
+            disabled=bool(reason),
+        )  # fmt: skip
         name = asking.recommended(it.run)
-        if name:
-            st.caption(costs.told(it.run, attribution, name, {}), width="content")
+        if reason or name:
+            st.caption(words.escaped(reason) if reason else costs.told(it.run, attribution, name, {}), width="content")
     if pressed:
         st.session_state[ASK] = True
         other = it.positive != state.dataset(it.run).evaluation.favourable

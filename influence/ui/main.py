@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from influence.ui import brand, jobs, pinning, site, state, warm, words
+from influence.ui import address, brand, jobs, pinning, site, state, warm, words
 
 st.set_page_config(page_title="Lethe", page_icon=brand.ICON, layout="wide")
 st.html(Path(__file__).with_name("style.css"))
@@ -21,9 +21,10 @@ here = st.navigation(sections)
 
 st.session_state[pinning.HERE] = here.url_path or "start"
 
+wrong = address.unknown()  # before the address is put right
 with st.sidebar:
     state.choose_run()
-    told = st.container()
+    told = st.empty()
     chosen, pins = state.selection(), state.project().pins.count()
     if chosen:
         state.link(
@@ -33,10 +34,10 @@ with st.sidebar:
         state.link("evidence", f"{words.count(pins, 'pin')}", ":material/keep:", help="What was put aside as evidence, on Evidence")
     jobs.tray()
 
-before = state.asked()
+address.say(told, wrong, here.url_path)  # before the page, too: one that ends early draws nothing afterwards
+before = address.asked()
 try:
     here.run()
-finally:  # also when the page ends early
-    for sentence in state.refused(before):
-        told.warning(sentence, icon=":material/warning:")
+finally:
+    address.say(told, [*wrong, *address.refused(before)], here.url_path)
     warm.once(str(state.project().path), state.project())

@@ -17,10 +17,11 @@ from influence.digest import digest
 from influence.finders.polygon import corners, written
 from influence.store import Run
 from influence.types import Scores
-from influence.ui import choosing, colouring, jobs, kept, state, words
+from influence.ui import choosing, colouring, jobs, kept, state, units, words
 from influence.ui.map import canvas, held, names, packed
 
 LAYOUTS = {"pca": "Principal components", "umap": "UMAP: neighbours"}
+PLAIN = units.Shown()
 WAYS = {"Use these": "Replace the selection", "Add these": "Add to the selection", "Take out these": "Take out of the selection"}
 
 
@@ -33,7 +34,7 @@ def section(run: Run, result: dict[str, Any], scores: Scores) -> None:
     )  # fmt: skip
     laid = _laid(run, method)
     if laid:
-        st.markdown(_meaning(laid, result, scores))
+        st.markdown(_meaning(laid))
         # Outside the fragment: what is done on the map need not weigh and compare a million points again.
         held(data=_points(run.dataset, laid["coordinates"]), key=f"map.points.{laid['coordinates'][:12]}")
         st.fragment(_map)(run, result, laid)
@@ -58,26 +59,34 @@ def _laid(run: Run, method: str) -> dict[str, Any] | None:
     return None
 
 
-def _meaning(laid: dict[str, Any], result: dict[str, Any], scores: Scores) -> str:
-    """Say what a point is, what its colour means, and what to do."""
-    metric, unit = words.escaped(result["labels"][0]), "in its own unit" if scores.calibrated else "as a rank, in no unit"
+def _meaning(laid: dict[str, Any]) -> str:
+    """Say what a point is, and what to do."""
     of = f"{laid['of']} ({words.count(laid['width'], 'number')} a row)"
     if laid["method"] == "umap":
         where = f"rows that are neighbours in {of} lie together; distances between clusters mean little"
     else:
         share = words.percent(sum(laid["shares"]), 0)
         where = f"placed by {of}, so that rows which are alike there lie together; the two axes show {share} of how rows differ"
-    return (
-        f"Each point is a training row, {where}. ▼ orange: removing the row is predicted to lower *{metric}*, ▲ violet: to raise it, "
-        f"{unit}; strong ones lie on top. Draw round some points to count them, then choose them."
-    )
+    return f"Each point is a training row, {where}. Draw round some points to count them, then choose them."
+
+
+def _coloured(run: Run, result: dict[str, Any]) -> str:
+    """Say what the colours of scores mean; those of labels, groups and losses stand in the map's legend."""
+    scores = kept.scores(result["scores"])
+    unit = words.escaped(units.of_scores(run, result, scores).name) or "its own unit"
+    unit = f"in {unit}" if scores.calibrated else "as a rank, in no unit"
+    metric = words.escaped(result["labels"][0])
+    return f"▼ Orange: removing the row is predicted to lower *{metric}*; ▲ violet: to raise it, {unit}. Strong ones lie on top."
 
 
 def _map(run: Run, result: dict[str, Any], laid: dict[str, Any]) -> None:
     offered = colouring.offered(run, result)
     left, _ = st.columns([1, 2])
     name = left.selectbox("Colour by", list(offered), **state.shared("map.colour"))
-    outline = _drawn(run, result, laid, name if name in offered else colouring.INFLUENCE)
+    name = name if name in offered else colouring.INFLUENCE
+    if name == colouring.INFLUENCE:
+        st.caption(_coloured(run, result))
+    outline = _drawn(run, result, laid, name)
     answer = st.container()
     outline = _by_numbers(laid, outline)
     with answer:
@@ -202,11 +211,13 @@ def within(coordinates: str, outline: str) -> np.ndarray:
 def _answer(run: Run, result: dict[str, Any], laid: dict[str, Any], outline: str) -> None:
     """Say how many rows are inside and what their removal is predicted to do, and offer to choose them."""
     found, scores = within(laid["coordinates"], outline), kept.scores(result["scores"])
+    unit = units.of_scores(run, result, scores)
     n = int(found.sum())
     if not n:
         st.markdown("**No row** lies inside the outline. Draw it round some points.")
         return
-    st.markdown(f"**{words.count(n, 'training row')} inside** ({words.percent(n / len(found))} of all). {told(scores, found, result)}")
+    inside = f"**{words.count(n, 'training row')} inside** ({words.percent(n / len(found))} of all)."
+    st.markdown(f"{inside} {told(scores, found, result, unit)}")
     given = {"outline": outline, "coordinates": laid["coordinates"]}
     with st.container(horizontal=True):
         for verb, how in WAYS.items() if state.selection() else [next(iter(WAYS.items()))]:
@@ -216,11 +227,11 @@ def _answer(run: Run, result: dict[str, Any], laid: dict[str, Any], outline: str
                 st.rerun()
 
 
-def told(scores: Scores, found: np.ndarray, result: dict[str, Any]) -> str:
-    """Say what the scores of the rows inside, (N,) bool, add up to, or how they rank."""
+def told(scores: Scores, found: np.ndarray, result: dict[str, Any], unit: units.Shown = PLAIN) -> str:
+    """Say what the scores of the rows inside, (N,) bool, add up to in their unit, or how they rank."""
     values, metric = scores.column()[found], words.escaped(result["labels"][0])
     if scores.calibrated:
-        total = words.signed(float(values.sum()))
+        total = words.signed(float(values.sum()) * unit.factor) + (f" {words.escaped(unit.name)}" if unit.name else "")
         return f"Without them all *{metric}* is predicted to change by {total}: a sum of scores, which has no interval; Plan tells one."
     lower, all_lower = (values < 0).mean(), (scores.column() < 0).mean()
     return f"Removing {words.percent(lower, 0)} of them is predicted to lower *{metric}*; of all rows it is {words.percent(all_lower, 0)}."

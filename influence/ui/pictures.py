@@ -25,6 +25,8 @@ ROW = 68
 """Height of a row that shows a picture, in pixels."""
 EACH = 6
 """Pictures of a class."""
+LINE = 8
+"""Pictures of a group of images that look alike."""
 CLASSES = 30
 """Classes of which pictures are shown."""
 
@@ -51,6 +53,16 @@ def table(rows: pd.DataFrame, drawn: Sequence[str | None] | None, alt: str, conf
     """Draw rows with their pictures, if there are any; `config`: how other columns are shown."""
     shown = {**(config or {}), **({COLUMN: shape()} if drawn else {})}
     st.dataframe(beside(rows, drawn), hide_index=True, alt=alt, column_config=shown, **look(drawn))
+
+
+def lines(first: pd.DataFrame, drawn: Sequence[Sequence[str]], alt: str, key: str) -> None:
+    """Draw rows of a table that each stand for several images, with some of those: `drawn`, up to `LINE` of each."""
+    table = first.reset_index(drop=True)
+    for i in range(LINE):
+        table[f"picture {i + 1}"] = [some[i] if i < len(some) else "" for some in drawn]
+    st.dataframe(
+        table, hide_index=True, row_height=ROW, key=key, alt=alt, column_config={f"picture {i + 1}": shape(" ") for i in range(LINE)}
+    )
 
 
 def drawable(run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""Pins on pages: the one small button that puts something aside as evidence, wherever it stands, and what each kind is computed from."""
+"""Pins on pages: the one button that puts something aside as evidence, with a note of why, and what each kind is computed from."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any, TypeAlias
 import pandas as pd
 import streamlit as st
 
+from influence.actions._effects import OWN
 from influence.digest import digest
 from influence.errors import BadInput
 from influence.registry import finders
 from influence.store import Run
-from influence.store.pins import Kind, Pin
+from influence.store.pins import NOTE, Kind, Pin
 from influence.types import Selection
 from influence.ui import state, words
 
@@ -26,6 +27,11 @@ RESERVED = ("page", "label", "icon", "help", "job")
 MARKED = re.compile(r"\\(.)|\*\*", re.DOTALL)
 TICKED = 50
 """Patterns that are pinned at once."""
+NAMES: dict[Kind, str] = {
+    "rows": "rows", "pattern": "pattern", "gap": "gap", "scores": "scores", "prediction": "trace", "preview": "prediction",
+    "comparison": "comparison",
+}  # fmt: skip
+"""What the buttons call each kind."""
 
 
 def button(run: Run, kind: Kind, title: str, made: Mapping[str, Any], said: str = "", *, keep: Keep = None, place: str = "") -> None:
@@ -40,19 +46,40 @@ def button(run: Run, kind: Kind, title: str, made: Mapping[str, Any], said: str 
 
 
 def buttons(every: Sequence[tuple[Pin, Keep]], place: str = "") -> None:
-    """Draw the button that pins all of these that are not pinned yet."""
-    new = [(pin, keep) for pin, keep in every if state.project().pins.find(pin.content) is None]
-    if not new:
-        state.link("evidence", "Pinned", ":material/keep:", help="On Evidence, where a note can say why")
-        return
-    key = digest([place, *(pin.content for pin, _ in new)])[:16]
-    st.button(
-        "Pin" if len(new) == 1 else f"Pin {len(new)}", key=f"pin.{key}", icon=":material/keep:", type="tertiary", on_click=_pinned,
-        args=(new,), help=f"Put aside as evidence: {words.escaped(new[0][0].title)}",
-    )  # fmt: skip
+    """Draw the button that pins all of these that are not pinned yet; once they are, a field for a note of why, and the link to them."""
+    _drawn(every, digest([place, *(pin.content for pin, _ in every)])[:16])
 
 
-def _pinned(wanted: Sequence[tuple[Pin, Keep]]) -> None:
+@st.fragment
+def _drawn(every: Sequence[tuple[Pin, Keep]], key: str) -> None:
+    """Draw it by itself: what is pinned shows at once, and only then the whole page that there is one pin more."""
+    there = [(pin, keep, state.project().pins.find(pin.content)) for pin, keep in every]
+    new = [(pin, keep) for pin, keep, found in there if found is None]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        ids = [found.id for _, _, found in there if found]
+        fresh = st.session_state.get(f"pin.fresh.{key}") and not new
+        if new or fresh:  # one button, so that the keyboard stays where it was, before the field for the note
+            label, icon, do, given = ("Unpin", "keep_off", _unpinned, ids) if fresh else (_called(new), "keep", _pinned, new)
+            about = f"Put aside as evidence, for the report: {words.escaped(new[0][0].title)}" if new else "Take it back"
+            st.button(label, key=f"pin.{key}", icon=f":material/{icon}:", type="tertiary", on_click=do, args=(given, key), help=about)
+        if fresh:
+            st.text_input(
+                "Note: why is this here?", max_chars=NOTE, key=f"pin.note.{key}", placeholder="It stands in the report.", width=420,
+                on_change=_noted, args=(ids, key),
+            )  # fmt: skip
+        if not new:
+            state.link("evidence", "Pinned", ":material/keep:", help="On Evidence, where the note can be changed")
+    if st.session_state.pop(f"pin.again.{key}", False):
+        st.rerun()
+
+
+def _called(new: Sequence[tuple[Pin, Keep]]) -> str:
+    """Return what the button that pins these says."""
+    name, n = NAMES[new[0][0].kind], len(new)
+    return f"Pin these {name}" if name.endswith("s") else f"Pin this {name}" if n == 1 else f"Pin these {n} {name}s"
+
+
+def _pinned(wanted: Sequence[tuple[Pin, Keep]], key: str) -> None:
     project = state.project()
     for pin, keep in wanted:
         made = dict(pin.made)
@@ -65,6 +92,24 @@ def _pinned(wanted: Sequence[tuple[Pin, Keep]]) -> None:
         except BadInput as error:
             st.toast(words.escaped(error), icon=":material/error:")
             return
+    st.session_state[f"pin.fresh.{key}"] = st.session_state[f"pin.again.{key}"] = True
+
+
+def _unpinned(ids: Sequence[str], key: str) -> None:
+    state.project().pins.remove(ids)
+    st.session_state.pop(f"pin.fresh.{key}")
+    st.session_state[f"pin.again.{key}"] = True
+
+
+def _noted(ids: Sequence[str], key: str) -> None:
+    try:
+        for id in ids:
+            state.project().pins.note(id, st.session_state[f"pin.note.{key}"])
+    except BadInput as error:
+        st.toast(words.escaped(error), icon=":material/error:")
+    else:
+        st.toast("The note is saved.", icon=":material/check:")
+        st.session_state.pop(f"pin.fresh.{key}")
 
 
 def page() -> str:
@@ -114,6 +159,7 @@ def scores(run: Run, result: Mapping[str, Any], finding: str) -> None:
 def patterns(run: Run, result: Mapping[str, Any], table: pd.DataFrame) -> None:
     """Draw the button that pins patterns, those of the rows of `table`."""
     same = {k: result[k] for k in ("table", "query", "method", "better", "calibrated", "label")} | {"remedy": result["settings"]["remedy"]}
+    same |= {} if state.dataset(run).train.classes else {"units": OWN}
     buttons([
         (Pin("pattern", run.id, run.dataset, row.rule, {**same, "conditions": row.conditions}), None)
         for row in table.head(TICKED).itertuples()

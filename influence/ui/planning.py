@@ -1,4 +1,4 @@
-"""The parts of the Plan page: the kept preview, the slider with its curve and table, real points, and the preview of a selection."""
+"""The parts of the Plan page: the kept preview, the slider with its curve and table, and real points."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import pandas as pd
 import streamlit as st
 from scipy import stats
 
-from influence.actions import preview
+from influence.actions import _measures, preview
 from influence.charts.curves import curve
-from influence.errors import BadInput
 from influence.registry import finders
 from influence.store import Run
-from influence.types import Selection
-from influence.ui import choosing, costs, jobs, kept, pinning, state, trust, words
+from influence.ui import choosing, costs, effects, foretelling, jobs, kept, pinning, state, trust, words
 
+SMOOTH = "Its smooth version"
 STEPS = 5  # sizes at which models are really retrained
 SEEDS = 3
 RETRAININGS = 21
@@ -32,8 +31,9 @@ def not_original(run: Run) -> bool:
 
 
 def kept_note(run: Run) -> dict[str, Any] | None:
-    """Return the run's prepared preview for the group column, or None."""
-    return preview.kept(state.project(), run.id, state.group())
+    """Return the run's prepared preview for the group column, in the unit of the target, or None."""
+    note = preview.kept(state.project(), run.id, state.group())
+    return note and preview.in_units(note, state.dataset(run))
 
 
 def cost(run: Run) -> str:
@@ -41,10 +41,19 @@ def cost(run: Run) -> str:
     return f"About {costs.retrainings(run, RETRAININGS)}; and the metagradient, as long as a few more"
 
 
+def first_label(note: dict[str, Any]) -> str:
+    """Return the metric that is chosen below, or would be at first."""
+    labels = trust.labels(note)
+    chosen = st.session_state.get("plan.label")
+    return chosen if chosen in labels else labels[0]
+
+
 def choose_label(note: dict[str, Any]) -> str:
     """Draw the choice of the metric by which rows are ranked, gaps first."""
-    labels = trust.labels(note)
-    return st.selectbox("Remove the rows that are predicted to improve this most", labels, **state.shared("plan.label"))
+    labels, names = trust.labels(note), note["measured_labels"]
+    return st.selectbox(
+        "Rows that are predicted to improve this most", labels, **state.shared("plan.label", lambda label: names.get(label, label))
+    )
 
 
 def trusted(run: Run, note: dict[str, Any], label: str) -> None:
@@ -69,45 +78,36 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         kind: preview.curves(note, kept.scores(note["scores"]), kept.order(note["scores"], label, better), [k], kind) for kind in found
     }
     if not note["calibration"]:
-        st.warning(
-            "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it.",
-            icon=":material/info:",
-        )
+        st.warning(foretelling.RANKED, icon=":material/info:")
     else:
-        st.markdown(finding(note, exact["measured"], label, k))
+        changes = {row["label"]: row for row in exact["measured"].to_dict("records")}
+        st.markdown(foretelling.finding(note, changes, label, k))
         _picture(run, note, label, k, found)
-        st.dataframe(_metrics(note, exact, k), hide_index=True)
-        st.caption(_trust(note) + kept.favourable(run) + kept.units(run))
+        foretelling.metrics(note, changes)
+        if not choosing.own(run):  # else it stands with their preview
+            st.caption(foretelling.trusted(run, note))
+    given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
+    _select(run, note, given, k)
     with st.container(horizontal=True, vertical_alignment="center"):
-        given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
-        chosen = state.selection()
-        if chosen and len(chosen) != k:
-            st.caption(f"This previews {k:,} rows; {len(chosen):,} are selected below.", width="content")
-        if st.button(f"Select these {k:,} rows", type="primary", icon=":material/checklist:", disabled=k == 0, key="plan.select"):
-            choosing.find(run, "top_k", given, kept.scores(note["scores"]), "Replace the selection", note["scores"])
-            st.rerun()
         shown = finders.make("top_k", given)(kept.scores(note["scores"]), state.dataset(run).train)
         pinning.preview(run, state.group(), note["scores"], shown, "slider")
         _confirm(run, note, label, last)
 
 
-def finding(note: dict[str, Any], exact: pd.DataFrame, label: str, k: int) -> str:
-    """Return in one sentence what removing k rows is predicted to do to the metric asked about, and to accuracy beside it."""
-    names = [label, *(other for other in note["labels"] if note["measured_labels"][other] in ("Accuracy", "R²") and other != label)]
-    return f"Without these {words.count(k, 'row')}: " + "; ".join(_moved(note, exact, name) for name in names) + "."
-
-
-def _moved(note: dict[str, Any], exact: pd.DataFrame, label: str) -> str:
-    row, before = exact[exact["label"] == label].iloc[0], note["before"][label]["measured"]
-    band = words.interval(before + row["low"], before + row["high"])
-    after = f"predicted **{words.number(before + row['change'])}** (95 % band {band})"
-    return f"{words.escaped(note['measured_labels'][label])} now {words.number(before)}, {after}"
+def _select(run: Run, note: dict[str, Any], given: dict[str, Any], k: int) -> None:
+    """Draw the button that makes these rows the selection; it says which rows it would replace."""
+    if choosing.replacing(k, "plan.select"):
+        choosing.find(run, "top_k", given, kept.scores(note["scores"]), "Replace the selection", note["scores"])
+        st.rerun()
 
 
 def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str, pd.DataFrame]) -> None:
-    points = _points(run, label)
+    points = _points(run, note, label)
     left, right = st.columns(2)
-    for column, kind, name in ((left, "value", f"{label}, smooth"), (right, "measured", f"{note['measured_labels'][label]}, as measured")):
+    kinds = {"measured": (left, note["measured_labels"][label]), "value": (right, SMOOTH)}
+    for kind, (column, name) in kinds.items():
+        if kind == "value" and not effects.differs(note["before"][label]):
+            continue
         band = found[kind][found[kind]["label"] == label]
         before = note["before"][label][kind]
         levels = pd.DataFrame(
@@ -123,10 +123,10 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
         )
     told = "Blue: predicted, with its 95 % band."
     if points is not None:
-        told += " Orange dots: models really retrained from the same start without these rows."
+        told += " Orange dots: retrained without these rows, with the same seed, as predicted."
         seeds = points.loc[points["truth"] == "fresh", "seed"].nunique()
-        told += f" Green diamonds: mean change over {words.count(seeds, 'fresh seed')}, with its 95 % interval." if seeds else ""
-    st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}. The predicted curve belongs to the same start (truth “same”).")
+        told += f" Green diamonds: mean change over {words.count(seeds, 'new seed')}, with its 95 % interval." if seeds else ""
+    st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}.")
 
 
 def _identity(run: Run, note: dict[str, Any], found: dict[str, pd.DataFrame], label: str) -> str:
@@ -144,14 +144,16 @@ def _kept_table(
 
 def _table(note: dict[str, Any], label: str, found: dict[str, pd.DataFrame], points: pd.DataFrame | None) -> pd.DataFrame:
     """Return the two curves as text, with the means of the really retrained models where there are some."""
-    names = {"value": f"{label}, smooth", "measured": note["measured_labels"][label]}
+    names = {"measured": note["measured_labels"][label], "value": SMOOTH}
+    if not effects.differs(note["before"][label]):
+        del names["value"]
     table = pd.DataFrame({"rows removed": found["value"].loc[found["value"]["label"] == label, "k"].to_numpy()})
     for kind, name in names.items():
         before, band = note["before"][label][kind], found[kind][found[kind]["label"] == label]
         table[f"{name}: predicted"] = [words.number(before + x) for x in band["change"]]
         table[f"{name}: 95 % band"] = [words.interval(before + a, before + b) for a, b in zip(band["low"], band["high"], strict=True)]
         for r in [] if points is None else _levels(points, kind, before).itertuples():
-            real = f"{name}: retrained, {'same start' if r.truth == 'same' else 'fresh seeds'}"
+            real = f"{name}: retrained, {'same seed' if r.truth == 'same' else 'new seeds'}"
             nearest = (table["rows removed"] - r.k).abs().idxmin()
             at = "" if table.loc[nearest, "rows removed"] == r.k else f" (at {r.k:,})"
             table.loc[nearest, real] = words.number(r.level) + at
@@ -172,12 +174,14 @@ def _half(change: pd.Series) -> float:
     return float(stats.t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change)))
 
 
-def _points(run: Run, label: str) -> pd.DataFrame | None:
+def _points(run: Run, note: dict[str, Any], label: str) -> pd.DataFrame | None:
     noted = state.project().noted(preview.key(run.id, state.group(), label=label))
     if noted is None:
         return None
     table = kept.table(noted["points"])
-    return table[(table["label"] == label) & (table["role"] == "evaluation")]
+    unit = _measures.unit_of(state.dataset(run), note["queries"][label]["name"])
+    shown = table[(table["label"] == label) & (table["role"] == "evaluation")]
+    return shown.assign(**{f"{kind}_change": shown[f"{kind}_change"] * getattr(unit, kind) for kind in ("value", "measured")})
 
 
 def _confirm(run: Run, note: dict[str, Any], label: str, last: int) -> None:
@@ -190,51 +194,3 @@ def _confirm(run: Run, note: dict[str, Any], label: str, last: int) -> None:
     )  # fmt: skip
     if job is not None and not (job.over and job.state == "done"):
         jobs.follow(job, key="plan.confirm.follow")
-
-
-def _metrics(note: dict[str, Any], exact: dict[str, pd.DataFrame], k: int) -> pd.DataFrame:
-    rows = []
-    for label in note["labels"]:
-        soft, hard = (exact[kind][exact[kind]["label"] == label].iloc[0] for kind in ("value", "measured"))
-        before = note["before"][label]
-        rows.append(
-            {
-                "metric": note["measured_labels"][label],
-                "now": words.number(before["measured"]),
-                f"predicted without {k:,} rows": words.number(before["measured"] + hard["change"]),
-                "95 % band": words.interval(before["measured"] + hard["low"], before["measured"] + hard["high"]),
-                "predicted through": label,
-                "change of that": words.signed(soft["change"]),
-                "band of that": words.interval(soft["low"], soft["high"]),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _trust(note: dict[str, Any]) -> str:
-    n = next(iter(note["calibration"].values()))["value"]["n"]
-    return (
-        f"Bands come from {n} real retrainings without other sets of rows; metrics with a threshold are predicted through their smooth "
-        f"twins. n = {note['n_evaluation']:,} evaluation rows."
-    )
-
-
-def preview_of(run: Run, note: dict[str, Any], selection: Selection) -> None:
-    """Show what is predicted for exactly the selected rows."""
-    try:
-        found = preview.predicted(note, kept.scores(note["scores"]), selection.ids)
-    except BadInput as error:
-        st.warning(words.escaped(error), icon=":material/warning:")
-        return
-    rows = [
-        {
-            "metric": e["measured_label"],
-            "now": words.number(e["measured_before"]),
-            "predicted change": words.signed(e["measured_change"]) if e["calibrated"] else "rank only",
-            "95 % band": words.interval(e["measured_low"], e["measured_high"]) if e["calibrated"] else "",
-        }
-        for e in found.values()
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
-    pinning.preview(run, state.group(), note["scores"], selection, "selection")
-    st.caption(f"Predicted for exactly the {words.count(len(selection), 'selected row')}, on {note['n_evaluation']:,} evaluation rows.")

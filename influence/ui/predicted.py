@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from influence.data.dataset import Role
+from influence.data.images import heat, thumbnails
 from influence.keyed import uniform
 from influence.store import Run
 from influence.ui import kept, pictures, rails, state, texts, words
@@ -61,10 +62,12 @@ def chosen(run: Run, line: DeltaGenerator) -> int:
     ranked = ranking(table, order or "wrong", _seed())[:LISTED]
     _list(run, table.iloc[ranked])
     wanted = st.query_params.get("test")
+    if not wanted:
+        wanted = st.query_params["test"] = str(table["id"].iloc[ranked[0]])  # a link says which row it shows, also where nobody chose one
     there = np.flatnonzero(table["id"].astype(str) == wanted)
-    if wanted is not None and not len(there):
+    if not len(there):
         shown = ", ".join(map(words.escaped, table["id"].iloc[:3]))
-        st.warning(f"There is no evaluation row {words.escaped(wanted)}; their ids are like {shown}. Another is shown.")
+        st.warning(f"There is no evaluation row {words.escaped(wanted[:80])}; their ids are like {shown}. Another is shown.")
     return int(there[0] if len(there) else ranked[0])
 
 
@@ -133,11 +136,10 @@ def row(
     """
     examples = state.dataset(run).split(role)
     one = pd.Series(examples.columns.iloc[[place]].to_dict("records")[0], dtype=object)  # a row as such would turn 7 into 7.0
-    drawn = pictures.of_run(run, examples.ids[place : place + 1], role)
     with st.container(border=True):
-        left, right = st.columns([1, 7], vertical_alignment="center") if drawn else (None, st.container())
-        if left is not None and drawn:
-            left.image(drawn[0], width=112)
+        left, right = st.columns([1, 7], vertical_alignment="center") if pictures.drawable(run) else (None, st.container())
+        if left is not None:
+            left.image(thumbnails.of_pixels(examples.x[place], heat.SIDE), width=112)  # type: ignore[index]
         with right:
             st.markdown(told)
             if change is None:

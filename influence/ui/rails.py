@@ -28,6 +28,8 @@ READ = 400
 """Characters of a text on a card."""
 WIDE = 200
 """Columns of a table that are compared and sent."""
+GROUND = ":orange-background["
+"""What a marked word begins with in Markdown; a text's own colons are escaped."""
 MARKING, SHARED, DIFFERENT = "rails.marking", "Words in common", "Words that differ"
 WORD = re.compile(r"\w+")
 NUMBER = st.column_config.NumberColumn
@@ -45,31 +47,36 @@ class Rail:
     shape: dict[str, Any] = field(default_factory=dict)
 
 
-def draw(run: Run, rail: Rail, one: pd.Series, then: Callable[[list[Any], str], None]) -> None:
-    """Draw a rail beside the row `one` (its columns); `then(ids, key)` draws what can be done with the ticked rows."""
+def draw(run: Run, rail: Rail, one: pd.Series, then: Callable[[list[Any], str], None]) -> bool:
+    """Draw a rail beside the row `one` (its columns), and return whether anything in it is marked.
+
+    `then(ids, key)` draws what can be done with the ticked rows.
+    """
     if rail.first.empty:
         st.caption("No row.")
-        return
+        return False
     examples = state.dataset(run).split(rail.role)
     places = pd.Index(examples.ids).get_indexer(pd.Index(rail.first["id"]))
     columns = examples.columns.iloc[places].reset_index(drop=True)
     drawn = _cards if texts.column_of(state.dataset(run)) else _table
-    picked = drawn(run, rail, columns, one)
+    picked, found = drawn(run, rail, columns, one)
     if picked:
         then(picked, rail.key)
+    return found
 
 
-def _table(run: Run, rail: Rail, columns: pd.DataFrame, one: pd.Series) -> list[Any]:
-    """Draw the rows as a table and return the ids of the ticked ones."""
+def _table(run: Run, rail: Rail, columns: pd.DataFrame, one: pd.Series) -> tuple[list[Any], bool]:
+    """Draw the rows as a table, the target beside the id; return the ids of the ticked ones, and whether a cell is marked."""
     made = state.dataset(run)
-    names = list(dict.fromkeys((made.target, *columns)))[:WIDE]
-    columns = columns[[name for name in names if name in columns]]
+    columns = columns[[name for name in dict.fromkeys((made.target, *columns)) if name in columns][:WIDE]]
     differ = differing(columns, one, spread(run.dataset, run))
-    told = rail.first.assign(differs=[f"{int(n)} of {len(columns.columns)}" for n in differ.sum(1)])
+    images = pictures.of_run(run, rail.first["id"].to_numpy(), rail.role)
+    told = rail.first if images else rail.first.assign(differs=[f"{int(n)} of {len(columns.columns)}" for n in differ.sum(1)])
     table = scored.beside(told, columns)
     styles = pd.DataFrame("", index=table.index, columns=table.columns)
     styles.iloc[:, len(told.columns) :] = np.where(differ, MARK, "")
-    images = pictures.of_run(run, rail.first["id"].to_numpy(), rail.role)
+    own = len(told.columns) if made.target in columns else 1
+    table = table.iloc[:, [0, own, *(k for k in range(1, len(table.columns)) if k != own)]] if own > 1 else table
     shown = pictures.beside(table, images)
     styles = styles.reindex(columns=shown.columns, fill_value="")
     look = shown.style.apply(lambda _: styles, axis=None).format("{:g}", subset=list(shown.select_dtypes("float")), na_rep="")
@@ -78,7 +85,7 @@ def _table(run: Run, rail: Rail, columns: pd.DataFrame, one: pd.Series) -> list[
         height=320 if images is None else 420, alt=rail.alt, **pictures.look(images),
         column_config={"id": st.column_config.Column(width=56), "differs": DIFFERS, **rail.shape, pictures.COLUMN: pictures.shape()},
     )  # fmt: skip
-    return [rail.first["id"].iloc[i] for i in event["selection"]["rows"] if i < len(rail.first)]
+    return [rail.first["id"].iloc[i] for i in event["selection"]["rows"] if i < len(rail.first)], bool(differ.any())
 
 
 def differing(rows: pd.DataFrame, one: pd.Series, far: pd.Series) -> np.ndarray:
@@ -102,25 +109,30 @@ def spread(dataset: str, _run: Run) -> pd.Series:
     return FAR * numbers.std(ddof=0)
 
 
-def _cards(run: Run, rail: Rail, columns: pd.DataFrame, one: pd.Series) -> list[Any]:
-    """Draw the rows as texts with the words marked that they share with `one`, and return the ids of the ticked ones."""
+def _cards(run: Run, rail: Rail, columns: pd.DataFrame, one: pd.Series) -> tuple[list[Any], bool]:
+    """Draw the rows as texts with the words marked that they share with `one`; return the ids of the ticked ones, and whether a word is."""
     made = state.dataset(run)
-    name, picked = texts.column_of(made), []
+    name, picked, found = texts.column_of(made), [], False
     differ = st.session_state.get(MARKING) == DIFFERENT
     own = telling(str(one[name]), frozenset() if differ else common(run.dataset, run))
     for place, told in enumerate(rail.first.head(CARDS).to_dict("records")):
         label = [f"{made.target} {columns[made.target].iloc[place]}"] if made.target in columns else []
-        figures = [f"{(rail.shape.get(key) or {}).get('label') or key} {_figure(value)}" for key, value in told.items() if key != "id"]
+        figures = [_figure(rail.shape.get(key) or {}, key, value) for key, value in told.items() if key != "id"]
         with st.container(border=True):
             head = " · ".join([f"**Row {words.escaped(told['id'])}**", *map(words.escaped, [*label, *figures])])
             if st.checkbox(head, key=f"{rail.key}.{told['id']}"):
                 picked.append(told["id"])
-            st.markdown(marked(str(columns[name].iloc[place]), own, differ))
-    return picked
+            said = marked(str(columns[name].iloc[place]), own, differ)
+            st.markdown(said)
+            found |= GROUND in said
+    return picked, found
 
 
-def _figure(value: object) -> str:
-    return words.number(value) if isinstance(value, float) else str(value)
+def _figure(shape: Any, key: str, value: object) -> str:
+    """Return a figure with its name, with as many decimals as its column in a table would have."""
+    decimals = re.fullmatch(r"%\.(\d+)f", str((shape.get("type_config") or {}).get("format")))
+    said = words.number(value, int(decimals[1]) if decimals else 3) if isinstance(value, float) else str(value)
+    return f"{shape.get('label') or key} {said}"
 
 
 def telling(text: str, common: frozenset[str]) -> frozenset[str]:
@@ -143,9 +155,7 @@ def marked(text: str, own: frozenset[str], differ: bool = False) -> str:
     said = said if len(said) <= READ else said[:READ] + "…"
     parts: Sequence[str] = re.split(r"(\w+)", said)
     found = [bool(WORD.fullmatch(part)) and (part.lower() in own) != differ for part in parts]
-    return "".join(
-        f":orange-background[{words.escaped(part)}]" if mark else words.escaped(part) for part, mark in zip(parts, found, strict=True)
-    )
+    return "".join(f"{GROUND}{words.escaped(part)}]" if mark else words.escaped(part) for part, mark in zip(parts, found, strict=True))
 
 
 def marking(run: Run) -> None:

@@ -14,7 +14,7 @@ from influence.data.periods import periods_of
 from influence.evaluation import over, reliability
 from influence.groups import Groups, columns_of
 from influence.store import Run
-from influence.ui import auditing, kept, state, words
+from influence.ui import auditing, gaps, kept, state, words
 from influence.ui.auditing import Audited
 
 GREYED = 8
@@ -23,14 +23,30 @@ DRAWN = 6
 """So many groups, the largest, are drawn as lines."""
 MEANT = {"calibration": " (mean probability minus share that is observed)"}
 PLAIN = {"displayModeBar": False}
+NAMED = {name: st.column_config.NumberColumn(label, format="%.3f") for name, label in {"low": "95 % low", "high": "95 % high"}.items()} | {
+    "value": st.column_config.NumberColumn(format="%.3f")
+}
+"""How the ends of intervals are called in tables."""
+METRIC, FIRST = "audit.metric", "audit.first"
+"""In `st.session_state`: the figure that is shown, and the one that stood there at first."""
 
 
 def choose(it: Audited) -> str:
-    """Draw the choice of the figure that is told and drawn; return it."""
+    """Draw the choice of the figure that is told and drawn, at first one of which the groups have rows enough; return it."""
+    usual = [metric for metric in (it.metrics[0], "accuracy", *it.metrics) if metric in it.metrics]
+    first = next((metric for metric in usual if gaps.known(it, metric)), usual[0])
+    if st.session_state.get(METRIC) == st.session_state.get(FIRST) != first and METRIC not in st.query_params:
+        st.session_state.pop(METRIC, None)  # nobody chose what was first of other groups
+    st.session_state[FIRST] = first
     metric = st.segmented_control(
-        "Show", it.metrics, default=it.metrics[0], required=True, label_visibility="collapsed", **state.shared("audit.metric", words.title)
+        "Show", it.metrics, default=first, required=True, label_visibility="collapsed", **state.shared(METRIC, words.title)
     )
-    return str(metric) if metric in it.metrics else it.metrics[0]
+    return str(metric) if metric in it.metrics else first
+
+
+def within(metric: str) -> tuple[float, float] | None:
+    """Return the ends of what a metric can be; None where it has none."""
+    return None if metric in gaps.ERRORS else (-1.0, 1.0) if metric == "calibration" else (0.0, 1.0)
 
 
 def drawn(it: Audited, metric: str) -> None:
@@ -41,7 +57,13 @@ def drawn(it: Audited, metric: str) -> None:
         rows = rows.sort_values("value", kind="stable")  # of one column the order of its values says more
     shown = pd.concat([rows.dropna(subset="low"), few.head(GREYED)])
     st.plotly_chart(
-        forest(shown, colours(it), axis=f"{title}{MEANT.get(metric, '')}, with 95 % intervals; dotted: all rows", line=it.overall[metric]),
+        forest(
+            shown,
+            colours(it),
+            axis=f"{title}{MEANT.get(metric, '')}, with 95 % intervals; dotted: all rows",
+            line=it.overall[metric],
+            within=within(metric),
+        ),
         key="audit.forest",
         config=PLAIN,
         alt=f"{title} of each group with 95 % intervals; the table below holds the same figures.",
@@ -63,7 +85,10 @@ def table(it: Audited) -> None:
     """List all figures of all groups."""
     shown = it.table[it.table["group"] != ""].drop(columns="better")
     st.dataframe(
-        shown.assign(metric=shown["metric"].map(words.title)), hide_index=True, alt="All figures of all groups with 95 % intervals and n."
+        shown.assign(metric=shown["metric"].map(words.title)),
+        hide_index=True,
+        column_config=NAMED,
+        alt="All figures of all groups with 95 % intervals and n.",
     )
 
 
@@ -83,19 +108,36 @@ def along(it: Audited, metric: str) -> None:
         st.caption(f"In no part of {words.escaped(column)} a group has the ten rows that an interval needs.")
         return
     st.plotly_chart(
-        lines(here, _apart(shown), parts.names, x=column, y=words.title(metric), joined=auditing.ordered(data.evaluation.columns[column])),
+        lines(
+            here,
+            _apart(shown),
+            parts.names,
+            x=column,
+            y=words.title(metric),
+            joined=auditing.ordered(data.evaluation.columns[column]),
+            within=within(metric),
+        ),
         key="audit.along.chart",
         config=PLAIN,
         alt=f"{words.title(metric)} of each group by {column}, with 95 % intervals; the table below holds the figures.",
     )
+    st.caption(_drawn_of(found, shown, here, len(data.evaluation)))
+    with st.expander("Read these as a table"):
+        st.dataframe(
+            shown.drop(columns=["metric", "better"]),
+            hide_index=True,
+            column_config=NAMED,
+            alt="The figure by group and part, with intervals and n.",
+        )
+
+
+def _drawn_of(found: pd.DataFrame, shown: pd.DataFrame, here: pd.DataFrame, rows: int) -> str:
+    """Say what a picture along a column rests on, and what it leaves out."""
     missing = len(shown) - len(here)
-    said = f"{len(data.evaluation):,} evaluation rows; each point with its own 95 % interval and n. "
+    said = f"{rows:,} evaluation rows; each point with its own 95 % interval and n. "
     said += f"{words.count(missing, 'point')} not drawn: fewer than ten rows. " if missing else ""
     left_out = found["group"].nunique() - shown["group"].nunique()
-    said += f"Drawn are the {DRAWN} largest groups of {found['group'].nunique():,}." if left_out else ""
-    st.caption(said)
-    with st.expander("Read these as a table"):
-        st.dataframe(shown.drop(columns=["metric", "better"]), hide_index=True, alt="The figure by group and part, with intervals and n.")
+    return said + (f"Drawn are the {DRAWN} largest groups of {found['group'].nunique():,}." if left_out else "")
 
 
 def data_of(found: pd.DataFrame, metric: str, it: Audited) -> pd.DataFrame:
@@ -127,7 +169,7 @@ def calibration(it: Audited) -> None:
     x = f"Mean predicted {target}" if numeric else f"Mean probability of “{it.positive}” that the model says"
     y = f"Mean observed {target}" if numeric else f"Share that truly is “{it.positive}”"
     st.plotly_chart(
-        reliability_chart(shown, _apart(shown), x=x, y=y), key="audit.reliability", config=PLAIN,
+        reliability_chart(shown, _apart(shown), x=x, y=y, within=None if numeric else (0.0, 1.0)), key="audit.reliability", config=PLAIN,
         alt="What was observed against what was predicted, by group, with 95 % intervals; the table below holds the figures.",
     )  # fmt: skip
     few = int(shown["low"].isna().sum())
@@ -138,7 +180,12 @@ def calibration(it: Audited) -> None:
         + (f" Drawn are the {DRAWN} largest groups of {len(sizes):,}." if len(sizes) > DRAWN else "")
     )
     with st.expander("Read these as a table"):
-        st.dataframe(shown.drop(columns="bin"), hide_index=True, alt="Predicted and observed by group and bin, with intervals and n.")
+        st.dataframe(
+            shown.drop(columns="bin"),
+            hide_index=True,
+            column_config=NAMED,
+            alt="Predicted and observed by group and bin, with intervals and n.",
+        )
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

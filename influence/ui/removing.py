@@ -13,7 +13,7 @@ from influence.charts.removal import removal
 from influence.data.dataset import Role
 from influence.repeatable import no_recipe
 from influence.store import Run
-from influence.ui import asking, costs, jobs, kept, state, suspecting, words
+from influence.ui import asking, costs, effects, jobs, kept, state, words
 
 ROLES: dict[Role, str] = {"evaluation": "evaluation rows", "holdout": "holdout rows"}
 
@@ -49,7 +49,7 @@ def _comparable(found: dict[str, Any], points: pd.DataFrame, predicted: pd.DataF
         return None
     start = float(points[(points["role"] == "evaluation") & (points["k"] == 0)]["value"].iloc[0])
     apart = abs(float(predicted["value"].iloc[0]) - start)
-    return predicted.assign(share=predicted["k"] / found["n"]) if apart <= suspecting.ALIKE * max(1.0, abs(start)) else None
+    return predicted.assign(share=predicted["k"] / found["n"]) if apart <= effects.ALIKE * max(1.0, abs(start)) else None
 
 
 def _ask(run: Run, result: dict[str, Any]) -> None:

@@ -19,6 +19,14 @@ def made_from(run: Run) -> bool:
     return any(r.parent == run.id for r in state.project().runs())
 
 
+def with_rows() -> bool:
+    """Return whether single rows stand in the report: they can be personal data, so only if somebody chooses so."""
+    chosen = st.checkbox("With single rows: cells of pinned ones, ids of selected ones", key="report.rows")
+    if chosen:
+        st.warning("Single rows can be personal data: whoever gets the report can read them.", icon=":material/privacy_tip:")
+    return bool(chosen)
+
+
 def offer(result: dict[str, Any]) -> None:
     """Offer the report for download, and show it."""
     path = state.project().path / result["html"]

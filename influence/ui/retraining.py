@@ -16,21 +16,6 @@ SEEDS = 3
 """Fresh seeds with which one can retrain too."""
 
 
-def became(note: dict[str, Any] | None) -> str | None:
-    """Say what people read on the holdout rows, and what it became."""
-    told = (note or {}).get("same", {}).get("holdout", {}).get("measured")
-    return f"{words.number(told['before'])} → {words.number(told['before'] + told['change'])}" if told else None
-
-
-def fresh(note: dict[str, Any] | None, sign: int = 1) -> str | None:
-    """Say what fresh seeds realised on the holdout rows, with its interval. `sign`: -1 to turn a change so that positive is better."""
-    told = (note or {}).get("fresh", {}).get("holdout", {}).get("value")
-    if not told:
-        return None
-    ends = sorted(sign * told[end] for end in ("low", "high")) if told["low"] is not None else []
-    return words.number(sign * told["change"]) + (f" ({words.interval(*ends)})" if ends else "") + f", n = {told['n']}"
-
-
 def select(run: Run, table: pd.DataFrame, picked: list[int], noun: str = "pattern") -> None:
     """Draw the button that makes the rows of the ticked patterns the selection."""
     how = st.session_state.get("suspects.how", next(iter(choosing.HOW)))

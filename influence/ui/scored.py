@@ -15,7 +15,7 @@ from influence.errors import BadInput
 from influence.registry import attribution, described, finders, queries
 from influence.store import Run
 from influence.types import SIGN, Examples, Scores, as_places
-from influence.ui import agreements, choosing, forms, kept, mapping, pictures, pinning, removing, state, texts, trust, words
+from influence.ui import agreements, choosing, effects, forms, kept, mapping, pictures, pinning, removing, state, texts, trust, units, words
 
 SHOWN = 1000
 ELSEWHERE = ("polygon", "pattern", "budget", "helps_nobody")
@@ -39,9 +39,10 @@ def results(run: Run, result: dict[str, Any]) -> None:
     legend(run, result, scores)
     mapping.section(run, result, scores)
     st.subheader("Rows by score", anchor=False)
-    axis = "predicted change if removed" if scores.calibrated else "rank score"
+    unit = units.of_scores(run, result, scores)
+    axis = "predicted change if removed" + (f", in {unit.name}" if unit.name else "") if scores.calibrated else "rank score"
     st.plotly_chart(
-        spread.histogram(scores.column(), axis), key="scored.histogram", config={"displayModeBar": False},
+        spread.histogram(scores.column() * unit.factor, axis), key="scored.histogram", config={"displayModeBar": False},
         alt=f"Histogram of {axis} over the training rows. {_finding(scores)}",
     )  # fmt: skip
     st.caption(_finding(scores))
@@ -69,30 +70,33 @@ def _names(result: dict[str, Any]) -> list[str]:
 
 def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
-    value, smooth, read = result["value"], result["labels"][0], result.get("measured_label", result["labels"][0])
-    form = "its smooth form" if smooth == read else f"its smooth form, {words.escaped(smooth)}"
-    now = f"{words.escaped(read)} is {measured(run, result)}; predicted is {form}: {words.number(value['value'])}."
+    value, smooth, read = units.value(run, result), result["labels"][0], result.get("measured_label", result["labels"][0])
+    now = f"{words.escaped(read)} is {measured(run, result)}."
+    if effects.differs(value):
+        told = "its smooth version" if smooth == read else f"the smooth version of {words.escaped(smooth)}"
+        now += f" What scores predict is {told}, {words.number(value['value'])} now. {effects.smooth(run)}"
     if scores.calibrated:
-        meant = f"**{SIGN}**, in the metric's own unit. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
+        unit = words.escaped(units.of_scores(run, result, scores).name) or "the metric's own unit"
+        meant = f"**{SIGN}**, in {unit}. ▼ negative: removing the row lowers it. ▲ positive: removing the row raises it."
     else:
         meant = (
             "**Rank only.** ▼ negative: removing the row is predicted to lower the metric, ▲ positive: to raise it. These scores order "
             "rows; they are in no unit, so they cannot be added up to a change."
         )
-    st.markdown(f"{meant} {now}{kept.units(run)}")
+    st.markdown(f"{meant} {now}")
     told = f" {words.escaped(result['told'])}." if result.get("told") else ""
     st.caption(
-        f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept.{told} Questions are asked of the "
-        "evaluation rows, as Audit tells of them. Start tells of the holdout rows, which no choice is ever made by, so its figures differ."
+        f"{words.title(result['method']['name'])}, computed {words.ago(result['computed'])} and kept.{told} Asked of the evaluation rows, "
+        "as on Audit; what a removal achieved is measured on the holdout rows."
     )
 
 
 def measured(run: Run, result: Mapping[str, Any]) -> str:
     """Return what a question measures now, with its interval where a table tells one, and of how many evaluation rows."""
-    value = result["value"]["measured"]
+    value = units.value(run, result)["measured"]
     figure = _measures.evaluated(run, state.dataset(run), result["query"], value, kept.table(run.body["predictions"]))
     rows = words.count(len(state.dataset(run).evaluation), "evaluation row")
-    return f"{words.figure(figure)} evaluation rows" if figure else f"{words.number(value)}, asked of {rows}"
+    return words.figure(figure, of="evaluation") if figure else f"{words.number(value)}, asked of {rows}"
 
 
 def _finding(scores: Scores) -> str:
@@ -106,9 +110,10 @@ def _rows(run: Run, train: Examples, scores: Scores, order: np.ndarray, result: 
     count = st.select_slider("Rows shown", [20, 50, 100, 200, 500, SHOWN], 50, **state.shared(f"scored.{key}.count"))
     at = order[:count]
     places = as_places(scores.ids[at], train.ids)
-    title = "change if removed" if scores.calibrated else "rank score"
+    unit = units.of_scores(run, result, scores)
+    title = f"change if removed{f' ({unit.name})' if unit.name else ''}" if scores.calibrated else "rank score"
     ticked(
-        run, pd.DataFrame({"id": scores.ids[at], "score": scores.column()[at]}), train.columns.iloc[places], f"scored.{key}",
+        run, pd.DataFrame({"id": scores.ids[at], "score": scores.column()[at] * unit.factor}), train.columns.iloc[places], f"scored.{key}",
         result["scores"], f"The training rows that come {key} by score, with their columns.",
         {"score": st.column_config.NumberColumn(title, format="%.3g")},
     )  # fmt: skip

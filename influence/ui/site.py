@@ -34,6 +34,7 @@ MAP = (
     Place("plan", "Plan", ":material/checklist:", "Decide"),
     Place("run", "Run", ":material/play_circle:", "Decide"),
     Place("compare", "Compare", ":material/compare:", "Prove"),
+    Place("verify", "Verify", ":material/verified:", "Prove"),
     Place("report", "Report", ":material/description:", "Prove"),
 )
 

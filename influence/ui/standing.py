@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from influence.data.dataset import Role
 from influence.store import Project, Record, Run
 from influence.types import Selection
 from influence.ui import state, words
@@ -16,6 +17,7 @@ from influence.ui import state, words
 GAPS = ("equal_opportunity_gap", "group_loss_gap")
 """The gap that is told first: of classes, and of numbers."""
 DEMO = "bundled:loans"
+QUALITY, GAP = "Accuracy or R², holdout", "Gap, holdout"
 MOST = 1000
 """Rows that a table sends to the browser."""
 
@@ -44,26 +46,36 @@ def steps(run: Run | None, runs: Sequence[Run], records: Sequence[Record], selec
     )
 
 
-def gap_of(run: Run, group: str) -> tuple[str, dict[str, object]]:
-    """Return the name and the holdout figures of the gap between a column's groups; empty where none was measured."""
-    gaps = run.body.get("metrics", {}).get("gaps", {}).get(group, {})
+def _figures(run: Run, role: Role) -> dict[str, Any]:
+    found: dict[str, Any] = run.body.get("metrics" if role == "holdout" else "evaluation_metrics", {})
+    return found
+
+
+def gap_of(run: Run, group: str, role: Role = "holdout") -> tuple[str, dict[str, object]]:
+    """Return the name and the figures of the gap between a column's groups on a role's rows; empty where none was measured."""
+    gaps = _figures(run, role).get("gaps", {}).get(group, {})
     return next(((name, gaps[name]) for name in GAPS if name in gaps), ("", {}))
 
 
-def headline(run: Run) -> str:
-    """Return how good a run's model is on holdout rows: accuracy, or R squared and the error of a numeric target."""
-    figures = run.body.get("metrics", {}).get("intervals", {})
+def headline(run: Run, role: Role = "holdout") -> str:
+    """Return how good a run's model is, and on which rows: accuracy, or R squared and the error of a numeric target."""
+    figures = _figures(run, role).get("intervals", {})
     names = ["accuracy"] if "accuracy" in figures else [name for name in ("r2", "mae") if name in figures]
-    return "; ".join(f"{words.title(name)} {words.figure(figures[name])}" for name in names)
+    return "; ".join(f"{words.title(name)} {words.figure(figures[name], of=role)}" for name in names)
+
+
+def both(run: Run) -> str:
+    """Return how good a run's model is on the rows that Audit tells of and on those that are held out, side by side."""
+    return ". ".join(filter(None, (headline(run, "evaluation"), headline(run)))) + "."
 
 
 def _asked(run: Run | None, group: str) -> str:
     if run is None:
         return "No model yet."
-    name, gap = gap_of(run, group)
-    sentences = [headline(run)]
+    name, gap = gap_of(run, group, "evaluation")  # as Audit tells it, where this step leads
+    sentences = [headline(run, "evaluation")]
     if name:
-        sentences.append(f"{words.title(name)} by {words.escaped(group)} {words.figure(gap)}")
+        sentences.append(f"{words.title(name)} by {words.escaped(group)} {words.figure(gap, of='evaluation')}")
     return ". ".join(filter(None, sentences)) + "."
 
 
@@ -87,7 +99,7 @@ def _proved(run: Run | None, children: Sequence[Run], proofs: Sequence[Record], 
     name, before = gap_of(run, group)
     if child is None or not name:
         return f"{words.count(len(proofs), 'comparison')} made."
-    return f"{words.title(name)} {words.number(before['value'])} before, {words.figure(gap_of(child, group)[1])} after."  # type: ignore[arg-type]
+    return f"{words.title(name)} {words.number(before['value'])} before, {words.figure(gap_of(child, group)[1], of='holdout')} after."  # type: ignore[arg-type]
 
 
 def picture(project: Project) -> None:
@@ -108,15 +120,15 @@ def table(runs: Sequence[Run], group: str) -> list[dict[str, object]]:
 
 
 def _row(run: Run, group: str) -> dict[str, object]:
-    figures = run.body.get("metrics", {}).get("intervals", {})
+    figures = _figures(run, "holdout").get("intervals", {})
     group = group or next(iter(run.body.get("groups", ())), "")
     name, gap = gap_of(run, group)
     return {
         "id": run.id,
         "Name": run.name or run.id,
         "Training rows": run.body.get("n", {}).get("train", 0) - len(run.body.get("removed", ())),
-        "Accuracy or R²": words.figure(figures.get("accuracy", figures.get("r2"))),
-        "Gap": f"{group}: {words.figure(gap)}" if name else "no groups to compare",
+        QUALITY: words.figure(figures.get("accuracy", figures.get("r2"))),
+        GAP: f"{group}: {words.figure(gap)}" if name else "no groups to compare",
         "Made": words.local(run.created).replace(tzinfo=None),
     }
 
@@ -131,9 +143,9 @@ def opener(runs: Sequence[Run]) -> str:
     """Draw the runs as a table in which one is chosen; return its id, or ""."""
     rows = table(runs, state.group())
     about = "Models in this project, newest first, with accuracy and gap on holdout rows."
-    gap = "Equal opportunity gap between the groups of a column; for a numeric target the gap in loss."
+    gap = "Equal opportunity gap between the groups of a column; for a numeric target the gap in error."
     shape: dict[str, Any] = {"id": None, "Training rows": st.column_config.NumberColumn(format="localized")}
-    shape["Gap"] = st.column_config.TextColumn(help=gap)
+    shape[GAP] = st.column_config.TextColumn(help=gap)
     shape["Made"] = st.column_config.DatetimeColumn(format="D MMM, HH:mm:ss")
     event = st.dataframe(
         pd.DataFrame(rows[:MOST]),

@@ -6,7 +6,7 @@ The truth is in the project and the address; `st.session_state` only carries the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,6 +22,8 @@ from influence.ui import site, words
 HOME = Path(__file__).resolve().parents[2] / "projects" / "demo"
 CARRIED = ("run", "group")
 """Names in the address that go along from page to page."""
+OF_ROWS = ("test", "row", "edit")
+"""Names in the address that name rows of a data set."""
 SHOWN = "address.shown"
 """Where the session keeps how each widget in the address writes its values."""
 
@@ -42,11 +44,31 @@ def _opened(path: str) -> Project:
 
 def carry() -> None:
     """Take the address along: switching pages empties it, and every address is to say which run and group it shows."""
-    for name in CARRIED:
-        if name in st.query_params:
-            st.session_state[f"carried.{name}"] = st.query_params[name]
-        elif st.session_state.get(f"carried.{name}"):
-            st.query_params[name] = st.session_state[f"carried.{name}"]
+    back = {name: st.session_state.get(f"carried.{name}") for name in CARRIED if name not in st.query_params}
+    st.session_state.update({f"carried.{name}": st.query_params[name] for name in CARRIED if name in st.query_params})
+    if any(back.values()):
+        st.query_params.update({name: value for name, value in back.items() if value})  # at once: each change is a step back in a browser
+
+
+def come_back(names: Sequence[str], of: str) -> None:
+    """Have a page's own names in the address outlast going away: where it has none of them, those of last time come back.
+
+    `of`: what they were said of, such as a data set; of another one they say nothing.
+    """
+    here, last = {name: st.query_params[name] for name in names if name in st.query_params}, st.session_state.get(_left(names))
+    if here or not last or last["of"] != of:
+        st.session_state[_left(names)] = {"of": of, "here": here}
+    else:
+        st.query_params.update(last["here"])
+
+
+def forget(names: Sequence[str]) -> None:
+    """Let nothing come back of these names."""
+    st.session_state.pop(_left(names), None)
+
+
+def _left(names: Sequence[str]) -> str:
+    return f"address.left.{names[0]}"
 
 
 def show(**params: str) -> None:
@@ -69,36 +91,10 @@ def shared(key: str, shown: Callable[[Any], str] | None = None) -> dict[str, Any
     return {"key": key, "bind": "query-params", "persist_state": "session", **({"format_func": shown} if shown else {})}
 
 
-def asked() -> dict[str, list[str]]:
-    """Return the names in the address that belong to widgets, with their values; see `refused`."""
-    return {name: st.query_params.get_all(name) for name in st.query_params if "." in name}
-
-
-def refused(before: dict[str, list[str]]) -> list[str]:
-    """Return a sentence for every value of `before` that a widget did not take: Streamlit then shows the default and clears the name."""
-    written = st.session_state.get(SHOWN, {})
-    gone = {name: said for name, said in before.items() if name not in st.query_params and name in written and name in st.session_state}
-    wrong = [name for name, said in gone.items() if not _same(said, st.session_state[name], written[name])]
-    return [
-        f"The address asks for “{words.escaped(', '.join(gone[name])[:80])}” as {words.title(name.rsplit('.')[-1])}, which is not "
-        "open here; the default is shown."
-        for name in wrong
-    ]
-
-
-def _same(said: list[str], value: Any, shown: Callable[[Any], str]) -> bool:
-    """Whether the address says a value, as widgets write it, as plain text or as another form of a number."""
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    return len(said) == len(values) and all(_says(text, one, shown) for text, one in zip(said, values, strict=True))
-
-
-def _says(text: str, value: Any, shown: Callable[[Any], str]) -> bool:
-    if text.casefold() in (str(value).casefold(), str(shown(value)).casefold()):
-        return True
-    try:
-        return not isinstance(value, str | bool) and float(text) == float(value)
-    except (TypeError, ValueError):
-        return False
+def tabs(key: str) -> dict[str, Any]:
+    """Return what `st.tabs` takes so that the tab which is open stands in the address, as `shared` does for widgets."""
+    st.session_state.setdefault(SHOWN, {})[key] = str
+    return {"key": key, "bind": "query-params", "on_change": "rerun"}
 
 
 def current_run() -> Run | None:
@@ -162,14 +158,16 @@ def choose_run() -> None:
     if run is None:
         st.caption("No model yet")
         return
-    wanted = st.query_params.get("run")
-    if wanted not in (None, run.id):
-        st.warning(f"There is no run {wanted} in this project; the newest is shown.", icon=":material/warning:")
     runs = [r for r in project().runs() if r.id == run.id or not r.body.get("yardstick")]
     names = {r.id: words.run_name(r) for r in runs}
     st.session_state["choice.run"] = run.id
     st.selectbox(
-        "Model", list(names), format_func=names.__getitem__, key="choice.run", on_change=_run_chosen, help="The model that pages show."
+        "Model",
+        list(names),
+        format_func=names.__getitem__,
+        key="choice.run",
+        on_change=_run_chosen,
+        help=f"The model that pages show: {words.escaped(names[run.id])}",
     )
     simulated(dataset(run))
     show(run=run.id, group=group())
@@ -181,7 +179,9 @@ def choose_run() -> None:
 
 
 def _run_chosen() -> None:
-    show(run=st.session_state["choice.run"], group="", job="")
+    was, now = current_run(), st.session_state["choice.run"]
+    other = was is None or project().run(now).dataset != was.dataset
+    show(run=now, group="", job="", **(dict.fromkeys(OF_ROWS, "") if other else {}))
 
 
 def page(title: str, purpose: str, *, badge: bool = True) -> None:

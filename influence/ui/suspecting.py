@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from influence.actions import clusters, confirm_suspects, suspects
-from influence.charts.bars import bars
+from influence.charts.bars import EVALUATION, HOLDOUT, RANDOM, bars
+from influence.data.images.size import spread
 from influence.errors import BadInput
 from influence.registry import attribution, described, queries
 from influence.store import Run
-from influence.ui import choosing, costs, kept, pictures, pinning, retraining, scored, state, words
+from influence.ui import choosing, costs, effects, kept, pictures, pinning, retraining, scored, state, words
 
 DRAWN = 12
 """Patterns in the chart; the table holds all."""
@@ -20,8 +22,8 @@ CHECKED = 3
 """Patterns that are retrained where none is ticked."""
 GROUPS = 16
 """Groups of rows that look alike."""
-ALIKE = 1e-4
-"""Relative difference up to which the smooth form and what people read are one."""
+TOLD = 3
+"""Retrainings that are told in a sentence; the table tells all."""
 DONE = {"remove": "removed", "relabel": "relabelled"}
 
 
@@ -30,7 +32,8 @@ def settings(run: Run) -> dict[str, Any]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         conditions = st.segmented_control(
             "Conditions at most", [1, 2, 3, 4], default=2, required=True, **state.shared("suspects.conditions"),
-            help="More conditions make narrower patterns. One is listed only if it beats each of its parts beyond chance.",
+            help="More conditions make narrower patterns. One is listed only if it beats each of its parts beyond chance, and none that "
+            "says nearly the same as another.",
         )  # fmt: skip
         remedy = "remove"
         if state.dataset(run).train.classes:
@@ -78,11 +81,13 @@ def found(
 def results(run: Run, result: dict[str, Any], query: str, query_set: dict[str, Any]) -> None:
     """Show the patterns, and what can be done with those that are ticked."""
     table = kept.table(result["table"])
-    st.subheader(f"Patterns behind: {words.escaped(result['label'])}", anchor=False)
+    st.subheader(f"Patterns behind: {words.escaped(result['measured_label'])}", anchor=False)
     st.markdown(sentence(run, result, table))
     if table.empty:
         return
     notes = [confirm_suspects.kept(state.project(), run.id, result["query"], p, result["settings"]["remedy"]) for p in table["conditions"]]
+    for line in realised(run, result, table, notes)[:TOLD]:
+        st.markdown(line)
     _chart(run, result, table.head(DRAWN), notes[:DRAWN])
     picked = _table(result, table, notes)
     _middles(run, result, table)
@@ -103,9 +108,9 @@ def sentence(run: Run, result: dict[str, Any], table: pd.DataFrame) -> str:
             "Ask another question, or allow more conditions."
         )
     first, way = table.iloc[0], "raise" if result["better"] == "higher" else "lower"
-    what, figure = "its smooth form" if _smooth(result) else "it", f"**{words.number(first['effect'])}**"
+    what, figure = "its smooth version" if effects.differs(result["value"]) else "it", f"**{words.number(first['effect'])}**"
     unit = (
-        f"{way} {what} by {figure} ({words.interval(first['low'], first['high'])})"
+        f"{way} {what} by {figure} (95 % {words.interval(first['low'], first['high'])})"
         if result["calibrated"]
         else f"{way} it most (these scores rank only; they are in no unit)"
     )
@@ -124,78 +129,84 @@ def improvement(result: dict[str, Any], note: dict[str, Any] | None, truth: str,
     return None if told is None else float(told["value"]["change"]) * (1 if result["better"] == "higher" else -1)
 
 
+def realised(run: Run, result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, Any] | None]) -> list[str]:
+    """Say of each pattern that was retrained without what that did."""
+    sign = 1 if result["better"] == "higher" else -1
+    return [
+        effects.realised(run, result, note, f"these {row.n:,} rows ({words.escaped(row.rule)})", sign * row.effect)
+        for row, note in zip(table.itertuples(), notes, strict=True)
+        if note
+    ]
+
+
 def _chart(run: Run, result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, Any] | None]) -> None:
-    realised = {
-        "realised, these rows": [improvement(result, note, "same", "evaluation") for note in notes],
-        "realised, holdout rows": [improvement(result, note, "same", "holdout") for note in notes],
-        "as many random rows": [improvement(result, note, "random", "holdout") for note in notes],
+    real = {
+        EVALUATION: [improvement(result, note, "same", "evaluation") for note in notes],
+        HOLDOUT: [improvement(result, note, "same", "holdout") for note in notes],
+        RANDOM: [improvement(result, note, "random", "holdout") for note in notes],
     }
-    comparable = realised if result["calibrated"] else {}
-    effects = list(table[["effect", "low", "high"]].itertuples(index=False, name=None))
+    comparable, smooth = real if result["calibrated"] else {}, effects.differs(result["value"])
+    sizes = list(table[["effect", "low", "high"]].itertuples(index=False, name=None))
     moves = "rises" if result["better"] == "higher" else "falls"
-    axis = f"how far {result['label']} {moves}" if result["calibrated"] else "summed score"
+    axis = f"how far {'its smooth version' if smooth else 'it'} {moves}" if result["calibrated"] else "summed score"
     st.plotly_chart(
-        bars(table["rule"].tolist(), effects, comparable, axis), key="suspects.chart", config={"displayModeBar": False},
+        bars(table["rule"].tolist(), sizes, comparable, axis), key="suspects.chart", config={"displayModeBar": False},
         alt=f"Patterns by {axis}, as predicted, with 95 % intervals; the table below holds the same figures.",
     )  # fmt: skip
-    st.caption(
-        "Bars: summed predicted improvement; lines: its 95 % interval over the choice of training rows. A pattern of several conditions is "
-        "listed only if each of them is needed, and none that says nearly the same as another. Realised: this training again without the "
-        f"rows, asked of the same {words.count(len(state.dataset(run).evaluation), 'evaluation row')}, and of "
-        f"{words.count(len(state.dataset(run).holdout), 'holdout row')}, which no choice was made by.{_smooth(result)}"
-    )
-
-
-def _smooth(result: dict[str, Any]) -> str:
-    """Say so where what is predicted is a smooth form of what people read."""
-    value = result["value"]
-    if abs(value["value"] - value["measured"]) <= ALIKE * max(1.0, abs(value["value"])):
-        return ""
-    return (
-        f" Predicted and realised are of the smooth form, {words.number(value['value'])} now; what people read stands in the column "
-        f"“{words.escaped(result['measured_label'])}, holdout”."
-    )
+    marks = " Marks: retrained." if comparable and any(notes) else ""
+    now = f" {effects.now(run, result)}" if smooth else ""
+    st.caption(f"Bars: predicted; lines: 95 % interval over the choice of training rows.{marks}{now}")
 
 
 def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, Any] | None]) -> list[int]:
     """Draw the table and return the places of the ticked patterns."""
-    shown = table.drop(columns="conditions").assign(
-        share=table["n"] / result["n"],
-        realised=[improvement(result, note, "same", "evaluation") for note in notes],
-        holdout=[improvement(result, note, "same", "holdout") for note in notes],
-        random=[improvement(result, note, "random", "holdout") for note in notes],
-        became=[retraining.became(note) for note in notes],
-        fresh=[retraining.fresh(note, 1 if result["better"] == "higher" else -1) for note in notes],
-    )
-    number = st.column_config.NumberColumn
-    names: dict[str, Any] = {
-        "rule": "pattern",
-        "n": "rows",
-        "share": number("share of rows", format="percent"),
-        "effect_per_row": number("per row", format="%.2e"),
-        "became": f"{result['measured_label']}, holdout",
-        "fresh": "realised, new seeds, holdout",
-    }
-    figures = {
-        "effect": "predicted improvement", "low": "low", "high": "high", "realised": "realised, evaluation", "holdout": "realised, holdout",
-        "random": "random rows, holdout",
-    }  # fmt: skip
+    number, short = st.column_config.NumberColumn, ", smooth" if effects.differs(result["value"]) else ""
+    moves = "rise" if result["better"] == "higher" else "fall"
+    shown = table[["rule", "n"]].copy()
+    if any(notes):
+        shown = shown.assign(**{role: [effects.became(note, role) for note in notes] for role in effects.ROLES})
+    else:
+        shown = shown.assign(share=table["n"] / result["n"])
+    shown = shown.join(table[["effect", "low", "high"]])
     event = st.dataframe(
-        shown[["rule", "n", "share", "effect", "low", "high", "effect_per_row", "realised", "holdout", "became", "random", "fresh"]],
-        hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"suspects.table.{result['table'][:12]}",
-        alt="Patterns of training rows with their number, predicted improvement with interval, and what retraining realised.",
-        column_config={**names, **{k: number(v, format="%.3g") for k, v in figures.items()}},
+        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"suspects.table.{result['table'][:12]}",
+        alt="Patterns of training rows with their number, what retraining did, and the predicted improvement with its interval.",
+        column_config={
+            "rule": st.column_config.TextColumn("pattern", width=255 if any(notes) else None),
+            "n": number("rows", width=52), "share": number("share", format="percent", width=65),
+            "holdout": st.column_config.TextColumn("holdout, retrained", width=120, help=result["measured_label"]),
+            "evaluation": st.column_config.TextColumn("evaluation, retrained", width=132, help=result["measured_label"]),
+            "effect": number(f"{moves}{short}" if result["calibrated"] else "summed score", format="%.3g", width=95, help="Predicted"),
+            "low": number("95 % low", format="%.3g", width=72), "high": number("95 % high", format="%.3g", width=76),
+        },
     )  # fmt: skip
     return [i for i in event["selection"]["rows"] if i < len(table)]
 
 
 def _middles(run: Run, result: dict[str, Any], table: pd.DataFrame) -> None:
-    """Show the rows by which patterns name groups of rows that look alike."""
+    """Show the rows by which patterns name groups of rows that look alike; of images some of each group."""
     groups = clusters.kept(state.project(), run.id, result["settings"].get("alike", 0))
     ids = list(dict.fromkeys(id for rule in table["conditions"] for id in clusters.middles(rule, groups))) if groups else []
-    if groups and ids:
-        st.caption(
-            f"“Looks like row {words.escaped(ids[0])}”: the training rows were put into {len(groups['sizes'])} groups by {groups['of']}; "
-            "this is the row in the middle of one. The rows in the middle of those above:"
-        )
+    if not groups or not ids:
+        return
+    images = pictures.drawable(run)
+    st.caption(
+        f"“Looks like row {words.escaped(ids[0])}”: the training rows were put into {len(groups['sizes'])} groups by {groups['of']}, each "
+        f"named by the row in its middle.{'' if images else ' Those of the groups above:'}"
+    )
+    if images:
+        _alike(run, groups, ids)
+    else:
         choosing.listed(run, ids)
+
+
+def _alike(run: Run, groups: dict[str, Any], ids: list[Any]) -> None:
+    """Draw some images of each group, that in its middle first."""
+    scores, places = kept.scores(groups["clusters"]), [groups["middles"].index(id) for id in ids]
+    drawn = []
+    for id, place in zip(ids, places, strict=True):
+        members = scores.ids[(scores.column() == place) & (scores.ids != id)]
+        some = np.array([id, *members[spread(len(members), pictures.LINE - 1)]], dtype=scores.ids.dtype)
+        drawn.append(pictures.of_run(run, some) or [])
+    first = pd.DataFrame({"group": [f"row {id}" for id in ids], "rows": [groups["sizes"][place] for place in places]})
+    pictures.lines(first, drawn, "Groups of images that look alike, with some of each.", "suspects.alike.shown")

@@ -19,7 +19,7 @@ def chosen(run: Run) -> int:
     st.text_input("Id of a training row", key="trace.row", on_change=_named, placeholder=str(wanted), width=220)
     there = np.flatnonzero(ids.astype(str) == wanted)
     if not len(there):
-        st.warning(f"There is no training row {words.escaped(wanted)}; their ids are like {', '.join(map(words.escaped, ids[:3]))}.")
+        st.warning(f"There is no training row {words.escaped(wanted[:80])}; their ids are like {', '.join(map(words.escaped, ids[:3]))}.")
         st.stop()
     return int(there[0])
 
@@ -55,7 +55,7 @@ def results(run: Run, place: int, one: pd.Series, result: dict[str, Any]) -> Non
         return
     scores, said = kept.scores(result["scores"]), predicted.said(run)
     st.markdown(sentence(run, place, result, said))
-    heads = {"proponents": "▼ Lower without it", "opponents": "▲ Higher without it"}
+    marked, heads = False, {"proponents": "▼ Lower without it", "opponents": "▲ Higher without it"}
     for column, (side, head) in zip(st.columns(2, gap="medium"), heads.items(), strict=True):
         at = trace.rail(scores.column(), side)
         about = said.iloc[at][[name for name in ("says", "p") if name in said]].reset_index(drop=True)
@@ -65,8 +65,9 @@ def results(run: Run, place: int, one: pd.Series, result: dict[str, Any]) -> Non
             shape = {"score": rails.NUMBER("rank score", format="%.3g"), "p": rails.NUMBER("its probability", format="%.3f"),
                      "says": st.column_config.Column("the model says")}  # fmt: skip
             rail = rails.Rail("evaluation", first, f"trace.{side}.{result['scores'][:12]}", f"Evaluation rows. {head}.", shape)
-            rails.draw(run, rail, one, _then)
-    st.caption(rails.rule(run))
+            marked |= rails.draw(run, rail, one, _then)
+    if marked:
+        st.caption(rails.rule(run))
 
 
 def sentence(run: Run, place: int, result: dict[str, Any], said: pd.DataFrame) -> str:

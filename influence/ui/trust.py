@@ -17,7 +17,7 @@ from influence.evidence.fidelity import FRESH, RANKS, SAME, SIZE, figures, where
 from influence.jobs import Job
 from influence.registry import attribution, described
 from influence.store import Run
-from influence.ui import asking, costs, jobs, kept, smooth, state, words
+from influence.ui import asking, costs, effects, jobs, kept, smooth, state, words
 
 SHARES = (0.01, 0.1, 0.5)
 SUBSETS = (16, 32, 64, 128)
@@ -28,7 +28,7 @@ SAID: dict[str, tuple[str, Literal["green", "orange", "red", "gray"], str]] = {
     "unclear": ("Too few retrainings to say for{}", "gray", ":material/help:"),
 }
 OF = {
-    "lds": "Scores predict the metric's smooth form, in which probabilities stand for decisions.",
+    "lds": "This is what scores predict.",
     "lds_measured": "The metric as people read it jumps when a prediction crosses the threshold: small removals are lost in these jumps.",
 }
 MEANING = f"""
@@ -51,7 +51,7 @@ def light(run: Run, query: Mapping[str, Any], method: Mapping[str, Any], key: st
     reason = str(attribution.make("retraining").unavailable(asking.trained(run.id, str(state.project().path))))
     job = None
     with st.container(horizontal=True, vertical_alignment="center"):
-        _badge(results)
+        _badge(results, effects.smooth(run))
         with st.popover("How true is this?", icon=":material/fact_check:", key=f"{key}.about"):
             st.markdown(MEANING)
             _about(results, method)
@@ -69,21 +69,27 @@ def light(run: Run, query: Mapping[str, Any], method: Mapping[str, Any], key: st
             jobs.follow(asked, key=f"{key}.{name}")
 
 
-def _badge(results: list[dict[str, Any]]) -> None:
+def _badge(results: list[dict[str, Any]], smooth_is: str) -> None:
     """Draw the verdict on the smooth value, which scores predict, and on the metric as people read it where that is another."""
     if not results:
         st.badge("How true these predictions are was not measured yet", icon=":material/help:", color="gray")
         return
     shown = results[0]
     both = shown["lds_measured"] != shown["lds"]
-    _verdict(shown, "lds", " its smooth form" if both else " the metric", fidelity.in_words(shown))
+    _verdict(
+        shown,
+        "lds",
+        " the smooth version" if both else " the metric",
+        fidelity.in_words(shown),
+        f"{OF['lds']} {smooth_is}" if both else OF["lds"],
+    )
     if both:
-        _verdict(shown, "lds_measured", " the metric as read", fidelity.lds_in_words(shown, "lds_measured"))
+        _verdict(shown, "lds_measured", " the metric as read", fidelity.lds_in_words(shown, "lds_measured"), OF["lds_measured"])
 
 
-def _verdict(shown: Mapping[str, Any], name: str, of: str, told: str) -> None:
+def _verdict(shown: Mapping[str, Any], name: str, of: str, told: str, about: str) -> None:
     said, colour, icon = SAID[verdict(shown[f"{name}_low"], shown[f"{name}_high"])]
-    st.badge(f"{said.format(of)} · {words.escaped(told)}", icon=icon, color=colour, help=OF[name])
+    st.badge(f"{said.format(of)} · {words.escaped(told)}", icon=icon, color=colour, help=about)
 
 
 def of_preview(run: Run, note: Mapping[str, Any], label: str, key: str) -> None:

@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from influence.actions import helps_nobody
-from influence.charts.colours import GREY, HELPFUL
+from influence.actions._measures import unit_of
+from influence.charts.colours import GREY, GROUPS
 from influence.charts.forest import forest
 from influence.errors import BadInput
 from influence.finders.helps_nobody import harmful
@@ -62,7 +63,7 @@ def _results(run: Run, found: dict[str, Any], share: float, args: dict[str, Any]
         st.caption("These scores rank only: whether a loss falls is their sign, by how much they cannot say.")
     realised = state.project().noted(helps_nobody.realised_key(run.id, found["group"], train.ids[train.mask(chosen.ids)], SEEDS))
     if realised:
-        _realised(realised, found["labels"])
+        _realised(helps_nobody.in_units(realised, state.dataset(run)), found["labels"], bool(train.classes))
     _rows(run, found, scores, given, len(at))
     if retraining.impossible(run):
         return
@@ -77,7 +78,8 @@ def _rows(run: Run, found: dict[str, Any], scores: Scores, given: dict[str, Any]
     """Draw the first of the n rows, and the button by which all of them become the selection."""
     train, rows = state.dataset(run).train, words.count(n, "row")
     order = harmful(scores)[: min(SHOWN, n)]
-    first = pd.DataFrame({"id": scores.ids[order], "score": scores.values[order].max(1).astype(float)})
+    unit = unit_of(state.dataset(run), "group_loss").value if scores.calibrated else 1.0
+    first = pd.DataFrame({"id": scores.ids[order], "score": scores.values[order].max(1).astype(float) * unit})
     title = "least favoured group's change" if scores.calibrated else "rank score"
     scored.ticked(
         run, first, train.columns.iloc[as_places(scores.ids[order], train.ids)], "nobody", found["scores"],
@@ -96,8 +98,10 @@ def _asked(run: Run, found: dict[str, Any]) -> str:
     return f"of every group by {by}" if asked == every else f"of each of the {asked} largest of {every:,} groups by {by}"
 
 
-def _realised(realised: dict[str, Any], asked: list[str]) -> None:
+def _realised(realised: dict[str, Any], asked: list[str], classes: bool) -> None:
+    """Say which groups' losses changed without the rows; `classes`: of a numeric target losses are squared errors."""
     role = "holdout" if "holdout" in realised else "evaluation"
+    loss = "loss" if classes else "mean squared error"
     rows = [
         {"group": label, "of": name, "value": told[kind]["change"], **{part: told[kind][part] for part in ("low", "high", "n")}}
         for label, told in realised[role].items()
@@ -107,15 +111,15 @@ def _realised(realised: dict[str, Any], asked: list[str]) -> None:
     better = [row["group"] for row in rows if row["of"] == OWN and row["high"] < 0]
     said = f"worse beyond its interval: **{words.escaped(', '.join(worse))}**" if worse else "no group is worse beyond its interval"
     also = f"; better beyond it: {words.escaped(', '.join(better))}" if better else "; none is better beyond it either"
-    st.markdown(f"**Really retrained** without them, on the {role} rows: {said}{also}.")
+    st.markdown(f"**Retrained** without them, on the {role} rows: {said}{also}.")
     st.plotly_chart(
-        forest(pd.DataFrame(rows), {OWN: HELPFUL, RANDOM: GREY}, "group", "of", f"change of the loss on {role} rows", line=0.0),
-        key="nobody.chart", config={"displayModeBar": False}, alt=f"Change of each group's loss on the {role} rows: {said}.",
+        forest(pd.DataFrame(rows), {OWN: GROUPS[0], RANDOM: GREY}, "group", "of", f"change of the {loss} on {role} rows", line=0.0),
+        key="nobody.chart", config={"displayModeBar": False}, alt=f"Change of each group's {loss} on the {role} rows: {said}.",
     )  # fmt: skip
     seeds = next(iter(realised[role].values()))["found"]["seeds"]
     few = ", ".join(words.escaped(label) for label in asked if label not in realised[role])
     left = f" Too few {role} rows to say: {few}." if few else ""
     st.caption(
-        f"Mean over {seeds} fresh seeds, each beside a model of that seed with all rows; 95 % intervals over rows and seeds, of each group "
+        f"Mean over {seeds} new seeds, each beside a model of that seed with all rows; 95 % intervals over rows and seeds, of each group "
         f"by itself.{left}"
     )

@@ -9,6 +9,7 @@ from typing import Any
 from influence.evidence.words import (
     TOO_FEW,
     about,
+    apart,
     claim,
     count,
     duration,
@@ -17,6 +18,7 @@ from influence.evidence.words import (
     known,
     named,
     number,
+    numbers,
     percent,
     settings,
     signed,
@@ -24,8 +26,8 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "SIMULATED", "TOO_FEW", "about", "ago", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting", "named",
-    "number", "percent", "run_name", "settings", "signed", "size", "title", "verb",
+    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting",
+    "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
@@ -72,12 +74,12 @@ def verb(action: str) -> str:
     return VERBS.get(action, title(action))
 
 
-def figure(found: Mapping[str, Any] | None, digits: int = 3) -> str:
-    """Return a measured figure with its 95 % interval and n: 0.885 (0.863 to 0.904), n = 924."""
+def figure(found: Mapping[str, Any] | None, digits: int = 3, of: str = "") -> str:
+    """Return a measured figure with its 95 % interval and n: 0.885 (0.863 to 0.904), n = 924; `of`: which rows these are."""
     if not found or not known(found.get("value")):
         return "not measured"
     between = interval(found.get("low"), found.get("high"), digits)
-    return f"{number(found['value'], digits)} ({between}), n = {int(found['n']):,}"
+    return f"{number(found['value'], digits)} ({between}), n = {int(found['n']):,}{f' {of} rows' if of else ''}"
 
 
 def run_name(run: Any) -> str:

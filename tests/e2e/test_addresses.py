@@ -23,6 +23,14 @@ def test_the_first_request_to_a_server_may_be_any_page(place, server, opened):
     assert [name.split(maxsplit=1)[-1] for name in names] == [p.title for p in places().values()]
 
 
+def test_a_link_opens_the_tab_in_which_it_was_copied(trained, opened):
+    w = opened(trained).open("audit", "?audit.view=Another threshold&audit.threshold=0.7")
+    tabs = w.page.get_by_role("tab", selected=True)
+    assert "Another threshold" in tabs.all_inner_texts()
+    w.page.get_by_role("tab", name="All gaps").click()
+    w.page.wait_for_url("**audit.view=All+gaps**")
+
+
 def test_a_file_that_is_no_table_is_refused_in_a_sentence_and_the_form_survives(server, opened):
     w = opened(server).open("load", "?source=Upload")
     for name, content in NO_TABLE.items():

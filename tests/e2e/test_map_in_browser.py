@@ -72,6 +72,24 @@ def test_of_points_on_one_spot_the_strong_one_is_seen_and_of_those_chosen_any(ch
     assert found[10, 30].tolist() == [255, 128, 255], "what is not chosen is muted"
 
 
+OUTSIDE = """
+const painter = new Painter(new OffscreenCanvas(40, 20)), places = Float32Array.from(xy.flat());
+const { tones, levels } = toned(Float32Array.from(xy.map(() => 0.5)), "sequential", 0, 1), palette = new Uint32Array(257);
+const look = { palette, muted: palette, ground: 0, ink: 0, centre: [20, 10], reach: [20, 10], size: 4, cell: 2, ring: true };
+painter.paint({ places, tones, levels, chosen: null }, look);
+const told = n => { const it = { out: {} }; View.prototype.tellOutside.call(it, n); return it.out.textContent; };
+return [painter.outside, told(0), told(1), told(1234)];
+"""
+
+
+def test_rows_that_lie_outside_the_view_are_counted_and_told(chrome):
+    found = scripted(chrome, OUTSIDE, {"xy": [[5, 5], [45, 10], [-1, 3], [20, 25], [39, 19]]})
+    assert found[:2] == [3, ""]
+    assert found[2].startswith("1 row lies outside this view")
+    assert found[3].startswith("1,234 rows lie outside this view")
+    assert "“Whole map” shows all" in found[3]
+
+
 def test_a_million_points_that_share_cells_are_told_by_their_strongest(chrome):
     rng = np.random.default_rng(0)
     xy, values = rng.uniform([0, 0], [40, 20], (4000, 2)), rng.uniform(-1, 1, 4000)

@@ -14,6 +14,8 @@ SIDE = 256
 """Pixels of the longer side at least."""
 FOR, AGAINST = (0, 114, 178), (213, 94, 0)
 """Blue and vermilion (Okabe and Ito 2008): colour-blind people tell them apart."""
+WEAK = 0.7
+"""Power by which colours fade: under 1, so that weak pixels are seen too."""
 PALE = 0.45
 """How much of the image's own contrast is left, so that colours stand out."""
 
@@ -25,7 +27,7 @@ def of_parts(pixels: np.ndarray, values: np.ndarray, strongest: float) -> str:
     """
     grey = 0.5 + PALE * (unit(pixels).mean(0) - 0.5)
     added = values.sum(0)
-    cover = np.clip(np.abs(added) / max(strongest, 1e-12), 0, 1)[..., None] ** 0.7  # weak pixels are seen too
+    cover = np.clip(np.abs(added) / max(strongest, 1e-12), 0, 1)[..., None] ** WEAK
     tint = np.where(added[..., None] >= 0, np.array(FOR), np.array(AGAINST)) / 255
     mixed = (1 - cover) * grey[..., None] + cover * tint
     image = Image.fromarray(np.rint(255 * mixed).astype(np.uint8))

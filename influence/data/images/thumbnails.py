@@ -19,13 +19,13 @@ def drawable(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3)
 
 
-def of_pixels(pixels: np.ndarray) -> str:
+def of_pixels(pixels: np.ndarray, side: int = SIDE) -> str:
     """Return the thumbnail of (C, H, W) pixels from 0 to 1; others, as of normalised images, are stretched to that.
 
-    Small images are enlarged by whole numbers, each pixel a square: 8 x 8 digits can be read then.
+    Small images are enlarged by whole numbers up to `side`, each pixel a square: 8 x 8 digits can be read then.
     """
     eight = np.rint(unit(pixels) * 255).astype(np.uint8)
-    return _address(Image.fromarray(eight[0] if len(eight) == 1 else np.moveaxis(eight, 0, 2)))
+    return _address(Image.fromarray(eight[0] if len(eight) == 1 else np.moveaxis(eight, 0, 2)), side)
 
 
 def unit(pixels: np.ndarray) -> np.ndarray:
@@ -44,12 +44,12 @@ def of_found(found: bytes | np.ndarray) -> str:
     return of_pixels(found) if isinstance(found, np.ndarray) else _address(decode(found, SIDE).image)
 
 
-def _address(image: Image.Image) -> str:
-    times = SIDE // max(image.size)
+def _address(image: Image.Image, side: int = SIDE) -> str:
+    times = side // max(image.size)
     if times > 1:
         image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     else:
-        image.thumbnail((SIDE, SIDE))
+        image.thumbnail((side, side))
     packed = io.BytesIO()
     image.save(packed, "PNG")
     return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}"

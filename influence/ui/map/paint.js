@@ -66,11 +66,15 @@ class Painter {
     if (this.tops?.length !== columns * rows) [this.tops, this.heights] = [new Uint32Array(columns * rows), new Uint16Array(columns * rows)];
     else [this.tops, this.heights].forEach(array => array.fill(0));
     const { tops, heights } = this, n = levels.length;
+    this.outside = 0; // points that are not in the picture
     const [x0, y0] = [look.centre[0] - look.reach[0], look.centre[1] + look.reach[1]];
     const [across, down] = [width / cell / 2 / look.reach[0], height / cell / 2 / look.reach[1]];
     for (let k = 0; k < n; k++) {
       const x = (places[2 * k] - x0) * across, y = (y0 - places[2 * k + 1]) * down;
-      if (!(x >= 0 && x < columns && y >= 0 && y < rows)) continue;
+      if (!(x >= 0 && x < columns && y >= 0 && y < rows)) {
+        this.outside++;
+        continue;
+      }
       const at = (y | 0) * columns + (x | 0), level = chosen && chosen[k] ? levels[k] + LEVELS : levels[k];
       if (level > heights[at]) [heights[at], tops[at]] = [level, k + 1];
     }

@@ -1,6 +1,6 @@
 // What one looks at: the part of the plane, the theme's colours, the axes, the outline and the legend.
 
-const MUTED = 0.82; // share of the ground in the colour of what is not chosen
+const MUTED = 0.55; // share of the ground in the colour of what is not chosen
 const CELL = 2;     // pixels of the page within which only the point on top is painted
 
 const GREY = [138, 144, 153];
@@ -25,7 +25,7 @@ class View {
   constructor(root) {
     this.root = root;
     this.ground = root.querySelector(".ground");
-    [this.canvas, this.svg, this.tip, this.legend] = ["canvas", "svg", ".tip", ".legend"].map(name => root.querySelector(name));
+    [this.canvas, this.svg, this.tip, this.legend, this.out] = ["canvas", "svg", ".tip", ".legend", ".out"].map(name => root.querySelector(name));
     this.painter = new Painter(this.canvas);
     this.outline = null;
   }
@@ -63,7 +63,13 @@ class View {
     const chosen = this.within || this.marks, { centre, reach, places, tones, levels } = this;
     this.painter.paint({ places, tones, levels, chosen }, { ...this.theme, centre, reach, size, cell: CELL * dense, ring: !this.within });
     this.overlay();
+    this.tellOutside(this.painter.outside);
     Object.assign(this.root.dataset, { n, key: this.header.key, view: [...centre, ...reach].join(" "), painted: performance.now() });
+  }
+
+  tellOutside(n) {
+    const said = n === 1 ? "1 row lies" : `${n.toLocaleString("en")} rows lie`, text = n ? `${said} outside this view: “Whole map” shows all.` : "";
+    if (this.out.textContent !== text) this.out.textContent = text;
   }
 
   overlay() {
@@ -102,15 +108,16 @@ class View {
       return node;
     };
     const { kind, title, ends, names } = this.header, swatch = document.createElement("span");
+    const selected = this.marks ? [span("○ selected")] : [];
     if (kind === "categories") {
       const chips = names.map((name, k) => {
         const chip = document.createElement("span");
         [chip.className, chip.style.background] = ["chip", this.colours[k]];
         return span(name, chip);
       });
-      return this.legend.replaceChildren(span(title), ...chips);
+      return this.legend.replaceChildren(span(title), ...chips, ...selected);
     }
     [swatch.className, swatch.style.background] = ["bar", `linear-gradient(90deg, ${this.colours.join(", ")})`];
-    this.legend.replaceChildren(span(title), span(ends[0]), swatch, span(ends[1]));
+    this.legend.replaceChildren(span(title), span(ends[0]), swatch, span(ends[1]), ...selected);
   }
 }

@@ -1,0 +1,55 @@
+"""The Verify page: what it costs, the verdict with each measure beside the oracles, and the chart of both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from influence.actions import verify
+from influence.charts.standing import FURTHEST, standing
+from tests import investigation
+from tests.investigation import by_key, done, opened, ran, said, shown
+
+made, here, no_worker = investigation.made, investigation.here, investigation.no_worker
+
+
+def test_a_model_that_forgot_nothing_is_told_how_to_go_on(made):
+    text = said(opened("verify", run=made[1]["classes"]))
+    assert "Nothing was unlearned from this model yet" in text
+
+
+def test_from_the_button_to_the_verdict(made):
+    project, runs = made
+    at = opened("verify", run=runs["unlearned"])
+    assert "64 new oracles to train" in said(at)
+    at = ran(by_key(at.segmented_control, "verify.count").set_value(24).run())
+    assert "24 new oracles to train" in said(at)
+    ran(by_key(at.button, "verify.run").click().run())
+    result = done(project)
+    at = opened("verify", run=runs["unlearned"])
+    assert verify.in_words(result) in said(at)
+    boxes = {"inside": at.success, "outside": at.error}[result["overall"]["verdict"]]
+    assert len(boxes) == 1
+    table = shown(at, "measure", "this model")
+    assert len(table) == len(result["measures"]) >= 5
+    assert "20 removed rows" in said(at)
+
+
+def test_oracles_serve_every_method_that_forgets_the_same_rows(made):
+    project, runs = made
+    done(project, "verify", {"run": runs["unlearned"], "oracles": 24})
+    assert verify.held(project, project.run(runs["retrained"])) == 24
+    at = ran(by_key(opened("verify", run=runs["retrained"]).segmented_control, "verify.count").set_value(24).run())
+    assert "the oracles are kept" in said(at)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e6, -1e6])
+def test_the_chart_keeps_what_lies_far_out_within_its_frame(value):
+    oracles = np.random.default_rng(0).normal(size=40).tolist()
+    each = {"label": "a <b>", "value": value, "oracles": oracles, "null_low": -2.0, "null_high": 2.0}
+    figure = standing([each])
+    mark = figure.data[-1]
+    assert abs(mark.x[0]) <= FURTHEST
+    assert mark.marker.symbol == ("diamond" if value == 0 else "triangle-right" if value > 0 else "triangle-left")
+    assert mark.y[0] == "a &lt;b&gt;"
+    assert standing([{**each, "oracles": [1.0] * 5}]).data[-1].x[0] is not None
