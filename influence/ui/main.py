@@ -17,7 +17,7 @@ sections: dict[str, list[st.Page]] = {}
 for place in site.places().values():
     shown = st.Page(place.path, title=place.title, icon=place.icon, url_path=place.name, default=place.name == "start")
     sections.setdefault(place.section, []).append(shown)
-here = st.navigation(sections)
+here = st.navigation(sections, expanded=True)  # all pages, whatever their number
 
 st.session_state[pinning.HERE] = here.url_path or "start"
 
