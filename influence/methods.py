@@ -16,6 +16,7 @@ from influence.registry import (
     datasets,
     evaluation,
     finders,
+    method_verification,
     mislabelled,
     models,
     queries,
@@ -37,6 +38,7 @@ KINDS: tuple[tuple[str, str, Registry], ...] = (
     ("Unlearning methods", "`unlearn --method ID --set KEY=VALUE`", unlearning),
     ("Evaluations", "what is measured of a model's outputs", evaluation),
     ("Tests of forgetting", "what `verify` measures of a model that forgot rows", verification),
+    ("Tests of methods", "what `verify --runs N` measures of a method, from several originals", method_verification),
 )
 """What each kind is called, how one is chosen, and where they are registered."""
 

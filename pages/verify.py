@@ -19,5 +19,6 @@ jobs.follow(job, key="verify.follow")
 if found is not None:
     verifying.verdict(found)
     verifying.measures(found)
+    verifying.method(found)
 verifying.meaning()
 state.link("report", "Write the report", ":material/arrow_forward:", run=run.id)

@@ -30,9 +30,20 @@ def test_from_the_button_to_the_verdict(made):
     assert verify.in_words(result) in said(at)
     boxes = {"inside": at.success, "outside": at.error}[result["overall"]["verdict"]]
     assert len(boxes) == 1
-    table = shown(at, "measure", "this model")
+    table = shown(at, "measure", "value")
     assert len(table) == len(result["measures"]) >= 5
     assert "20 removed rows" in said(at)
+
+
+def test_a_method_is_judged_on_request(made):
+    project, runs = made
+    at = ran(by_key(opened("verify", run=runs["unlearned"]).segmented_control, "verify.runs").set_value(12).run())
+    assert "12 runs of the method from new originals" in said(at)
+    done(project, "verify", {"run": runs["unlearned"], "oracles": 24, "runs": 6})
+    at = opened("verify", run=runs["unlearned"])
+    assert "The method, not this model alone" in said(at)
+    assert "6 originals" in said(at)
+    assert len(shown(at, "measure", "by chance, 95 %")) == 2
 
 
 def test_oracles_serve_every_method_that_forgets_the_same_rows(made):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from influence import grads, training
-from influence.actions import _oracles, perform
+from influence.actions import _oracles, _reruns, perform
 from influence.actions._opened import opened
 from influence.actions.verify import in_words, kept
 from influence.errors import BadInput, Cancelled
-from influence.registry import verification
+from influence.registry import unlearning, verification
 from influence.store import Project
+from influence.types import Selection
 from influence.verification._pool import Pool
 from influence.verification._verdict import measured, overall
 
@@ -90,6 +91,25 @@ def test_really_retrained_models_are_called_different_as_often_as_said(made):
         chances.append(overall(measured(measures, pool), sides)["chance"])
     assert sum(chance <= 0.05 for chance in chances) <= 10
     assert min(chances) < 0.2
+
+
+def test_the_method_is_judged_by_reruns_from_other_originals(made):
+    project, runs = made
+    wrong = perform("verify", project, {"run": runs["finetune"], "oracles": 24, "runs": 6})
+    right = perform("verify", project, {"run": runs["retrain"], "oracles": 24, "runs": 6})
+    assert set(wrong["method"]) == {"klom", "epsilon"}
+    assert {each["verdict"] for each in wrong["method"].values()} == {"outside"}
+    assert {each["verdict"] for each in right["method"].values()} == {"inside"}
+    it = opened(project, runs["finetune"])
+    first, other = _reruns.pooled(it, 2)
+    assert not np.allclose(first, other), "each from its own original"
+    recipe = replace(it.trained.recipe, seed=_reruns.SEED + 1)
+    original = training.train(it.trained.model, it.dataset.train, recipe)
+    made_so = unlearning.make("finetune", {"seed": _reruns.SEED + 1})(original, it.dataset.train, Selection(it.trained.removed))
+    alone = grads.outputs(training.load(made_so), _oracles.parts(it)["forget"]).numpy()
+    np.testing.assert_allclose(other, alone, rtol=5e-2, atol=5e-2)
+    with pytest.raises(BadInput, match="at least 5"):
+        perform("verify", project, {"run": runs["finetune"], "oracles": 24, "runs": 2})
 
 
 def test_parts_are_the_removed_rows_and_samples(made, monkeypatch):

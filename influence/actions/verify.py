@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from influence.actions import _oracles
+from influence.actions import _oracles, _reruns
 from influence.errors import BadInput
 from influence.evidence import words
 from influence.store import Project, Run
@@ -16,11 +16,13 @@ from influence.types import Event, Report, ignore
 
 ORACLES = 64
 """Oracles by default: enough for bands at 5 %, and for a chance value of 1 in 65."""
-FEWEST = 2
+FEWEST, FEWEST_RUNS = 2, 5
 
 
-def verify(project: Project, run: str | None = None, oracles: int = ORACLES, report: Report = ignore) -> dict[str, Any]:
+def verify(project: Project, run: str | None = None, oracles: int = ORACLES, runs: int = 0, report: Report = ignore) -> dict[str, Any]:
     """Judge a run that does without rows beside `oracles` models trained anew without them, each from its own seed.
+
+    With `runs` also its method: the recipe and the method again from so many other seeds (`method`, by id as `measures`).
 
     `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `n` removed rows, `chance`, `verdict`
     ("inside", "outside", "too few"), and the values of the `oracles`. `overall`: the same verdict of all measures together, corrected for
@@ -42,10 +44,17 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, rep
         raise BadInput(f"Run {it.run.id} does without none of its training rows: there is nothing to verify. Choose an unlearned run.")
     if oracles < FEWEST:
         raise BadInput(f"{oracles} oracles were asked for; it takes at least {FEWEST}, and 19 for a verdict at 5 %.")
+    if 0 < runs < FEWEST_RUNS:
+        raise BadInput(
+            f"{runs} runs of the method were asked for; it takes at least {FEWEST_RUNS} to be told from oracles. Or ask for none."
+        )
     known = _oracles.held(it)
     _oracles.grow(it, oracles, report)
+    if runs:
+        _reruns.grow(it, runs, report)
     report(Event("measure", 0, 1))
-    pool = Pool(_oracles.pooled(it, oracles), _oracles.parts(it))  # type: ignore[arg-type]
+    said = _oracles.pooled(it, oracles)
+    pool = Pool(said, _oracles.parts(it))  # type: ignore[arg-type]
     measures = [verification.make(name) for name in verification.classes]
     values, sides = measured(measures, pool), {type(m).id: m.side for m in measures}
     n = len(pool.rows["forget"])
@@ -63,7 +72,9 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, rep
         "run": it.run.id,
         "measures": found,
         "overall": together(values, sides),
+        "method": _reruns.told(it, runs, {part: out[1:] for part, out in said.items()}) if runs else {},
         "oracles": oracles,
+        "runs": runs,
         "trained": max(0, oracles - known),
         "n": {part: len(rows) for part, rows in pool.rows.items()},
         "claim": it.run.body.get("claim", ""),
@@ -75,7 +86,7 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, rep
         project.record(
             "verify",
             inputs={"run": it.run.id, "dataset": it.run.dataset},
-            settings={"oracles": oracles},
+            settings={"oracles": oracles, "runs": runs},
             outputs={"oracles": _oracles.key(it)},
             measures={"overall": result["overall"], **{name: {k: each[k] for k in ("value", "verdict")} for name, each in found.items()}},
             seconds=result["seconds"],

@@ -69,10 +69,11 @@ def unlearn(
 def verify(
     *,
     oracles: Annotated[int, typer.Option(help="Models trained anew without the rows, from new seeds; kept for the next time.")] = 64,
+    runs: Annotated[int, typer.Option(help="Also judge the method: recipe and method again from so many seeds (24 is enough).")] = 0,
     on: OnRun,
 ) -> None:
     """Judge a model that forgot rows (default: the newest) beside models that never saw them: did it forget?"""
-    on.act("verify", {"oracles": oracles})
+    on.act("verify", {"oracles": oracles, "runs": runs})
 
 
 @command

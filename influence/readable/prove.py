@@ -63,12 +63,13 @@ def verify(project: Project, result: Result) -> list[str]:
     """The verdict, and each measure beside the oracles' band."""
     rows = [
         (each["label"], words.number(each["value"]), words.interval(each["null_low"], each["null_high"]), VERDICTS[each["verdict"]])
-        for each in result["measures"].values()
+        for each in [*result["measures"].values(), *result["method"].values()]
     ]
     made = f"{words.count(result['trained'], 'oracle')} of {result['oracles']:,} trained just now; all are kept."
     return [
         overall_in_words(result),
         *table("<>><", ("", "this model", "oracles", ""), rows),
+        *([f"KLOM and epsilon judge the method, from {result['runs']} originals."] if result["runs"] else []),
         f"n = {words.count(result['n']['forget'], 'removed row')}. {made}",
     ]
 

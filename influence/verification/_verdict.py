@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 LEVEL = 0.05
+RELABELLED = 199
 FEWEST = 19
 """Oracles from which on a model can be told from them at this level: 1 / (K + 1) is no more than it."""
 
@@ -58,6 +59,20 @@ def overall(values: Mapping[str, np.ndarray], sides: Mapping[str, str]) -> dict[
     most = np.max([extremity(found, sides[name]) for name, found in values.items()], axis=0)
     chance = float((most >= most[0]).mean())
     return {"verdict": _word(chance, len(most) - 1), "chance": chance, "oracles": len(most) - 1}
+
+
+def relabelled(test: Any, judged: np.ndarray, oracles: np.ndarray, draws: int = RELABELLED) -> np.ndarray:
+    """Return a test's value for margins (n, M) of models that forgot and (K, M) of oracles, then for `draws` random relabellings of them.
+
+    If the method forgets, its models and the oracles are alike, and which are called which makes no difference: the first value's place
+    among all is uniform (a permutation test). Whatever few models do to the test, they do to all relabellings.
+    """
+    both, n, rng = np.concatenate([judged, oracles]), len(judged), np.random.default_rng(0)
+    found = [test(judged, oracles)]
+    for _ in range(draws):
+        order = rng.permutation(len(both))
+        found.append(test(both[order[:n]], both[order[n:]]))
+    return np.array(found)
 
 
 def _word(chance: float, oracles: int) -> str:
