@@ -213,7 +213,7 @@ def test_rows_that_were_ranked_leave_with_score_and_rank(tmp_path):
     assert gone["rank"].tolist() == list(range(1, 8))
     np.testing.assert_allclose(gone["score"], np.sort(scores.column())[:7])
     assert gone["claim"].str.startswith("none").all()
-    assert gone["rule"].str.contains("tracin predicts").all()
+    assert gone["rule"].str.contains("most, by tracin").all()
     made = perform("unlearn", project, {"method": "retrain"})
     result = perform("export_data", project, {"run": made["run"]})
     with zipfile.ZipFile(result["path"]) as archive:

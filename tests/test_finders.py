@@ -39,6 +39,14 @@ def test_laws_of_sets(a, b, c):
     assert union(a, a).ids == a.ids
 
 
+@pytest.mark.parametrize(("better", "way", "ids"), [("lower", "lower", (7, 9)), ("higher", "raise", (8, 9))])
+def test_the_first_rows_say_in_words_what_they_are(better, way, ids):
+    scores = Scores(np.array([[-1.0], [2.0], [0.0]]), np.array([7, 8, 9]), ("Loss",), "tracin", False)
+    found = TopK(k=2, better=better)(scores, examples(np.array([7, 8, 9]), 3))
+    assert found.ids == ids
+    assert found.reason["words"] == f"the 2 rows whose removal is predicted to {way} “Loss” most, by tracin"
+
+
 def examples(ids=None, n: int = 60) -> Examples:
     rng = np.random.default_rng(0)
     whole = pd.Series(rng.integers(0, 5, n)).astype("Int64")

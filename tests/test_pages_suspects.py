@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence.actions import confirm_suspects, perform, sources
+from influence.actions import confirm_suspects, outliers, perform, sources
 from influence.actions.attribute import kept as kept_scores
 from influence.conditions import met, read
 from influence.groups import groups_of
@@ -253,6 +253,26 @@ def test_blocks_of_an_unlearned_model_are_chosen_without_the_rows_that_it_lacks(
     assert "made without 20 rows of the training rows looked at here" in said(
         pressed(made, opened_kind(made, "Copies", "unlearned"), "copies.look")
     )
+
+
+def test_outliers_that_a_model_was_made_without_are_neither_listed_nor_chosen(made, monkeypatch):
+    project, runs = made
+    run = project.run(runs["unlearned"])
+    found = perform("outliers", project, {"run": run.id})
+    scores = project.scores(found["scores"])
+    top = scores.ids[np.argsort(-scores.column(), kind="stable")].tolist()
+    monkeypatch.setitem(run.body, "removed", top[:3])
+    kept = outliers.remaining(run, scores)
+    choosing.find(run, "outliers", {"k": 5}, kept, "Replace the selection")
+    assert project.current().ids == tuple(top[3:8])
+    assert project.current().reason["k"] == 5
+    left = [id for id in top if id not in set(project.run(run.id).body["removed"])]
+    assert [row["id"] for row in found["first"]] == left[: len(found["first"])]
+    at = pressed(made, opened_kind(made, "Outliers", "unlearned"), "outliers.look")
+    listed = next(e.value for e in at.dataframe if "factor" in e.value)
+    assert listed["id"].tolist() == left[: len(listed)]
+    assert "made without 20 rows of them, which are not listed" in said(at)
+    assert by_key(at.number_input, "outliers.k").max == len(left)
 
 
 def test_new_seeds_of_blocks_are_shown_and_blocks_together_have_an_interval(made, monkeypatch):

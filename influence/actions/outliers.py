@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from influence.data.outlying import outlying
 from influence.finders.outliers import LABEL
 from influence.registry import finders
-from influence.store import Project
+from influence.store import Project, Run
 from influence.store.catalogue import now
 from influence.types import Report, Scores, ignore
 
@@ -24,15 +26,16 @@ def outliers(
 ) -> dict[str, Any]:
     """Rank the training rows by how much they lie alone (`influence.data.outlying`), whatever they do to any question.
 
-    `scores`: digest of the local outlier factors, about 1 among its like; `first`: ids and factors of the first rows; `searched` of
-    `different` rows were looked at as neighbours.
+    `scores`: digest of the local outlier factors, about 1 among its like; `first`: ids and factors of the first rows that the run was made
+    with; `searched` of `different` rows were looked at as neighbours.
 
     Raises:
         BadInput: there is no such run, or there are fewer rows than neighbours.
     """
     finders.make("outliers", {"neighbours": neighbours})  # refuses what it does not allow
     began = time.perf_counter()
-    dataset = project.run(run).dataset
+    made = project.run(run)
+    dataset = made.dataset
     found = None if again else kept(project, dataset, neighbours)
     if found is None:
         train = project.dataset(dataset).train
@@ -52,11 +55,16 @@ def outliers(
                 measures={},
                 seconds=time.perf_counter() - began,
             )
-    scores = project.scores(found["scores"])
+    scores = remaining(made, project.scores(found["scores"]))
     order = np.argsort(-scores.column(), kind="stable")[:SHOWN]
-    first = [{"id": scores.ids[at].item() if hasattr(scores.ids[at], "item") else scores.ids[at], "score": float(scores.column()[at])}
-             for at in order]  # fmt: skip
+    first = [{"id": id, "score": score} for id, score in zip(scores.ids[order].tolist(), scores.column()[order].tolist(), strict=True)]
     return {**found, "first": first, "seconds": time.perf_counter() - began}
+
+
+def remaining(run: Run, scores: Scores) -> Scores:
+    """Return scores without those of the rows that the run was made without: nobody can remove them again."""
+    there = ~pd.Index(scores.ids).isin(list(run.body.get("removed", ())))
+    return replace(scores, values=scores.values[there], ids=scores.ids[there])
 
 
 def kept(project: Project, dataset: str, neighbours: int) -> dict[str, Any] | None:

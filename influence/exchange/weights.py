@@ -132,7 +132,7 @@ def _refuse_programs(path: Path) -> None:
             names = _named(archive.read(wrong))
     except BadInput:
         raise
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError):
         raise BadInput(f"{path.name!r} is damaged. Save it again. {NEEDED}") from None
     for name in names:
         if name in HIDING:

@@ -39,7 +39,7 @@ class HelpsNobody:
         ids = tuple(scores.ids[order].tolist())
         examples.mask(ids)  # refuses scores of other rows
         many = "row" if len(ids) == 1 else f"{len(ids):,} rows"
-        words = f"the {many} whose removal {scores.method} predicts to lower the loss of each of {len(scores.labels)} groups most"
+        words = f"the {many} whose removal is predicted to lower the loss of each of {len(scores.labels)} groups most, by {scores.method}"
         return Selection(ids, reason={"rule": "helps_nobody", "share": self.share, "scores": self.scores, "words": words})
 
 

@@ -27,17 +27,19 @@ class Outliers:
     neighbours: int = option(20, "Nearest rows with which each is compared", min=2, max=500, advanced=True)
 
     def __call__(self, scores: Scores | None, examples: Examples) -> Selection:
-        """Return the selection, the row that lies most alone first.
+        """Return the selection, the row that lies most alone first, among those that `scores` of `LABEL` are of, or all `examples`.
 
         Raises:
             BadInput: there are fewer rows than k, or than neighbours.
         """
-        if self.k > len(examples):
-            raise BadInput(f"There are {len(examples):,} rows; {self.k:,} cannot be chosen. Choose fewer.")
-        known = scores is not None and scores.labels == (LABEL,)
-        factor = scores.column() if scores is not None and known else outlying(examples, self.neighbours).factor
-        order = np.argsort(-factor, kind="stable")[: self.k]
+        known = scores if scores is not None and scores.labels == (LABEL,) else None
+        ids = examples.ids if known is None else known.ids
+        if self.k > len(ids):
+            raise BadInput(f"There are {len(ids):,} rows; {self.k:,} cannot be chosen. Choose fewer.")
+        factor = outlying(examples, self.neighbours).factor if known is None else known.column()
+        first = tuple(ids[np.argsort(-factor, kind="stable")[: self.k]].tolist())
+        examples.mask(first)  # refuses scores of other rows
         which = "the row that lies" if self.k == 1 else f"the {self.k:,} rows that lie"
         words = f"{which} most alone among their like (local outlier factor, {self.neighbours} neighbours)"
         reason = {"rule": "outliers", "k": self.k, "neighbours": self.neighbours, "words": words}
-        return Selection(tuple(examples.ids[order].tolist()), reason=reason)
+        return Selection(first, reason=reason)

@@ -39,6 +39,7 @@ class TopK:
         ids = tuple(scores.ids[order].tolist())
         examples.mask(ids)  # refuses scores of other rows
         many = "row" if self.k == 1 else f"{self.k:,} rows"
-        words = f"the {many} whose removal {scores.method} predicts to move “{label}” {self.better} most"
+        way = "raise" if self.better == "higher" else "lower"
+        words = f"the {many} whose removal is predicted to {way} “{label}” most, by {scores.method}"
         reason = {"rule": "top_k", "k": self.k, "label": label, "better": self.better, "method": scores.method, "words": words}
         return Selection(ids, reason=reason)

@@ -27,19 +27,21 @@ def section(run: Run) -> None:
         job = jobs.run_button("Look for outliers", "outliers", asked, "outliers.look", cost=price, icon=":material/scatter_plot:")
         jobs.follow(job, key="outliers.follow")
         return
-    scores, train = kept.scores(found["scores"]), state.dataset(run).train
+    scores, train = outliers.remaining(run, kept.scores(found["scores"])), state.dataset(run).train
     values = scores.column()
     order = np.argsort(-values, kind="stable")[:SHOWN]
     beyond = int((values > 1.5).sum())
     few = found["searched"] < found["different"]
     bound = f" Neighbours were looked for among {found['searched']:,} of {found['different']:,} different rows." if few else ""
     st.markdown(
-        f"Local outlier factor of {len(values):,} training rows: how much thinner other rows lie around a row than around its "
+        f"Local outlier factor of {found['n']:,} training rows: how much thinner other rows lie around a row than around its "
         f"{NEIGHBOURS} neighbours. About 1 among its like; **{words.count(beyond, 'row')}** lie above 1.5, the largest is "
         f"{words.number(float(values.max()), 2)}.{bound} It asks the inputs alone, no model and no question. **Rare is not wrong**: "
         "look before removing."
     )
-    choosing.without(run)
+    removed = found["n"] - len(values)
+    if removed:
+        st.caption(f"This model was made without {words.count(removed, 'row')} of them, which are not listed.")
     first = pd.DataFrame({"id": scores.ids[order], "factor": values[order].astype(float)})
     scored.ticked(
         run, first, train.columns.iloc[as_places(scores.ids[order], train.ids)], "outliers", found["scores"],

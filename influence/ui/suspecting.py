@@ -169,7 +169,7 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         shown = shown.assign(share=table["n"] / result["n"])
     shown = shown.join(table[["effect", "low", "high"]])
     event = st.dataframe(
-        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"suspects.table.{result['table'][:12]}",
+        shown, hide_index=True, row_height=56, on_select="rerun", selection_mode="multi-row", key=f"suspects.table.{result['table'][:12]}",
         alt="Patterns of training rows with their number, what retraining did, and the predicted improvement with its interval.",
         column_config={
             "rule": st.column_config.TextColumn("pattern", width=255 if any(notes) else None),
