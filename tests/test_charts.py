@@ -201,6 +201,18 @@ def test_a_colour_means_the_same_on_every_picture():
     below, above = spread.histogram(np.array([-1.0, 1.0]), "change").data
     assert (below.marker.color, above.marker.color) == (low.marker.color, high.marker.color) == (LOWERS, RAISES)
     assert low.name[0] == below.name[0] == "▼"
+    fall = bars(["a", "b"], [(0.2, 0.1, 0.3), (0.1, 0.05, 0.2)], {}, "how far it falls", falls=True).data
+    assert [(of.name[0], of.marker.color) for of in fall] == [("▼", LOWERS)], "what falls is lowered, however the fall is drawn"
+
+
+def test_names_that_begin_alike_are_told_apart():
+    names = [f"branch_of_the_first_contact = North and year_of_the_application ≤ {year}" for year in (2018, 2019)]
+    shown = bars(names, [(0.2, 0.1, 0.3)] * 2, {}, "change").layout.yaxis.ticktext
+    assert [text.replace("<br>", " ") for text in shown] == names
+    endless = bars(["<b>" * 200], [(0.2, 0.1, 0.3)], {}, "change").layout.yaxis.ticktext[0]
+    assert endless.count("<") == 1
+    assert endless.endswith("…")
+    assert len(endless) < 1000
 
 
 def test_density_counts_every_row_once():

@@ -327,6 +327,16 @@ def test_guard_allows_a_share_of_what_training_gained():
     assert not guard.holds(bound)
 
 
+def test_a_training_that_has_hardly_begun_is_no_limit():
+    train, _, _ = cancer()
+    bound = training.load(fitted(train, epochs=1, lr=1e-6))
+    guess = constant_loss(Recipe(), train)
+    guard = Guard(bound, Recipe(), train, 0.1)
+    start = guard.loss(bound)
+    assert start > 0.9 * guess
+    assert guard.most >= start + 0.1 * 0.05 * guess - 1e-6
+
+
 def test_constant_loss_of_a_numeric_target_is_its_variance():
     y = np.random.default_rng(0).normal(size=50).astype(np.float32)
     rows = Examples(y[:, None], y, np.arange(50), pd.DataFrame(index=range(50)))

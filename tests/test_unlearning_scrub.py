@@ -153,3 +153,18 @@ def test_like_unseen_is_the_distance_to_the_expected_loss(monkeypatch):
     assert unseen() == pytest.approx(own - float(by_kind[y].mean()), rel=1e-6)
     bound.flat.mul_(0.0)
     assert unseen() == pytest.approx(np.log(3) - float(by_kind[y].mean()), rel=1e-6)
+
+
+def test_where_no_pass_is_left_to_go_back_in_the_last_look_does_it(monkeypatch):
+    trained, train, gone = case()
+    above = iter([-3.0, -2.0, -0.1, 0.4, 5.0, *[9.0] * 99])
+    monkeypatch.setattr(scrub, "like_unseen", lambda bound, asked: lambda: next(above))
+    loop, look = unlearning.make("scrub", {"tolerance": 1.0}).laid_out(request(trained, train, gone, epochs=1))
+    assert loop.turn == len(loop.batches)
+    states = []
+    for t in range(len(loop.batches)):
+        look(False)
+        states.append(loop.bound.flat.clone())
+        loop.run(t, t + 1)
+    look(True)
+    assert torch.equal(loop.bound.flat, states[2])

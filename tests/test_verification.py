@@ -99,8 +99,41 @@ def test_tow_by_hand():
     given = pool(models=3, rows=10)
     told = verification.make("tow")(given)
     accuracy = {part: (given.outputs[part].argmax(2) == given.rows[part].y).mean(1) for part in PARTS}
-    first = np.prod([1 - abs(a[0] - (a[1] + a[2]) / 2) for a in accuracy.values()])
+    first = np.prod([1 - abs(a[0] - sorted(a)[1]) for a in accuracy.values()])
     assert told[0] == pytest.approx(first)
+
+
+def test_tow_of_a_ruined_model_of_numbers_is_no_pass():
+    given = pool(models=25, classes=0, rows=20, spread=0.1)
+    for part in ("forget", "unseen"):
+        given.outputs[part][0] += 30.0
+    told = verification.make("tow")(given)
+    assert told[0] == 0.0, "two factors that are worse than nothing make no large product"
+    assert judged(told, "low", 20).verdict == "outside"
+    single = given.rows["unseen"].take(np.arange(1))
+    one = Pool({**given.outputs, "unseen": given.outputs["unseen"][:, :1]}, {**given.rows, "unseen": single})
+    assert (verification.make("tow")(one) <= 1).all(), "one row has no variance of its own"
+
+
+def test_measures_that_tie_do_not_hide_the_others():
+    """Accuracy on few rows lies on its median in most models; one oracle that differs by a row is not more extreme than a clear shift."""
+    rng, found, lost = np.random.default_rng(0), 0, 0
+    for _ in range(60):
+        tied = np.zeros(25)
+        tied[rng.integers(1, 25)] = -0.05
+        shifted = rng.normal(size=25)
+        shifted[0] += 6.0
+        both = {"tow": tied, "margins": shifted}, {"tow": "low", "margins": "both"}
+        found += overall(*both, {"tow": 0.05})["verdict"] == "outside"
+        lost += overall(*both)["verdict"] == "inside"
+    assert found >= 55
+    assert lost >= 55, "without a grain the tie is all that is seen"
+
+
+def test_no_chance_is_smaller_than_the_oracles_allow():
+    values = np.r_[np.nan, np.arange(24.0)]
+    assert judged(values, "high", 3).chance == pytest.approx(1 / 25)
+    assert overall({"a": values}, {"a": "high"})["chance"] == pytest.approx(1 / 25)
 
 
 def test_attack_is_the_area_under_its_curve():

@@ -10,11 +10,11 @@ import pytest
 from influence import grads, training
 from influence.actions import _oracles, _reruns, perform
 from influence.actions._opened import opened
-from influence.actions.verify import in_words, kept
+from influence.actions.verify import held, in_words, kept
 from influence.errors import BadInput, Cancelled
 from influence.registry import unlearning, verification
 from influence.store import Project
-from influence.types import Selection
+from influence.types import Course, Selection
 from influence.verification._pool import Pool
 from influence.verification._verdict import measured, overall
 
@@ -49,6 +49,8 @@ def test_retraining_passes_and_a_trace_is_found_beside_the_same_oracles(made):
     assert project.check() == []
     assert "can't be told from 24 models" in in_words(right)
     assert "can be told from 24 models" in in_words(wrong)
+    assert "It differs in: " in in_words(wrong)
+    assert "margins of removed rows" in in_words(wrong)
 
 
 def test_oracles_are_trained_without_the_rows_each_from_its_own_seed(made):
@@ -110,6 +112,49 @@ def test_the_method_is_judged_by_reruns_from_other_originals(made):
     np.testing.assert_allclose(other, alone, rtol=5e-2, atol=5e-2)
     with pytest.raises(BadInput, match="at least 5"):
         perform("verify", project, {"run": runs["finetune"], "oracles": 24, "runs": 2})
+
+
+def test_rows_that_training_never_saw_are_not_judged_as_forgotten(made):
+    project, runs = made
+    train = opened(project, runs["original"]).dataset.train
+    never, gone = train.ids[:50].tolist(), train.ids[100:108].tolist()
+    first = perform("train", project, {**SETTINGS, "exclude": never})["run"]
+    run = perform("unlearn", project, {"run": first, "ids": [*never[:2], *gone], "method": "finetune"})
+    assert run["n_removed"] == 8, "the others were gone already"
+    assert project.run(run["run"]).body["n_removed"] == 8
+    it = opened(project, run["run"])
+    parts = _oracles.parts(it)
+    assert set(parts["forget"].ids) == set(gone)
+    assert not set(parts["retained"].ids) & {*never, *gone}
+    told = perform("verify", project, {"run": run["run"], "oracles": 3})
+    assert (told["n"]["forget"], told["forgot"]) == (8, 8)
+
+
+def test_fewer_oracles_do_not_hide_those_that_are_kept(made):
+    project, runs = made
+    perform("verify", project, {"run": runs["retrain"], "oracles": 24})
+    perform("verify", project, {"run": runs["retrain"], "oracles": 4})
+    assert held(project, project.run(runs["finetune"])) >= 24
+
+
+def course(places: list[int], **more: np.ndarray) -> Course:
+    went = {"ids": np.arange(3), "places": np.array(places), "sizes": np.ones(len(places), int), "lr": np.ones(len(places)), **more}
+    return Course("d", "of", lambda: went)
+
+
+def test_trainings_elsewhere_are_verified_only_if_others_can_be_laid_out_like_them():
+    assert _oracles._shuffled(course([0, 1, 2, 2, 1, 0]))
+    for other in ([0, 1, 2, 0, 1, 2], [0, 0, 2, 1, 2, 1], [0, 1, 2], [0, 1, 2, 1]):
+        assert not _oracles._shuffled(course(other)), other
+    assert not _oracles._shuffled(course([0, 1, 2, 2, 1, 0], widths=np.ones(6)))
+
+
+def test_outputs_that_are_not_finite_are_refused(made, monkeypatch):
+    project, runs = made
+    inner = _oracles.outputs
+    monkeypatch.setattr(_oracles, "outputs", lambda it, bound: {part: out * np.nan for part, out in inner(it, bound).items()})
+    with pytest.raises(BadInput, match="not finite"):
+        perform("verify", project, {"run": runs["retrain"], "oracles": 3})
 
 
 def test_parts_are_the_removed_rows_and_samples(made, monkeypatch):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from influence.actions import _pace
 from influence.digest import digest
 from influence.errors import BadInput
-from influence.types import Event, Examples, Recipe, Report
+from influence.types import Course, Event, Examples, Recipe, Report, Trained
 
 if TYPE_CHECKING:
     import torch
@@ -40,28 +40,60 @@ def recipe_of(it: Opened) -> Recipe:
     """
     from influence.repeatable import no_recipe
 
-    first = it.run
-    while first.kind == "unlearn" and first.parent:
-        first = it.project.run(first.parent)
-    reason = no_recipe(it.project.trained(first.id), "Verifying", "a model that was trained here")
+    reason = no_recipe(first(it), "Verifying", "a model that was trained here")
     if reason or it.trained.recipe is None:
         raise BadInput(reason or "This model has no recipe by which others could be trained without the rows. Choose one trained here.")
+    if it.trained.recipe.course is not None and not _shuffled(it.trained.recipe.course):
+        raise BadInput(
+            "This model was trained elsewhere, on rows in an order that no recipe here draws anew (not shuffled passes over all rows), so "
+            "that models of other seeds would be of another kind. Choose a model that was trained here, or by shuffled passes."
+        )
     return it.trained.recipe
+
+
+def first(it: Opened) -> Trained:
+    """Return the model that the run's chain of removals began with."""
+    run = it.run
+    while run.kind == "unlearn" and run.parent:
+        run = it.project.run(run.parent)
+    return it.project.trained(run.id)
+
+
+def _shuffled(course: Course) -> bool:
+    """Whether a training outside Lethe went as recipes here do: passes over all rows, each in an order of its own, cut nowhere else."""
+    went = course.load()
+    n, places = len(went["ids"]), np.asarray(went["places"])
+    if "widths" in went or not n or len(places) % n:
+        return False
+    passes = places.reshape(-1, n)
+    orders = {each.tobytes() for each in passes}
+    return bool((np.sort(passes, 1) == np.arange(n)).all()) and len(orders) == len(passes) > 1
 
 
 def key(it: Opened) -> str:
     """Return the name of the note of a run's oracles."""
     recipe = recipe_of(it)
     gone = sorted(map(str, it.trained.removed))
-    decides = {"model": it.trained.model, "recipe": replace(recipe, seed=0), "data": it.run.dataset, "gone": gone, "rows": ROWS}
+    judged = sorted(map(str, forgotten(it)))
+    of = {"data": it.run.dataset, "gone": gone, "judged": judged, "rows": ROWS}
+    decides = {"model": it.trained.model, "recipe": replace(recipe, seed=0), **of}
     return f"oracles/{digest(decides)[:32]}"
+
+
+def forgotten(it: Opened) -> tuple[Any, ...]:
+    """Return the ids that were removed since the first training: not those that it was made without."""
+    never = set(first(it).removed)
+    return tuple(i for i in it.trained.removed if i not in never)
 
 
 def parts(it: Opened) -> Mapping[Rows, Examples]:
     """Return the rows on which models are compared."""
-    gone = it.dataset.train.mask(it.trained.removed)
     train = it.dataset.train
-    found = {"forget": train.take(gone), "retained": train.take(~gone), "unseen": it.dataset.holdout}
+    found = {
+        "forget": train.take(train.mask(forgotten(it))),
+        "retained": train.take(~train.mask(it.trained.removed)),
+        "unseen": it.dataset.holdout,
+    }
     return {part: _some(rows) for part, rows in found.items()}  # type: ignore[misc]
 
 
@@ -137,6 +169,13 @@ def outputs(it: Opened, bound: Bound) -> dict[str, np.ndarray]:
 
 
 def pooled(it: Opened, count: int) -> dict[str, np.ndarray]:
-    """Return what the run's model and the first `count` oracles say of each part's rows, the run's first, (1 + count, M, C)."""
+    """Return what the run's model and the first `count` oracles say of each part's rows, the run's first, (1 + count, M, C).
+
+    Raises:
+        BadInput: an output is not finite.
+    """
     own, others = outputs(it, it.bound), _whole(it)[:count]
-    return {part: np.stack([own[part], *(np.array(it.project.array(each[part])) for each in others)]) for part in own}
+    found = {part: np.stack([own[part], *(np.array(it.project.array(each[part])) for each in others)]) for part in own}
+    if not all(np.isfinite(part).all() for part in found.values()):
+        raise BadInput("Some outputs of the model or of an oracle are not finite, so that they can't be compared. Train with a smaller lr.")
+    return found

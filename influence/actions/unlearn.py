@@ -77,7 +77,7 @@ def unlearn(
         **prepared,
         "retrain_seconds": body["retrain_seconds"],
         "retrained": body.get("retrained", new),
-        "n_removed": len(rows),
+        "n_removed": body["n_removed"],
     }
 
 
@@ -85,14 +85,18 @@ def _prepared(project: Project, it: Opened, unlearner: Any, given: Refit, report
     """Make what serves every request of this model, if the method has such; return what it cost, once, and how many requests it served."""
     if not hasattr(unlearner, "prepare"):
         return {}
-    name = f"prepared/{it.run.id}/{type(unlearner).id}"
+    name = _preparing(it, type(unlearner).id)
     known = project.noted(name) or {"prepare_seconds": 0.0, "served": 0}
     began = time.perf_counter()
     unlearner.prepare(given.trained, given.dataset.train, it.workspace, report=lambda event: report(replace(event, stage="prepare")))
-    spent = time.perf_counter() - began if not known["served"] else 0.0
-    found = {"prepare_seconds": known["prepare_seconds"] + spent, "served": known["served"] + 1}
-    project.note(name, found)
-    return found
+    spent = time.perf_counter() - began
+    project.note(name, {**known, "prepare_seconds": known["prepare_seconds"] + spent})  # paid, whether or not the request is served
+    return {"prepare_seconds": known["prepare_seconds"] + spent, "served": known["served"] + 1}
+
+
+def _preparing(it: Opened, method: str) -> str:
+    """Return the name under which it is kept what a method's preparation cost and how many requests it served."""
+    return f"prepared/{it.run.id}/{method}"
 
 
 class Timed:
@@ -146,17 +150,20 @@ def _keep(
     dataset = it.dataset if given is None else given.dataset
     claim, note = _claim(made, it.dataset.encoding, given)
     stored = project.put_selection(selection)
-    name = type(unlearner).id
+    name, n = (
+        type(unlearner).id,
+        len(set(made.removed) - set(it.trained.removed)),
+    )  # rows that the model was without are not forgotten again
     return new_run(
         project,
         "unlearn",
         dataset,
         made,
-        settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason), "n": len(selection)},
+        settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason), "n": n},
         extra={
             "method": described(unlearner),
             "selection": stored,
-            "n_removed": len(selection),
+            "n_removed": n,
             "claim": claim,
             "weights_claim": made.claim,
             "claim_note": note,
@@ -166,8 +173,11 @@ def _keep(
         },
         seconds=seconds,
         parent=it.run.id,
-        name=f"{name} without {len(selection):,} rows",
-        notes=lambda run: {_noted(it, selection): {"run": run, "seconds": seconds}} if yardstick else {},
+        name=f"{name} without {n:,} rows",
+        notes=lambda run: (
+            ({_noted(it, selection): {"run": run, "seconds": seconds}} if yardstick else {})
+            | ({_preparing(it, name): {key: extra[key] for key in ("prepare_seconds", "served")}} if "served" in extra else {})
+        ),
     )
 
 

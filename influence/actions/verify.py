@@ -34,13 +34,13 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
     from influence.actions._opened import opened
     from influence.registry import verification
     from influence.verification._pool import Pool
-    from influence.verification._verdict import judged, measured
+    from influence.verification._verdict import grains, judged, measured
     from influence.verification._verdict import overall as together
 
     began = time.perf_counter()
     it = opened(project, run or newest(project))
     _oracles.recipe_of(it)
-    if not it.dataset.train.mask(it.trained.removed).any():
+    if not it.dataset.train.mask(_oracles.forgotten(it)).any():
         raise BadInput(f"Run {it.run.id} does without none of its training rows: there is nothing to verify. Choose an unlearned run.")
     if oracles < FEWEST:
         raise BadInput(f"{oracles} oracles were asked for; it takes at least {FEWEST}, and 19 for a verdict at 5 %.")
@@ -71,9 +71,11 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
     result = {
         "run": it.run.id,
         "measures": found,
-        "overall": together(values, sides),
+        "overall": together(values, sides, grains(measures, pool)),
         "method": _reruns.told(it, runs, {part: out[1:] for part, out in said.items()}) if runs else {},
         "oracles": oracles,
+        "kept": _oracles.held(it),
+        "forgot": len(_oracles.forgotten(it)),
         "runs": runs,
         "trained": max(0, oracles - known),
         "n": {part: len(rows) for part, rows in pool.rows.items()},
@@ -118,7 +120,7 @@ def held(project: Project, run: Run) -> int:
     alike = [
         r for r in project.runs() if (r.parent, r.dataset, r.body.get("selection")) == (run.parent, run.dataset, run.body.get("selection"))
     ]
-    return max((found["oracles"] for r in alike if (found := kept(project, r.id))), default=0)
+    return max((found["kept"] for r in alike if (found := kept(project, r.id))), default=0)
 
 
 def name_of(run: str) -> str:
@@ -135,4 +137,6 @@ def in_words(result: Mapping[str, Any]) -> str:
     unusual = f"{share} of models trained without them are as unusual"
     if of["verdict"] == "inside":
         return f"This model can't be told from {count} that never saw the rows: {unusual}."
-    return f"This model can be told from {count} that never saw the rows: {unusual}. It still knows them, or it was driven past forgetting."
+    apart = [each["label"].lower() for each in result["measures"].values() if each["verdict"] == "outside"]
+    where = f" It differs in: {', '.join(apart)}." if apart else ""
+    return f"This model can be told from {count} that never saw the rows: {unusual}.{where}"

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
-from influence.charts.colours import GREY, GROUPS, LOWERS, RAISES
+from influence.charts.colours import GREY, LOWERS, RAISES, ROLES
 from influence.charts.frame import framed
 from influence.evidence.words import interval, number
 
-LONGEST = 60
-"""Characters of a name; longer ones are cut, the whole stands in the tooltip."""
+LONGEST = 48
+"""Characters of a line of a name, of two; longer ones are cut, the whole stands in the tooltip."""
 EVALUATION, HOLDOUT, RANDOM = "retrained, evaluation rows", "retrained, holdout rows", "retrained without random rows, holdout"
-MARKS = {EVALUATION: ("diamond", GROUPS[1]), HOLDOUT: ("diamond-open", GROUPS[1]), RANDOM: ("x", GREY)}
+MARKS = {EVALUATION: ("diamond", ROLES["retrained"]), HOLDOUT: ("diamond-open", ROLES["retrained"]), RANDOM: ("x", GREY)}
 
 
 def bars(
-    names: Sequence[str], effects: Sequence[tuple[float, float, float]], realised: Mapping[str, Sequence[float | None]], axis: str
+    names: Sequence[str],
+    effects: Sequence[tuple[float, float, float]],
+    realised: Mapping[str, Sequence[float | None]],
+    axis: str,
+    falls: bool = False,
 ) -> go.Figure:
     """Draw a bar per name from the effects (value, low, high), the first on top, and a mark for each realised change that is known.
 
-    `realised`: by the names in `MARKS`, one value per bar, None where nothing was retrained.
+    `realised`: by the names in `MARKS`, one value per bar, None where nothing was retrained. `falls`: effects say how far something falls.
     """
     places = list(range(len(names)))
     figure = go.Figure()
     for tint, name, down in ((LOWERS, "▼ predicted to lower it", True), (RAISES, "▲ predicted to raise it", False)):
-        here = [k for k in places if (effects[k][0] < 0) is down]
+        here = [k for k in places if (effects[k][0] < 0) is (down is not falls)]
         if here:
             figure.add_trace(_bars(names, effects, here, tint, name))
     for name, values in realised.items():
@@ -36,8 +41,8 @@ def bars(
             symbol, tint = MARKS[name]
             marker = {"symbol": symbol, "size": 12, "color": tint, "line": {"width": 2, "color": tint}}
             figure.add_trace(go.Scatter(x=[values[k] for k in there], y=there, mode="markers", name=name, marker=marker))
-    cut = [escape(n if len(n) <= LONGEST else n[: LONGEST - 1] + "…") for n in names]
-    figure.update_yaxes(tickvals=places, ticktext=cut, range=[len(names) - 0.4, -0.6], showgrid=False)
+    shown = ["<br>".join(escape(line) for line in wrap(n, LONGEST, max_lines=2, placeholder=" …")) for n in names]
+    figure.update_yaxes(tickvals=places, ticktext=shown, range=[len(names) - 0.4, -0.6], showgrid=False)
     figure.update_layout(barmode="overlay")  # else each of two kinds leaves room for the other
     return framed(figure, 90 + 34 * max(2, len(names)), x=axis, legend=True)
 

@@ -24,6 +24,8 @@ GROUPS = 16
 """Groups of rows that look alike."""
 TOLD = 3
 """Retrainings that are told in a sentence; the table tells all."""
+FITS, TALL = 34, 66
+"""Characters of a pattern in one line of the table's column, and the height of rows from which on Streamlit breaks lines, in pixels."""
 DONE = {"remove": "removed", "relabel": "relabelled"}
 
 
@@ -150,7 +152,8 @@ def _chart(run: Run, result: dict[str, Any], table: pd.DataFrame, notes: list[di
     moves = "rises" if result["better"] == "higher" else "falls"
     axis = f"how far {'its smooth version' if smooth else 'it'} {moves}" if result["calibrated"] else "summed score"
     st.plotly_chart(
-        bars(table["rule"].tolist(), sizes, comparable, axis), key="suspects.chart", config={"displayModeBar": False},
+        bars(table["rule"].tolist(), sizes, comparable, axis, falls=moves == "falls"), key="suspects.chart",
+        config={"displayModeBar": False},
         alt=f"Patterns by {axis}, as predicted, with 95 % intervals; the table below holds the same figures.",
     )  # fmt: skip
     marks = " Marks: retrained." if comparable and any(notes) else ""
@@ -169,7 +172,8 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         shown = shown.assign(share=table["n"] / result["n"])
     shown = shown.join(table[["effect", "low", "high"]])
     event = st.dataframe(
-        shown, hide_index=True, row_height=56, on_select="rerun", selection_mode="multi-row", key=f"suspects.table.{result['table'][:12]}",
+        shown, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"suspects.table.{result['table'][:12]}",
+        row_height=TALL if (table["rule"].str.len() > FITS).any() else None,
         alt="Patterns of training rows with their number, what retraining did, and the predicted improvement with its interval.",
         column_config={
             "rule": st.column_config.TextColumn("pattern", width=255 if any(notes) else None),

@@ -69,6 +69,7 @@ def measures(found: dict[str, Any]) -> None:
     n = found["n"]
     kinds = (("forget", "removed row"), ("retained", "retained row"), ("unseen", "holdout row"))
     rows = ", ".join(words.count(n[part], name) for part, name in kinds)
+    rows += f" (of {found['forgot']:,} removed)" if found["forgot"] > n["forget"] else ""
     st.caption(
         f"On {rows}; {words.count(found['oracles'], 'oracle')}. The verdict above is corrected for how many measures there are: "
         "one measure alone may lie outside by chance."

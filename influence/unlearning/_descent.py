@@ -27,6 +27,7 @@ OFTEN = 256  # steps after which live curves move in any case: a fraction of a s
 LOOKS = 20  # times that the monitor is asked on the way
 SEEN = 512  # retained rows on which the retained loss is watched: the same rows each time, so that a small rise shows
 SHRINK, TRIES = 0.3, 6  # of the search for a step size
+LEARNT = 0.05  # share of the best guess's loss that a training counts as having gained at least: one that has hardly begun is no limit
 SLACK = 0.01  # rise of the retained loss that the search lets pass as noise
 
 Look = Callable[[bool], None]
@@ -141,7 +142,7 @@ class Guard:
     def __init__(self, bound: Bound, recipe: Recipe, retained: Examples, slack: float) -> None:
         self.recipe, self.rows = recipe, sample(retained, SEEN, recipe.seed, "guard")
         start, guess = self.loss(bound), constant_loss(recipe, self.rows)
-        self.most = start + slack * max(guess - start, 0.0)
+        self.most = start + slack * max(guess - start, LEARNT * guess)
 
     def loss(self, bound: Bound) -> float:
         """Mean loss of the sample."""

@@ -128,7 +128,7 @@ def watched(loop: Scrubbed, asked: Request, guard: Guard) -> Look:
         suffers = not guard.holds(loop.bound)
         if not suffers and (loop.rewound or gap < nearest):
             loop.kept, nearest = loop.bound.state(), gap
-        elif suffers and last:
+        elif last and (suffers or not loop.rewound):  # of few passes none is left to go back in
             loop.bound.load(loop.kept or start)
 
     return look

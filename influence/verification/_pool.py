@@ -51,11 +51,11 @@ class Pool:
         return np.asarray(np.exp(out - _logsumexp(out)[..., None]))
 
     def scores(self, part: Rows) -> np.ndarray:
-        """Return each model's accuracy, (J,); of a numeric target 1 - mean squared error / variance."""
+        """Return each model's accuracy, (J,); of a numeric target 1 - mean squared error / variance of the retained rows' targets."""
         y = np.asarray(self.rows[part].y)
         if self.classes:
             return np.asarray((self.outputs[part].argmax(2) == y).mean(1))
-        return np.asarray(1 + self.margins(part).mean(1) / max(float(y.var()), 1e-12))
+        return np.asarray(1 + self.margins(part).mean(1) / max(float(np.var(self.rows["retained"].y)), 1e-12))
 
 
 def _logsumexp(values: np.ndarray) -> np.ndarray:

@@ -38,26 +38,28 @@ def judged(values: np.ndarray, side: str, n: int) -> Verdict:
     low = float(np.quantile(oracles, tail)) if side != "high" else float(oracles.min())
     high = float(np.quantile(oracles, 1 - tail)) if side != "low" else float(oracles.max())
     distance = extremity(values, side)
-    chance = float((distance >= distance[0]).mean())
+    chance = max(float((distance >= distance[0]).mean()), 1 / len(values))
     return Verdict(float(values[0]), low, high, n, chance, _word(chance, len(oracles)))
 
 
-def extremity(values: np.ndarray, side: str) -> np.ndarray:
-    """Return how far each of (J,) values lies from the median towards what is suspicious, in median absolute deviations."""
+def extremity(values: np.ndarray, side: str, grain: float = 0.0) -> np.ndarray:
+    """Return how far each of (J,) values lies from the median towards what is suspicious, in median absolute deviations.
+
+    `grain`: the least difference that means anything. Counts of few rows tie, and most may lie on the median: one row more would seem
+    far away, and hide what other measures see.
+    """
     away = values - np.median(values)
-    scale = np.median(np.abs(away))
-    if scale <= 0:
-        scale = max(float(np.abs(away).mean()), 1e-300)
+    scale = max(float(np.median(np.abs(away))), grain) or max(float(np.abs(away).mean()), 1e-300)
     away = away / scale
     return np.asarray(np.abs(away) if side == "both" else away if side == "high" else -away)
 
 
-def overall(values: Mapping[str, np.ndarray], sides: Mapping[str, str]) -> dict[str, Any]:
+def overall(values: Mapping[str, np.ndarray], sides: Mapping[str, str], grains: Mapping[str, float] | None = None) -> dict[str, Any]:
     """Return `verdict`, `chance` and the number of `oracles` of all measures together."""
     if not values:
         return {"verdict": "too few", "chance": 1.0, "oracles": 0}
-    most = np.max([extremity(found, sides[name]) for name, found in values.items()], axis=0)
-    chance = float((most >= most[0]).mean())
+    most = np.max([extremity(found, sides[name], (grains or {}).get(name, 0.0)) for name, found in values.items()], axis=0)
+    chance = max(float((most >= most[0]).mean()), 1 / len(most))
     return {"verdict": _word(chance, len(most) - 1), "chance": chance, "oracles": len(most) - 1}
 
 
@@ -79,6 +81,11 @@ def _word(chance: float, oracles: int) -> str:
     if oracles < FEWEST:
         return "too few"
     return "outside" if chance <= LEVEL else "inside"
+
+
+def grains(measures: Sequence[Any], pool: Any) -> dict[str, float]:
+    """Return the least difference that means anything, of the measures that have one."""
+    return {type(measure).id: measure.grain(pool) for measure in measures if hasattr(measure, "grain")}
 
 
 def measured(measures: Sequence[Any], pool: Any) -> dict[str, np.ndarray]:

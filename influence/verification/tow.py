@@ -14,9 +14,10 @@ from influence.verification._pool import PARTS, Pool
 @verification
 @dataclass(frozen=True)
 class Tow:
-    """Product over removed, retained and unseen rows of 1 - |accuracy - the other models' mean accuracy|; 1 is retraining.
+    """Product over removed, retained and unseen rows of 1 - |accuracy - all models' median accuracy|; 1 is retraining.
 
-    Of a numeric target: with the share of its variance explained in place of accuracy.
+    The median, so that one ruined model does not make the others look ruined. Of a numeric target: with the share of its variance among
+    retained rows that is explained in place of accuracy. No factor is below 0.
     """
 
     side: ClassVar[str] = "low"
@@ -25,8 +26,9 @@ class Tow:
 
     def __call__(self, pool: Pool) -> np.ndarray:
         """Return one value per model, (J,)."""
-        factors = []
-        for part in PARTS:
-            found = pool.scores(part)
-            factors.append(1 - np.abs(found - (found.sum() - found) / (len(found) - 1)))
-        return np.asarray(np.prod(factors, axis=0))
+        scores = [pool.scores(part) for part in PARTS]
+        return np.asarray(np.prod([np.maximum(0.0, 1 - np.abs(found - np.median(found))) for found in scores], axis=0))
+
+    def grain(self, pool: Pool) -> float:
+        """Return what one prediction changes: nearer models are not told apart; 0 for a numeric target."""
+        return 1 / min(len(pool.rows[part]) for part in PARTS) if pool.classes else 0.0
