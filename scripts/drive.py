@@ -189,6 +189,8 @@ class Window:
         box = self.page.get_by_test_id("stMain").get_by_role("combobox", name=label).first
         box.evaluate("box => box.scrollIntoView({block: 'center'})")  # a list that has no room below closes again
         for option in options:
+            if box.input_value() == option:  # chosen already: typing it again opens no list
+                continue
             box.fill(option)
             self.page.get_by_role("option", name=option, exact=True).first.click()
         if self.page.get_by_role("listbox").count():  # a multiselect stays open; in a select box Escape would clear the choice

@@ -45,9 +45,9 @@ def test_pins_become_the_selection_and_the_report_by_keyboard_alone(searched, op
     w.page.emulate_media(color_scheme="dark")
     w.open("audit").sees("How does it treat groups?").settle()
     assert dark(w)
-    pressed(w, "Pin$")
+    pressed(w, "Pin this")
     w.open("suspects", "?query=equal_opportunity_gap").sees("Patterns behind").settle()
-    pressed(w, "Pin$")
+    pressed(w, "Pin this")
     assert [pin.kind for pin in project.pins.listed()] == ["gap", "pattern"]
     pattern = project.pins.listed()[1]
 
