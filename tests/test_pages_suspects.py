@@ -15,7 +15,7 @@ from influence.actions.attribute import kept as kept_scores
 from influence.conditions import met, read
 from influence.groups import groups_of
 from influence.types import Selection
-from influence.ui import choosing, sourcing, unhelpful, words
+from influence.ui import choosing, sourcing, suspecting, unhelpful, words
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said
 
@@ -398,6 +398,10 @@ def test_a_numeric_target_is_suspected_and_retrained_in_its_own_unit(made):
     of = next(b for b in blocks["blocks"] if b["block"] == "left_1")
     assert of["change"] == pytest.approx(values[met(read(rule), train.columns)].sum() * unit**2, rel=1e-4)
     assert blocks["value"]["value"] == pytest.approx(scores["value"]["value"] * unit**2, rel=1e-6)
+    found = perform("suspects", project, {"query": "loss", "max_conditions": 1, "run": run.id})
+    for result, part in ((blocks, sourcing), (found, suspecting)):
+        kept = next(n for n in project.notes(f"{'sources' if part is sourcing else 'suspects'}/").values() if n["table"] == result["table"])
+        assert f" is {words.number(mae)}" in part.sentence(run, kept, project.table(kept["table"])), "the number that Audit tells"
 
 
 def test_losses_of_groups_of_a_numeric_target_are_told_in_the_square_of_its_unit(made):

@@ -10,7 +10,7 @@ import pytest
 from influence import grads, training
 from influence.actions import _oracles, _reruns, perform
 from influence.actions._opened import opened
-from influence.actions.verify import held, in_words, kept
+from influence.actions.verify import as_unusual, held, in_words, kept
 from influence.errors import BadInput, Cancelled
 from influence.registry import unlearning, verification
 from influence.store import Project
@@ -182,6 +182,12 @@ def test_a_cancelled_training_keeps_what_is_there(made):
     assert kept(project, run) is None
     assert _oracles.held(opened(project, run)) == 16
     assert perform("verify", project, {"run": run, "oracles": 20})["trained"] == 4
+
+
+def test_how_many_oracles_are_as_unusual_is_counted_without_the_model():
+    assert as_unusual(1 / 25, 24) == "none"
+    assert as_unusual(3 / 25, 24) == "2"
+    assert as_unusual(1.0, 1000) == "1,000"
 
 
 def test_refusals(made):

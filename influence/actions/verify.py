@@ -128,13 +128,18 @@ def name_of(run: str) -> str:
     return f"verified/{run}"
 
 
+def as_unusual(chance: float, oracles: int) -> str:
+    """Return how many of the oracles are as unusual as the model judged: the chance value counts the model itself, too."""
+    count = round(chance * (oracles + 1)) - 1
+    return f"{count:,}" if count else "none"
+
+
 def in_words(result: Mapping[str, Any]) -> str:
     """Return the verdict of all measures together in a sentence."""
     of, count = result["overall"], words.count(result["oracles"], "model")
     if of["verdict"] == "too few":
         return f"Too few to say: {count} trained without the rows; a verdict at 5 % takes 19."
-    share = words.percent(of["chance"], 0) if of["chance"] >= 0.01 else "fewer than 1 %"
-    unusual = f"{share} of models trained without them are as unusual"
+    unusual = f"{as_unusual(of['chance'], result['oracles'])} of these are as unusual"
     if of["verdict"] == "inside":
         return f"This model can't be told from {count} that never saw the rows: {unusual}."
     apart = [each["label"].lower() for each in result["measures"].values() if each["verdict"] == "outside"]

@@ -71,7 +71,7 @@ def _names(result: dict[str, Any]) -> list[str]:
 def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     """Say what a score means and how far it can be read."""
     value, smooth, read = units.value(run, result), result["labels"][0], result.get("measured_label", result["labels"][0])
-    now = f"{words.escaped(read)} is {measured(run, result)}."
+    now = f"{words.escaped(read)} is {measured(run, result, units.value(run, result)['measured'])}."
     if effects.differs(value):
         told = "its smooth version" if smooth == read else f"the smooth version of {words.escaped(smooth)}"
         now += f" What scores predict is {told}, {words.number(value['value'])} now. {effects.smooth(run)}"
@@ -91,9 +91,8 @@ def legend(run: Run, result: dict[str, Any], scores: Scores) -> None:
     )
 
 
-def measured(run: Run, result: Mapping[str, Any]) -> str:
-    """Return what a question measures now, with its interval where a table tells one, and of how many evaluation rows."""
-    value = units.value(run, result)["measured"]
+def measured(run: Run, result: Mapping[str, Any], value: float) -> str:
+    """Return what a question measures now, `value` as people read it, with its interval where a table tells one, and of how many rows."""
     figure = _measures.evaluated(run, state.dataset(run), result["query"], value, kept.table(run.body["predictions"]))
     rows = words.count(len(state.dataset(run).evaluation), "evaluation row")
     return words.figure(figure, of="evaluation") if figure else f"{words.number(value)}, asked of {rows}"

@@ -87,7 +87,7 @@ def results(run: Run, result: dict[str, Any], query: str, query_set: dict[str, A
 
 def sentence(run: Run, result: dict[str, Any], table: pd.DataFrame) -> str:
     """Say which block's removal is predicted to improve the question most, and whether that is more than its size."""
-    now = f"{words.escaped(result['measured_label'])} is {scored.measured(run, result)}."
+    now = f"{words.escaped(result['measured_label'])} is {scored.measured(run, result, result['value']['measured'])}."
     first = table.iloc[int(np.argmax([sources.improvement(c, result["better"]) for c in table["change"]]))]
     rows = f"{words.count(int(first['n']), 'row')}, {words.percent(first['share'])}"
     name = f"**{words.escaped(result['settings']['column'])}: {words.escaped(first['block'])}** ({rows})"

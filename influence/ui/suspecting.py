@@ -117,7 +117,7 @@ def sentence(run: Run, result: dict[str, Any], table: pd.DataFrame) -> str:
         else f"{way} it most (these scores rank only; they are in no unit)"
     )
     share = f"{words.count(int(first['n']), 'row')}, {words.percent(first['n'] / result['n'])} of the training rows"
-    now = f"{words.escaped(result['measured_label'])} is {scored.measured(run, result)}"
+    now = f"{words.escaped(result['measured_label'])} is {scored.measured(run, result, result['value']['measured'])}"
     return (
         f"{now}. {looked}, the first suspect is "
         f"**{words.escaped(first['rule'])}**: {share}. If they are {done}, that is predicted to {unit}. Sums of single rows' scores say "

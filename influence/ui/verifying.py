@@ -94,7 +94,7 @@ def _table(every: list[dict[str, Any]], band: str) -> None:
             "measure": [each["label"] + (f", {each['unit']}" if each["unit"] else "") for each in every],
             "value": [words.number(each["value"]) for each in every],
             band: [words.interval(each["null_low"], each["null_high"]) for each in every],
-            "as unusual": [words.percent(each["chance"], 0) for each in every],
+            "as unusual": [f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in every],
             "": [SAID[each["verdict"]] for each in every],
         }
     )
