@@ -413,3 +413,14 @@ def test_losses_of_groups_of_a_numeric_target_are_told_in_the_square_of_its_unit
     entry = next(g for g in told["groups"] if "left_1" in g["label"])
     assert len(own) == entry["n"] > 0
     assert entry["before"] == pytest.approx(((own["prediction"] - own["target"]) ** 2).mean(), rel=1e-3)
+
+
+def test_a_gap_between_many_groups_says_that_its_pair_can_change(made):
+    from influence.ui import effects
+
+    project, runs = made
+    asked = lambda name, run, **given: effects.of_which_pair(project.run(runs[run]), {"name": name, "given": given})  # noqa: E731
+    assert "can be others on holdout" in asked("equal_opportunity_gap", "classes", group="side")
+    assert "can be others on holdout" in asked("equal_opportunity_gap", "loans", group="group & branch")
+    assert asked("equal_opportunity_gap", "loans", group="group") == "", "two groups are one pair"
+    assert asked("loss", "classes") == ""

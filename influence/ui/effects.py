@@ -46,6 +46,15 @@ def became(note: Mapping[str, Any] | None, role: str) -> str:
     return between(told["before"], told["change"]) if told else NOT if not note else "too few rows"
 
 
+def of_which_pair(run: Run, query: Mapping[str, Any]) -> str:
+    """Say that a gap between more than two groups can be of another pair on other rows; "" for any other question."""
+    group, columns = query.get("given", {}).get("group", ""), state.dataset(run).train.columns
+    several = " & " in group or (group in columns and columns[group].nunique() > 2)
+    if not (several and query.get("name", "").endswith("_gap")):
+        return ""
+    return "Each gap is between the two groups that differ most among those rows; they can be others on holdout than on evaluation rows."
+
+
 def realised(run: Run, result: Mapping[str, Any], note: Mapping[str, Any], rows: str, change: float) -> str:
     """Say what a retraining did: to the metric people read, first on the holdout rows, then beside what was predicted.
 
@@ -59,8 +68,10 @@ def realised(run: Run, result: Mapping[str, Any], note: Mapping[str, Any], rows:
         if (told := same.get(role, {}).get("measured"))
     ]
     first = next(role for role in ROLES if role in same)
+    pair = of_which_pair(run, result.get("query") or {})
     how = f"Retrained without {rows}" if note["remedy"] == "remove" else f"Retrained with {rows} relabelled"
     said = [f"**{how}**, {words.escaped(result['measured_label'])} went {' and '.join(parts)}."]
+    said += [pair] if pair else []
     if first != "holdout":
         said.append("Too few holdout rows can answer it.")
     if note["random"]:

@@ -55,7 +55,7 @@ def _retrained(run: Run, note: dict[str, Any], label: str, selection: Selection)
     pattern = selection.reason.get("conditions", "") if selection.reason.get("rule") == "pattern" else ""
     done = confirm_suspects.kept(state.project(), run.id, note["queries"][label], pattern) if pattern else None
     if done and done["n"] == len(selection):
-        result = {"measured_label": note["measured_labels"][label], "calibrated": False}
+        result = {"measured_label": note["measured_labels"][label], "calibrated": False, "query": note["queries"][label]}
         st.markdown(effects.realised(run, result, done, f"these {len(selection):,} rows", 0.0))
 
 
