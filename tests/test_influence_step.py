@@ -199,6 +199,10 @@ def test_the_retained_rows_end_the_step(monkeypatch):
     assert f"Only {share:.0%} of the step was taken" in seen[-1].note
     guard = Guard(training.load(trained), trained.recipe, train.without(gone), 0.1)
     assert guard.holds(training.load(made))
+    monkeypatch.setattr(Settled, "step", lambda self, *given: 100 * away)
+    stayed = unlearning.make("influence_step")(trained, train, gone, report=seen.append)
+    assert torch.equal(training.load(stayed).flat, training.load(trained).flat)
+    assert seen[-1].note.startswith("The model is as it was")
 
 
 def test_what_is_not_finite_is_refused():

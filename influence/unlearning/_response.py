@@ -16,10 +16,8 @@ import torch
 from influence.curvature import EKFAC, Objective, cg, damping, ggn, gradient
 from influence.curvature.blocks import Block
 from influence.curvature.cg import Product
-from influence.curvature.ggn import pushed
 from influence.errors import BadInput
 from influence.grads import Rows
-from influence.grads.query import slices
 from influence.loop import tensors
 from influence.settled import factors, objective
 from influence.types import Examples, Report, Trained, ignore
@@ -28,7 +26,6 @@ from influence.workspace import Workspace
 
 TOLERANCE = 1e-3
 """Relative residual at which a solve ends before its products are spent."""
-ROWS = 512
 ENOUGH = 0.05
 """A turn that moves the weights by less than this share of the whole way is the last."""
 HALVED = 6
@@ -133,14 +130,6 @@ class Settled:
         full = self.curvature.apply(g, lambda block: _answered(block, self.of.decay, tau))
         damped = float((g * self.curvature.solve(g, self.ridge)).sum())
         return max(1.0, float((g * full).sum()) / damped) if damped > 0 else 1.0
-
-    def moved(self, examples: Examples, step: torch.Tensor) -> torch.Tensor:
-        """Return how a step moves the rows' outputs to first order, (M, C)."""
-        self.of.bound.module.eval()
-        push = pushed(self.of.bound, self.of.places)
-        rows = self.rows(examples).rows
-        parts = [push(rows.cut(cut).on(self.of.bound)[0], step[None])[0] for cut in slices(rows.target, ROWS)]
-        return torch.cat(parts).detach()
 
 
 def _time(ridge: float, decay: float) -> float:

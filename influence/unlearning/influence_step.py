@@ -33,7 +33,7 @@ class InfluenceStep:
 
     products: int = option(4, "Products with the curvature by which the step is refined; 0: its factors alone", min=0, max=100)
     turns: int = option(
-        6, "How often loss and curvature are read anew on the way, at most: a removal of few rows needs one or two", min=1, max=20
+        3, "How often loss and curvature are read anew on the way, at most: a removal of few rows needs one or two", min=1, max=20
     )
     rows: int = option(1000, "Retained rows that a turn looks at, others each time", min=2, max=10**7, advanced=True)
     tolerance: float = option(
@@ -89,6 +89,8 @@ class InfluenceStep:
 def _said(part: int) -> str:
     if part == LOOKS:
         return ""
+    if not part:
+        return "The model is as it was: even a small part of the step would have harmed the retained rows. Choose retrain."
     return (
         f"Only {part / LOOKS:.0%} of the step was taken: more would have harmed the retained rows. Choose retrain for so large a removal."
     )
