@@ -46,6 +46,17 @@ def test_a_method_is_judged_on_request(made):
     assert len(shown(at, "measure", "by chance, 95 %")) == 2
 
 
+def test_a_verdict_that_an_older_version_kept_is_asked_for_again(made, monkeypatch):
+    project, runs = made
+    with monkeypatch.context() as patched:
+        patched.setattr(verify, "VERSION", verify.VERSION - 1)
+        project.note(verify.name_of(runs["retrained"]), {"overall": {"verdict": "inside"}})
+        assert verify.kept(project, runs["retrained"])
+    at = opened("verify", run=runs["retrained"])
+    assert by_key(at.button, "verify.run")
+    assert not at.success
+
+
 def test_oracles_serve_every_method_that_forgets_the_same_rows(made):
     project, runs = made
     done(project, "verify", {"run": runs["unlearned"], "oracles": 24})

@@ -17,6 +17,8 @@ from influence.types import Event, Report, ignore
 ORACLES = 64
 """Oracles by default: enough for bands at 5 %, and for a chance value of 1 in 65."""
 FEWEST, FEWEST_RUNS = 2, 5
+VERSION = 2
+"""Of what is kept: a verdict that says less is asked for again."""
 
 
 def verify(project: Project, run: str | None = None, oracles: int = ORACLES, runs: int = 0, report: Report = ignore) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def held(project: Project, run: Run) -> int:
 
 def name_of(run: str) -> str:
     """Return the name of the note of a run's verdict."""
-    return f"verified/{run}"
+    return f"verified/{run}/{VERSION}"
 
 
 def as_unusual(chance: float, oracles: int) -> str:
