@@ -196,7 +196,7 @@ def test_the_retained_rows_end_the_step(monkeypatch):
     taken = training.load(made).flat - training.load(trained).flat
     share = float(taken.norm() / away.norm())
     assert 0.0 < share < 1.0
-    assert f"Only {share:.0%} of the step was taken" in seen[-1].note
+    assert f"Only {share:.0%} of the way was gone" in seen[-1].note
     guard = Guard(training.load(trained), trained.recipe, train.without(gone), 0.1)
     assert guard.holds(training.load(made))
     monkeypatch.setattr(Settled, "step", lambda self, *given: 100 * away)

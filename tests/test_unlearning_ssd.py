@@ -15,7 +15,7 @@ from influence.loop import tensors
 from influence.registry import unlearning
 from influence.types import Event, Examples, Selection, Trained
 from influence.unlearning import ssd
-from influence.unlearning._descent import losses
+from influence.unlearning._descent import Guard, losses
 from tests.tiny import Built, bind, examples, recipe
 
 
@@ -60,7 +60,7 @@ def test_weights_are_made_smaller_as_the_equations_say(labels, alpha, keep):
     before = training.load(trained).flat
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ssd, "losses", lambda bound, recipe, rows: torch.zeros(1))  # the removed rows may fare better here
-        patched.setattr(ssd.Guard, "holds", lambda self, bound: True)
+        patched.setattr(Guard, "holds", lambda self, bound: True)
         after = training.load(made(trained, train, gone)).flat
     factor = torch.tensor([min(keep * float(d) / float(f), 1.0) if f > alpha * d else 1.0 for d, f in zip(every, own, strict=True)])
     assert 0 < int((factor < 1).sum()) < len(factor)
@@ -83,7 +83,7 @@ def test_no_change_that_harms_is_made(classes):
         forget = train.take(train.mask(gone.ids))
         after, before = (float(losses(training.load(one), trained.recipe, forget).mean()) for one in (made, trained))
         assert after >= before
-        guard = ssd.Guard(training.load(trained), replace(trained.recipe, seed=0), train.without(gone), 0.02)
+        guard = Guard(training.load(trained), replace(trained.recipe, seed=0), train.without(gone), 0.02)
         assert guard.holds(training.load(made))
 
 

@@ -11,32 +11,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 
 from influence import grads
 from influence.grads.query import slices
-from influence.loop import Bound, tensors, threads
+from influence.loop import Bound, tensors
 from influence.registry import option, unlearning
-from influence.training import load
-from influence.types import Event, Examples, Report, Selection, Trained, ignore
-from influence.unlearning._descent import LOOKS, Guard, approximate, losses, usual
-from influence.unlearning._response import by_id
-from influence.unlearning._rows import parted
+from influence.types import Examples
+from influence.unlearning._descent import Request, losses
+from influence.unlearning._stride import Holds, Stride
 from influence.workspace import Workspace
 
 SHARES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 """Shares of the weights for which alpha is tried, that of the largest effect first."""
-UNCHANGED = "The model is as it was: no weight can be made smaller for these rows without harm. Choose finetune or neggrad_plus."
 NUMBERS = 2**24
 """Numbers that the gradients of single rows may take at once."""
 
 
 @unlearning
 @dataclass(frozen=True)
-class SSD:
+class SSD(Stride):
     """Makes weights smaller that matter far more to the removed rows than to all rows; no training.
 
     Weights that matter more than `alpha` times as much are multiplied by `keep` times the ratio of what they matter to all rows and to the
@@ -50,60 +47,33 @@ class SSD:
     tolerance: float = option(
         0.02, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
     )
-    seed: int = option(0, "Which of the retained rows are watched", min=0, max=2**31 - 1, advanced=True)
 
     reservation: ClassVar[str] = "On mislabelled rows spread over all classes it does little more than nothing."
     cost: ClassVar[str] = "About as long as a few passes of training over all rows."
     needs: ClassVar[str] = "All rows that the model was trained on."
 
-    def unavailable(self, trained: Trained) -> str:
-        """Return nothing: weights are all it needs."""
-        return ""
+    unchanged: ClassVar[str] = "The model is as it was: no weight can be made smaller without harm. Choose finetune or neggrad_plus."
 
-    def __call__(
-        self,
-        trained: Trained,
-        train: Examples,
-        selection: Selection,
-        monitor: Callable[[Bound], dict[str, float]] | None = None,
-        report: Report = ignore,
-        workspace: Workspace | None = None,
-    ) -> Trained:
-        """Return the model with some weights made smaller, claim L1.
+    def fares(self, bound: Bound, asked: Request) -> Callable[[], bool]:
+        """Return what says whether the removed rows fare no better than before."""
+        least = losses(bound, asked.recipe, asked.forget).mean()
+        return lambda: bool(losses(bound, asked.recipe, asked.forget).mean() >= least)
+
+    def goal(self, asked: Request, bound: Bound, holds: Holds, workspace: Workspace) -> torch.Tensor:
+        """Return the weights made smaller as alpha says, or as the first alpha says with which the rows allow it, (P,).
 
         Raises:
-            BadInput: the selection cannot be removed, or rows have no gradients of their own.
+            BadInput: rows have no gradients of their own.
         """
-        retained, forget = parted(trained, by_id(train), selection)  # sums have one order, whatever order the rows stand in
-        recipe = replace(usual(trained, train), seed=self.seed)
-        with threads(recipe.threads):
-            bound = load(trained)
-            guard, start = Guard(bound, recipe, retained, self.tolerance), bound.flat.clone()
-            least = losses(bound, recipe, forget).mean()
-
-            def holds(weights: torch.Tensor) -> bool:
-                bound.flat.copy_(weights)
-                return guard.holds(bound) and bool(losses(bound, recipe, forget).mean() >= least)
-
-            goal = self._goal(bound, recipe.loss, retained, forget, holds)
-            part = next((k for k in range(LOOKS, 0, -1) if holds(start.lerp(goal, k / LOOKS))), 0)
-            for k in range(LOOKS + 1):
-                bound.flat.copy_(start.lerp(goal, min(k, part) / LOOKS))
-                note = UNCHANGED if k == LOOKS and bound.flat.equal(start) else ""
-                report(Event("ssd", k, LOOKS, note, monitor(bound) if monitor else {}))
-        return approximate(trained, selection, bound, 1, 0.0)
-
-    def _goal(self, bound: Bound, loss: str, retained: Examples, forget: Examples, holds: Callable[[torch.Tensor], bool]) -> torch.Tensor:
-        """Return the weights made smaller as alpha says, or as the first alpha says with which `holds`, (P,)."""
-        start, kind = bound.flat.clone(), loss if self.labels == "used" else ""
-        gone, kept = importance(bound, forget, kind), importance(bound, retained, kind)
-        every = (gone * len(forget) + kept * len(retained)) / (len(forget) + len(retained))
+        start, kind = bound.flat.clone(), asked.recipe.loss if self.labels == "used" else ""
+        gone, kept = importance(bound, asked.forget, kind), importance(bound, asked.retained, kind)
+        n, m = len(asked.forget), len(asked.retained)
+        every = (gone * n + kept * m) / (n + m)
         goal = start
         for alpha in [self.alpha] if self.alpha else thresholds(every, gone):
             goal = start * dampened(every, gone, alpha, self.keep).to(start)
             if holds(goal):
                 break
-        bound.flat.copy_(start)
         return goal
 
 

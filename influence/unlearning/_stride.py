@@ -1,0 +1,94 @@
+"""What the methods that train nothing share: weights to go towards, and how far the rows allow it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from influence.loop import Bound, threads
+from influence.registry import option
+from influence.training import load
+from influence.types import Event, Examples, Report, Selection, Trained, ignore
+from influence.unlearning._descent import LOOKS, Guard, Request, approximate, usual
+from influence.unlearning._response import by_id
+from influence.unlearning._rows import parted
+from influence.workspace import Workspace
+
+Holds = Callable[[torch.Tensor], bool]
+"""Whether the rows allow weights (P,)."""
+
+
+@dataclass(frozen=True)
+class Stride(ABC):
+    """Goes from the model's weights towards others, in parts of the way, as far as the rows allow; claim L1.
+
+    A method says where to (`goal`), and what more than the retained rows' loss has to hold on the way (`fares`).
+    """
+
+    tolerance: float = option(
+        0.1, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
+    )
+    seed: int = option(0, "Which of the retained rows are looked at", min=0, max=2**31 - 1, advanced=True)
+
+    id: ClassVar[str]
+    cost: ClassVar[str]
+    needs: ClassVar[str]
+    reservation: ClassVar[str] = ""
+    unchanged: ClassVar[str] = "The model is as it was: even a small part of the way would have harmed the retained rows. Choose retrain."
+
+    def unavailable(self, trained: Trained) -> str:
+        """Return nothing: weights are all it needs."""
+        return ""
+
+    @abstractmethod
+    def goal(self, asked: Request, bound: Bound, holds: Holds, workspace: Workspace) -> torch.Tensor:
+        """Return the weights to go towards, (P,); the module `bound` holds the model's and may be moved."""
+
+    def fares(self, bound: Bound, asked: Request) -> Callable[[], bool]:
+        """Return what says whether all else is well at the present weights."""
+        return lambda: True
+
+    def __call__(
+        self,
+        trained: Trained,
+        train: Examples,
+        selection: Selection,
+        monitor: Callable[[Bound], dict[str, float]] | None = None,
+        report: Report = ignore,
+        workspace: Workspace | None = None,
+    ) -> Trained:
+        """Return the model at the last part of the way that the rows allow, claim L1.
+
+        Raises:
+            BadInput: the selection cannot be removed, or there is no way to go.
+        """
+        train = by_id(train)  # sums have one order, whatever order the rows stand in
+        retained, forget = parted(trained, train, selection)
+        asked = Request(trained, train, retained, forget, replace(usual(trained, train), seed=self.seed))
+        with threads(asked.recipe.threads):
+            bound = load(trained)
+            start, guard, fares = bound.flat.clone(), Guard(bound, asked.recipe, retained, self.tolerance), self.fares(bound, asked)
+
+            def holds(weights: torch.Tensor) -> bool:
+                bound.flat.copy_(weights)
+                return guard.holds(bound) and fares()
+
+            goal = self.goal(asked, bound, holds, workspace or Workspace())
+            part = next((k for k in range(LOOKS, 0, -1) if holds(start.lerp(goal, k / LOOKS))), 0)
+            for k in range(LOOKS + 1):
+                bound.flat.copy_(start.lerp(goal, min(k, part) / LOOKS))
+                note = self._said(part, bound.flat.equal(start)) if k == LOOKS else ""
+                report(Event(self.id, k, LOOKS, note, monitor(bound) if monitor else {}))
+        return approximate(trained, selection, bound, 1, 0.0)
+
+    def _said(self, part: int, still: bool) -> str:
+        if still:
+            return self.unchanged
+        if part == LOOKS:
+            return ""
+        share = f"{part / LOOKS:.0%}"
+        return f"Only {share} of the way was gone: more would have harmed the retained rows. Choose retrain for so large a removal."
