@@ -46,10 +46,15 @@ def describe(value: Any) -> Any:  # noqa: C901, PLR0911 (one flat case per kind 
         case list() | tuple():
             return [describe(part) for part in value]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare}
+            fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare and not _unsaid(f, value)}
             return {"kind": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
         case _:
             raise TypeError(f"{type(value).__name__} has no identity by content; pass values, not functions or handles.")
+
+
+def _unsaid(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field came later and has its default: the identity of what was kept before it came must stay."""
+    return bool(field.metadata.get("later")) and getattr(value, field.name) == field.default
 
 
 def _array(value: np.ndarray) -> str:

@@ -261,7 +261,13 @@ class Loop:
 
     @classmethod
     def of(cls, model: Architecture, examples: Examples, recipe: Recipe, weights: np.ndarray | None, removed: Sequence[Any]) -> Loop:
-        """Set up a training from its beginning."""
+        """Set up a training from its beginning.
+
+        Raises:
+            BadInput: there is no row to train on, or the recipe is one for shards, each of which has a training of its own.
+        """
+        if recipe.sharded:
+            raise BadInput(recipe.in_shards("Following the training", "retraining"))
         bound = begun(model, recipe)
         x, y = tensors(examples, recipe.dtype)
         w = None if weights is None else torch.as_tensor(np.array(weights), dtype=bound.flat.dtype)

@@ -9,6 +9,7 @@ dataclass as an entry point of the group that the folder is called by (`influenc
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import logging
@@ -40,11 +41,21 @@ class Setting:
 
 
 def option(
-    default: Any, help: str, *, min: float | None = None, max: float | None = None, advanced: bool = False, column: bool = False
+    default: Any,
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    advanced: bool = False,
+    column: bool = False,
+    later: bool = False,
 ) -> Any:
-    """Declare a setting: default, help and limits. `column`: its value names a column of the data; `advanced`: folded away in forms."""
+    """Declare a setting: default, help and limits. `column`: its value names a column of the data; `advanced`: folded away in forms.
+
+    `later`: it came to a class of which instances are kept; with its default it is no part of their identity, which stays what it was.
+    """
     kept = {"help": help, "min": min, "max": max, "advanced": advanced, "column": column}
-    return dataclasses.field(default=default, metadata={"option": kept})
+    return dataclasses.field(default=default, metadata={"option": kept, "later": later})
 
 
 def settings(cls: type) -> tuple[Setting, ...]:
@@ -107,10 +118,14 @@ def _convert(kind: type, value: Any) -> Any:
 
 
 class Registry:
-    """The classes of one kind, by id."""
+    """The classes of one kind, by id.
 
-    def __init__(self, package: str, what: str) -> None:
-        self.package, self.what = package, what
+    `in_shards`: what to choose instead, of a kind whose classes ask for one model trained on all rows together, but for those that say
+    otherwise by a class variable `in_shards`: their `unavailable` refuses others (`Trained.in_shards`).
+    """
+
+    def __init__(self, package: str, what: str, in_shards: str = "") -> None:
+        self.package, self.what, self.in_shards = package, what, in_shards
         self._classes: dict[str, type] = {}
         self._found = False
 
@@ -118,7 +133,7 @@ class Registry:
         """Register a class under the name of its file; used as a decorator."""
         name = cls.__module__.rsplit(".", 1)[-1]
         cls.id = name  # type: ignore[attr-defined]
-        self._classes[name] = cls
+        self._classes[name] = self._of_one(cls)
         return cls
 
     @property
@@ -147,7 +162,20 @@ class Registry:
             log.warning("The installed %s %r (%s) is left out: %s", self.what, entry.name, entry.value, reason)
             return
         cls.id = entry.name
-        self._classes[entry.name] = cls
+        self._classes[entry.name] = self._of_one(cls)
+
+    def _of_one(self, cls: type) -> type:
+        """See that the class refuses models trained in shards, unless it says that it is open to them."""
+        own, instead = getattr(cls, "unavailable", None), self.in_shards
+        if not instead or own is None or getattr(cls, "in_shards", False):
+            return cls
+
+        @functools.wraps(own)
+        def unavailable(made: Any, trained: Any) -> str:
+            return trained.in_shards(type(made).id, instead) or str(own(made, trained))
+
+        cls.unavailable = unavailable  # type: ignore[attr-defined]
+        return cls
 
     def make(self, name: str, given: Mapping[str, Any] | None = None, version: int = 0) -> Any:
         """Make the one of this name with these settings; `version`, which `described` tells, makes no difference here.
@@ -176,11 +204,11 @@ def described(instance: Any) -> dict[str, Any]:
 
 models = Registry("influence.models", "model")
 queries = Registry("influence.queries", "query")
-attribution = Registry("influence.attribution", "attribution method")
-unlearning = Registry("influence.unlearning", "unlearning method")
+attribution = Registry("influence.attribution", "attribution method", in_shards="retraining")
+unlearning = Registry("influence.unlearning", "unlearning method", in_shards="sisa or retrain")
 evaluation = Registry("influence.evaluation", "evaluation")
 verification = Registry("influence.verification", "test of forgetting")
 method_verification = Registry("influence.verification.of_methods", "test of a method")
 finders = Registry("influence.finders", "finder")
-mislabelled = Registry("influence.mislabelled", "score of labels")
+mislabelled = Registry("influence.mislabelled", "score of labels", in_shards="loss or out_of_sample")
 datasets = Registry("influence.data.bundled", "bundled data set")

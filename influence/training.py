@@ -18,6 +18,7 @@ from influence.errors import BadInput
 from influence.loop import Batches, Bound, Loop, batches, begun, cat, generator, own_draws, step_seeds, tensors, threads
 from influence.losses import per_example
 from influence.optim import optimizer
+from influence.shards import stages
 from influence.types import Architecture, Checkpoint, Event, Examples, Recipe, Report, State, Trained, Trajectory, ignore
 
 
@@ -45,6 +46,10 @@ def train(
     Raises:
         BadInput: the loss diverged, or no rows are left.
     """
+    if recipe.sharded:
+        with threads(recipe.threads):
+            made = stages.train(model, examples, recipe, weights, removed, None, monitor, report)
+        return Trained(model, tuple(checkpoint(*stage) for stage in made), recipe, "trained", None, tuple(removed))
     with threads(recipe.threads):
         loop = Loop.of(model, examples, recipe, weights, removed)
         steps, kept = len(loop.batches), []
@@ -126,12 +131,12 @@ def train_many(
     """
     with threads(recipe.threads):
         own = [recipe if seed is None else replace(recipe, seed=seed) for seed in (seeds if seeds is not None else [None] * len(weights))]
-        last = Loop.of(model, examples, own[-1], weights[-1], removed)
-        beside = None if last.norms else _SideBySide.of(model, examples, recipe, weights, seeds, removed)
-        if beside is not None and beside.agrees(last):
+        last = None if recipe.sharded else Loop.of(model, examples, own[-1], weights[-1], removed)
+        beside = None if last is None or last.norms else _SideBySide.of(model, examples, recipe, weights, seeds, removed)
+        if last is not None and beside is not None and beside.agrees(last):
             states = beside.run(report)
         else:
-            states = _one_by_one(model, examples, own, weights, removed, report)
+            states = (_one_by_one if last else stages.vectors)(model, examples, own, weights, removed, report)
     if not torch.isfinite(states).all():
         raise BadInput(f"A retraining diverged at step size {recipe.lr}. Lower lr.")
     return states.cpu()

@@ -195,12 +195,31 @@ class Recipe:
     seed: int = option(0, "Initial weights, the order of rows, and what the model draws (dropout)", min=0, max=2**31 - 1)
     dtype: Literal["float32", "float64"] = option("float32", "Number format", advanced=True)
     threads: int = option(1, "CPU threads; part of what makes a run bit-equal", min=1, max=256, advanced=True)
+    shards: int = option(
+        1, "SISA: models to train, each on its own part of the rows; the mean of them answers", min=1, max=1000, advanced=True, later=True
+    )
+    slices: int = option(1, "SISA: parts in which each shard's rows come in, one after another", min=1, max=1000, advanced=True, later=True)
     course: Course | None = None
 
     @property
     def given(self) -> dict[str, Any]:
         """All settings by name, as JSON."""
         return {s.name: getattr(self, s.name) for s in settings(Recipe)}
+
+    @property
+    def sharded(self) -> bool:
+        """Whether several models are trained, each on its own shard of the rows, or one slice after another (`influence.shards`)."""
+        return self.shards > 1 or self.slices > 1
+
+    def in_shards(self, what: str, instead: str) -> str:
+        """Return why `what`, which needs one model trained on all rows at once, is closed to shards, and what to do; or ""."""
+        if not self.sharded:
+            return ""
+        parts = f"{self.shards} shards" if self.shards > 1 else f"{self.slices} slices"
+        return (
+            f"{what} needs one model trained on all rows together; this one was trained in {parts}. Choose {instead}, or train with shards "
+            "and slices at 1."
+        )
 
     @cached_property
     def went(self) -> Course | None:
@@ -211,8 +230,13 @@ class Recipe:
 class Architecture(Protocol):
     """A frozen dataclass of settings that builds a module when called."""
 
-    inputs: tuple[int, ...]
-    outputs: int
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Shape of one input."""
+
+    @property
+    def outputs(self) -> int:
+        """C: how many outputs there are."""
 
     def __call__(self) -> nn.Module:
         """Build the module, (B, *inputs) -> (B, outputs); its weights are drawn from torch's generator."""
@@ -236,8 +260,8 @@ class Trajectory:
     load: Callable[[], Mapping[str, np.ndarray]] = field(repr=False, compare=False)
 
 
-Claim: TypeAlias = Literal["trained", "L0", "L1", "L2"]
-"""How weights came to be. trained: by its recipe; L0: rows filtered only; L1: approximate; L2: exact by construction."""
+Claim: TypeAlias = Literal["trained", "L0", "L1", "L2", "L3"]
+"""How weights came to be. trained: by its recipe; L0: rows filtered only; L1: approximate; L2: exact by construction; L3: (ε, δ)-certified."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +282,10 @@ class Trained:
     def final(self) -> Checkpoint:
         """The last checkpoint: the model itself."""
         return self.checkpoints[-1]
+
+    def in_shards(self, what: str, instead: str) -> str:
+        """Return why `what` is closed to a model trained in shards, also to one brought without its recipe (`Recipe.in_shards`), or ""."""
+        return (self.recipe or Recipe(shards=getattr(self.model, "members", 1))).in_shards(what, instead)
 
     @cached_property
     def digest(self) -> str:

@@ -58,6 +58,7 @@ KINDS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "bag": ((6,), {"vocabulary": WORDS, "width": 5, "hidden": "4,3"}),
     "huggingface": ((6,), {"config": json.dumps(BERT)}),
     "graph": ((5,), {"graph": json.dumps(GRAPH)}),
+    "ensemble": ((5,), {"member": json.dumps({"name": "mlp", "given": {"hidden": "6"}}), "members": 2}),
 }
 """Shape of one input and settings: small, but every layer is there."""
 TEXTS = ("transformer", "bag", "huggingface")

@@ -9,6 +9,7 @@ from influence.actions.export_model import origin
 from influence.data.dataset import Dataset
 from influence.data.refit import is_fitted, misread, refitted
 from influence.data.text.settings import Reading
+from influence.models.ensemble import Ensemble
 from influence.registry import build
 from influence.types import Architecture, Claim, Selection, Trained
 
@@ -53,6 +54,8 @@ def _reading(it: Any) -> Reading:
 
 def _fitting(model: Architecture, dataset: Dataset) -> Architecture:
     """Return the architecture for the inputs of these data."""
+    if isinstance(model, Ensemble):
+        return Ensemble.of(_fitting(model.one, dataset), model.members)
     words = {"vocabulary": dataset.encoding["vocabulary"]} if dataset.encoding["kind"] == "text" else {}
     own = {field.name for field in fields(model)}  # type: ignore[arg-type]
     return replace(model, inputs=dataset.train.shape, **{k: v for k, v in words.items() if k in own})  # type: ignore[type-var]

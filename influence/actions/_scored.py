@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from influence.actions._opened import Opened
     from influence.types import Query, Trained
 
-BEST = ("metagradient", "influence_function", "tracin")
+BEST = ("metagradient", "influence_function", "tracin", "retraining")
 """The method that is asked where none is named: the first of these that is open to the model."""
 Described = Mapping[str, Any]
 """Name and settings of a query or a method, as `registry.described` gives them."""

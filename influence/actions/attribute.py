@@ -55,12 +55,14 @@ def attribute(
     began = time.perf_counter()
     it = opened(project, run)
     wanted, scorer = asked(query, query_set, it.run), attribution.make(method, set)
-    if baseline and not scorer.unavailable(it.trained):
+    recipe = it.trained.recipe
+    timed = baseline and recipe is not None and not recipe.sharded  # shards have no plain loop to be compared with
+    if timed and not scorer.unavailable(it.trained):
         _warm(it, scorer, wanted)
     _, result = scored(it, wanted, scorer, report, again or baseline)
     seconds = time.perf_counter() - began
     plain = []
-    for k in range(YARDSTICKS if baseline and it.trained.recipe else 0):
+    for k in range(YARDSTICKS if timed else 0):
         report(Event("time", k, YARDSTICKS, note="Timing a plain training"))
         plain.append(plain_training(it.trained, it.dataset.train, AT_MOST))
     scores = project.scores(result["scores"])

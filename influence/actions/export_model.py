@@ -175,7 +175,8 @@ def _beside(it: Opened, folder: Path, format: str) -> None:
         write_graph(it.trained.model, state, _tried(it), folder / GRAPH)
     if format == "record":
         claim = it.trained.claim
-        reason = "" if claim in ("trained", "L2") else APPROXIMATE.format(claim=claim)
+        shards = it.trained.recipe.in_shards("A record", "another format") if it.trained.recipe else ""
+        reason = shards if claim in ("trained", "L2") else APPROXIMATE.format(claim=claim)
         write_course(folder, it.trained, state, reason)
 
 

@@ -13,6 +13,7 @@ from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
 from influence.actions._standard import standard
 from influence.actions.preview import key, twin
+from influence.errors import BadInput
 from influence.groups import columns_of, other_than
 from influence.registry import attribution, described
 from influence.store import Project
@@ -38,6 +39,8 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     method = attribution.make("metagradient")
     if method.unavailable(it.trained):
         method = attribution.make("tracin")
+    if reason := method.unavailable(it.trained):
+        raise BadInput(reason)
     scores = method(it.trained, it.dataset.train, question, report, it.workspace)
     before = now(it, {"evaluation": question})["evaluation"]
     better = {label: query.better for query in question.queries for label in query.labels}

@@ -24,6 +24,7 @@ from influence.data.tabular import prepare
 from influence.data.text.prepare import prepare_texts
 from influence.data.text.settings import Reading as TextReading
 from influence.errors import BadInput
+from influence.models.ensemble import Ensemble
 from influence.registry import build, datasets, models, settings
 from influence.store import Project
 from influence.training import train as fit
@@ -209,7 +210,7 @@ def vocabulary_of(dataset: Dataset) -> int:
 
 
 def configured(train: Examples, model: str, given: Mapping[str, Any], vocabulary: int = 0) -> tuple[Architecture, Recipe]:
-    """Return the architecture bound to the data and the recipe, from settings of either by name.
+    """Return the architecture bound to the data (of several shards their ensemble) and the recipe, from settings of either by name.
 
     Without other settings the recipe is the model's usual one, or: batches of 256, 64 or 32 by the number of rows, and at least 600 steps;
     the loss fits the target. `vocabulary`: how many token ids there are, of texts.
@@ -237,7 +238,7 @@ def configured(train: Examples, model: str, given: Mapping[str, Any], vocabulary
             f"Loss {recipe.loss} does not fit this target; "
             f"use {'cross_entropy for classes' if train.classes else 'squared or huber for a number'}."
         )
-    return built, recipe
+    return (Ensemble.of(built, recipe.shards) if recipe.sharded else built), recipe
 
 
 def _fitting(model: str, own: Iterable[str], vocabulary: int) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Random:
     version: ClassVar[int] = 2
     needs: ClassVar[str] = "Nothing."
     cost: ClassVar[str] = "None."
+    in_shards: ClassVar[bool] = True
 
     def unavailable(self, trained: Trained) -> str:
         """Always ""."""

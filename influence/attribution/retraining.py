@@ -50,6 +50,7 @@ class Retraining:
     cost: ClassVar[str] = "As many trainings as subsets, several side by side."
 
     side_by_side: ClassVar[bool] = True
+    in_shards: ClassVar[bool] = True
 
     @property
     def trainings(self) -> int:

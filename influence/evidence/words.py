@@ -38,6 +38,11 @@ CLAIMS: dict[str, Claim] = {
         "Exact by construction",
         "The model was trained from the beginning without the rows, and so was all that is fitted to data before it. They had no part.",
     ),
+    "L3": Claim(
+        "Certified (ε, δ)",
+        "It is proven that no outcome is more than e^ε times as likely as without the rows, up to a probability δ, under the assumptions "
+        "that are named.",
+    ),
 }
 SMALL = {
     "auc": "AUC",
@@ -46,6 +51,7 @@ SMALL = {
     "neggrad": "NegGrad",
     "salun": "SalUn",
     "scrub": "SCRUB",
+    "sisa": "SISA",
     "ssd": "SSD",
     "msg": "MSG",
     "tracin": "TracIn",

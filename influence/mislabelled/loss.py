@@ -21,6 +21,7 @@ class Loss(Score):
 
     needs: ClassVar[str] = "The final weights."
     cost: ClassVar[str] = "One pass over the rows."
+    in_shards: ClassVar[bool] = True
     reads: ClassVar[str] = "Cross-entropy of the given label, in nats: 0.7 is a coin's guess between two classes."
 
     def values(self, trained: Trained, train: Examples, report: Report, workspace: Workspace) -> np.ndarray:

@@ -49,6 +49,7 @@ class OutOfSample(Score):
     seed: int = option(0, "Of the folds and the trainings", min=0, max=2**31 - 1, advanced=True)
 
     retrains: ClassVar[bool] = True
+    in_shards: ClassVar[bool] = True
     version: ClassVar[int] = VERSION
     needs: ClassVar[str] = "The recipe by which the model was trained."
     cost: ClassVar[str] = "As many trainings as folds times repeats and up to a repeat more, side by side, kept."

@@ -32,6 +32,7 @@ class Retrain:
     )
     seed: int = option(1, "Truth fresh: seed of the initial weights and the order of rows", min=0, max=2**31 - 1, advanced=True)
 
+    in_shards: ClassVar[bool] = True
     reservation: ClassVar[str] = ""
     cost: ClassVar[str] = "One full training."
     needs: ClassVar[str] = "The recipe by which the model was trained, and the retained rows."
