@@ -187,8 +187,8 @@ def unlearn(
 ) -> dict[str, Any]:
     """Make the model forget rows; a new run, beside the same model retrained without them.
 
-    Returns `run`, `claim` (L1: approximate, L2: exact by construction), `claim_note`, `metrics`, `evaluation_metrics`, `seconds`,
-    `retrain_seconds`, `retrained` (run of the retrained model), `n_removed`.
+    Returns `run`, `claim` (L1: approximate, L2: exact by construction, L3: certified), `claim_note`, `metrics`, `evaluation_metrics`,
+    `seconds`, `retrain_seconds`, `retrained` (run of the retrained model), `n_removed`.
 
     Raises:
         BadInput: an id is no training row's, or the method is not open to this model.

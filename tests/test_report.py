@@ -334,6 +334,10 @@ def test_the_word_is_kept_for_what_deserves_it():
         html = render(replace(FULL, unlearning=replace(FULL.unlearning, claim=level)))
         assert "certif" not in html.lower()
         assert words.CLAIMS[level].name in html
+    certified = replace(FULL, unlearning=replace(FULL.unlearning, claim="L3"))
+    assert words.CLAIMS["L3"].name in render(certified)
+    assert any("up to ε and δ" in text for text in limits(certified))
+    assert not any("holds no trace" in text for text in limits(certified))
 
 
 def test_limits_follow_from_what_was_done():

@@ -191,6 +191,8 @@ def limits(it: Investigation) -> list[str]:
 def _limits_of_claim(level: str) -> list[str]:
     if level == "L2":
         return []
+    if level == "L3":
+        return ["What is proven of the removed rows holds up to ε and δ, under the assumptions that the claim names."]
     return [
         "It is not proven that the model holds no trace of the removed rows. The measures show outputs on the rows measured; "
         "someone with the weights may be able to learn more."

@@ -61,12 +61,15 @@ class Without:
             loss = float(losses(self.of.bound.module(x)).double().sum()) / self.of.n
         return loss - float(self.pull @ moved) + self.of.decay / 2 * float(moved @ moved)
 
-    def turn(self, moved: torch.Tensor, precondition: Product, products: int) -> torch.Tensor:
-        """Return Newton's step from the start plus `moved`, or half of it, a quarter, …, the first that leads down; else zeros."""
+    def turn(self, moved: torch.Tensor, precondition: Product, products: int, curvature: Product | None = None) -> torch.Tensor:
+        """Return Newton's step from the start plus `moved`, or half of it, a quarter, …, the first that leads down; else zeros.
+
+        `curvature`: products with it at these weights, where there is a quicker way to them.
+        """
         flat = self.of.bound.flat
         flat.copy_(self.start + moved)
         before = self.value()
-        step = cg(lambda p: ggn(self.of, p), -self.gradient()[None], precondition, products, TOLERANCE).x[0]
+        step = cg(curvature or (lambda p: ggn(self.of, p)), -self.gradient()[None], precondition, products, TOLERANCE).x[0]
         for _ in range(HALVED):
             flat.copy_(self.start + moved + step)
             if self.value() < before:

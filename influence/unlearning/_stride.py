@@ -52,6 +52,10 @@ class Stride(ABC):
         """Return what says whether all else is well at the present weights."""
         return lambda: True
 
+    def told(self, asked: Request, bound: Bound, workspace: Workspace) -> str:
+        """Return what is to be said of the weights that the method ends at, in a sentence or two, or nothing."""
+        return ""
+
     def __call__(
         self,
         trained: Trained,
@@ -77,11 +81,11 @@ class Stride(ABC):
                 bound.flat.copy_(weights)
                 return guard.holds(bound) and fares()
 
-            goal = self.goal(asked, bound, holds, workspace or Workspace())
+            goal = self.goal(asked, bound, holds, kept := workspace or Workspace())
             part = next((k for k in range(LOOKS, 0, -1) if holds(start.lerp(goal, k / LOOKS))), 0)
             for k in range(LOOKS + 1):
                 bound.flat.copy_(start.lerp(goal, min(k, part) / LOOKS))
-                note = self._said(part, bound.flat.equal(start)) if k == LOOKS else ""
+                note = f"{self._said(part, bound.flat.equal(start))} {self.told(asked, bound, kept)}".strip() if k == LOOKS else ""
                 report(Event(self.id, k, LOOKS, note, monitor(bound) if monitor else {}))
         return approximate(trained, selection, bound, 1, 0.0)
 
