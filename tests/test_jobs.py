@@ -22,6 +22,7 @@ from influence.errors import BadInput
 from influence.jobs import process, queue, worker
 from influence.store import Project
 from influence.store.catalogue import job
+from influence.types import Event
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -188,6 +189,51 @@ def test_work_that_listens_is_cancelled_within_two_seconds(warm):
     assert jobs.get(warm, id).state == "cancelled"
 
 
+def test_work_stands_still_while_it_is_paused_and_the_pause_is_not_counted(warm):
+    id = jobs.submit(warm, "wait", {"seconds": 1.0, "name": "paused"})
+    running(warm, id)
+    jobs.pause(warm, id)
+    jobs.pause(Project(warm.path), id)  # a second browser: one pause all the same
+    time.sleep(0.3)
+    still = jobs.get(warm, id)
+    assert (still.state, still.over, still.eta) == ("running", False, None)
+    assert still.paused is not None
+    time.sleep(1.2)
+    assert jobs.get(warm, id).done == still.done < 50
+    assert jobs.get(warm, id).seconds == still.seconds
+    jobs.resume(warm, id)
+    assert jobs.get(warm, id).paused is None
+    done = over(warm, id)
+    assert (done.state, done.done) == ("done", 49)
+    assert done.waited > 1.4
+    assert done.seconds == pytest.approx(done.ended - done.started - done.waited)
+    jobs.pause(warm, id)
+    assert jobs.get(warm, id).paused is None  # what is over cannot stand still
+
+
+def test_a_paused_job_is_cancelled_as_fast_as_any_and_waits_no_more(warm):
+    id = jobs.submit(warm, "wait", {"name": "paused, cancelled"})
+    pid = running(warm, id).pid
+    jobs.pause(warm, id)
+    time.sleep(0.3)
+    began = time.monotonic()
+    jobs.cancel(warm, id)
+    ended_one = over(warm, id)
+    assert time.monotonic() - began < 1.5  # it listened: the worker was not ended
+    assert (ended_one.state, ended_one.paused) == ("cancelled", None)
+    assert process.holder(warm.path) == pid
+
+
+def test_a_measure_made_after_a_pause_tells_seconds_without_it(project, monkeypatch):
+    monkeypatch.setattr(process, "start", lambda folder: None)
+    id = queue.submit(project, "wait", {})
+    task = worker.Task(project, worker.claim(project))
+    task._stood = 100.0
+    task._note(Event("wait", 1, 2, metrics={"loss": 1.0}))
+    task.write()
+    assert jobs.metrics(project, id)["seconds"].iloc[0] == pytest.approx(-100, abs=2)
+
+
 def test_the_same_question_is_one_job(warm):
     first = jobs.submit(warm, "wait", {"seconds": 30, "name": "a"})
     assert jobs.submit(warm, "wait", {"name": "a", "seconds": 30}) == first
@@ -208,7 +254,7 @@ def test_the_same_question_is_one_job(warm):
 
 
 def test_unknown_jobs_are_refused(warm):
-    for ask in (jobs.get, jobs.cancel, jobs.restart):
+    for ask in (jobs.get, jobs.cancel, jobs.pause, jobs.resume, jobs.restart):
         with pytest.raises(BadInput, match="no job"):
             ask(warm, "nonsense")
 

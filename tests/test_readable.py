@@ -151,6 +151,20 @@ def test_fidelity_smoothness_and_agreement_say_their_figures(home):
     assert "5 trainings" in text
 
 
+def test_several_methods_race_and_a_step_of_one_is_taken_and_the_rest_deleted(home, tmp_path):
+    pd.DataFrame({"id": home.dataset(home.run().dataset).train.ids[50:60]}).to_csv(tmp_path / "ids.csv", index=False)
+    race = ["unlearn", "--ids", str(tmp_path / "ids.csv"), "--method", "scrub", "--method", "finetune"]
+    found = answer(home, *race)
+    assert [lane["method"] for lane in found["lanes"]] == ["scrub", "finetune"]
+    text = ask(home, *race)
+    assert all(re.search(rf"^  {name} ", text, re.M) for name in ("do nothing", "retrain", "scrub", "finetune"))
+    assert "default settings" in call(*race, "--set", "epochs=1", "--project", str(home.path), code=2)
+    run = found["lanes"][1]["run"]
+    step = home.noted(f"steps/{run}")[0]["step"]
+    assert f"Taken at step {step}" in ask(home, "roll-back", "--run", run, "--step", str(step))
+    assert "kept states of run" in ask(home, "drop-steps", "--run", run)
+
+
 @pytest.mark.parametrize("method", ["finetune", "retrain"])
 def test_unlearn_says_before_and_after_and_its_claim(home, tmp_path, method):
     train, old = home.dataset(home.run().dataset).train, home.run()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import torch
+from scipy.stats import rankdata
 
 from influence import grads
 from influence.actions._opened import asked
@@ -15,23 +17,27 @@ from influence.groups import FEWEST, edges_of, groups_of, place_of
 from influence.loop import Bound, threads
 from influence.queries.loss import Loss
 from influence.types import Examples, Query, Question, Selection
+from influence.verification._pool import Pool
 
 RATES = {"equal_opportunity_gap": "positives", "equalized_odds_gap": "positives", "demographic_parity_gap": "all"}
 GROUPS = 6
 SHOWN = 4096  # retained rows that the live curve looks at: enough for a smooth curve, few enough for twenty looks a run
 
 
-def monitor(dataset: Dataset, selection: Selection, query: str, group: str, count: int) -> Callable[[Bound], dict[str, float]]:
+def monitor(
+    dataset: Dataset, selection: Selection, query: str, group: str, count: int, truth: np.ndarray | None = None
+) -> Callable[[Bound], dict[str, float]]:
     """Return a function from a module to its live metrics, measured on forget, retained and holdout rows.
 
-    `forget_loss`, `retain_loss`, `test_loss`, `accuracy` (holdout; for a numeric target `r2`), and with a group `gap` and `gap:<group>`.
+    Those of `figures`, `accuracy` (holdout; for a numeric target `r2`), and with a group `gap` and `gap:<group>`. `truth`: margins of the
+    forget rows, (M,), of the model retrained without them.
     """
     train = dataset.train
     out = train.mask(selection.ids)
     kept = np.flatnonzero(~out)
     if len(kept) > SHOWN:
         kept = kept[np.linspace(0, len(kept) - 1, SHOWN).astype(int)]
-    parts = {"forget_loss": train.take(out), "retain_loss": train.take(kept), "test_loss": dataset.holdout}
+    parts = {"forget": train.take(out), "retain": train.take(kept), "test": dataset.holdout}
     overall = asked("accuracy_margin", {})
     gap = gap_query(dataset, query, group)
     rates = {} if gap is None else rate_queries(dataset, type(gap).id, group)  # type: ignore[attr-defined]
@@ -41,13 +47,59 @@ def monitor(dataset: Dataset, selection: Selection, query: str, group: str, coun
         with threads(count):
             seen = {name: grads.outputs(bound, part) for name, part in parts.items()}
         bound.module.train(was)
-        found = {name: _measured(Loss(), logits, parts[name]) for name, logits in seen.items()}
-        found["accuracy" if dataset.train.classes else "r2"] = _measured(overall, seen["test_loss"], dataset.holdout)
+        found = figures({part: logits.numpy() for part, logits in seen.items()}, parts, unit(dataset), truth)
+        found["accuracy" if dataset.train.classes else "r2"] = _measured(overall, seen["test"], dataset.holdout)
         if gap is not None:
-            found["gap"] = _measured(gap, seen["test_loss"], dataset.holdout)
-        return found | {f"gap:{name}": _measured(rate, seen["test_loss"], dataset.holdout) for name, rate in rates.items()}
+            found["gap"] = _measured(gap, seen["test"], dataset.holdout)
+        return found | {f"gap:{name}": _measured(rate, seen["test"], dataset.holdout) for name, rate in rates.items()}
 
     return look
+
+
+def margins(dataset: Dataset, selection: Selection, bound: Bound, count: int) -> np.ndarray:
+    """Return a model's margins of the rows to forget, (M,), as `monitor` takes them."""
+    rows = dataset.train.take(dataset.train.mask(selection.ids))
+    with threads(count):
+        return margins_of(grads.outputs(bound, rows).numpy(), rows)
+
+
+def margins_of(logits: np.ndarray, rows: Examples) -> np.ndarray:
+    """Return the margin of each row, (M,), as `verification` has it."""
+    return np.asarray(Pool({"forget": logits[None]}, {"forget": rows}).margins("forget")[0])
+
+
+def figures(
+    logits: Mapping[str, np.ndarray], rows: Mapping[str, Examples], sd: float = 1.0, truth: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return what is told of outputs (M, C) on the rows of each part: `forget`, `retain`, `test`.
+
+    `<part>_loss`, `<part>_accuracy` (of a numeric target `<part>_mae`, in its unit: `sd`), `attack`: how well the loss tells forget from
+    test rows, as the area under the curve of the attack that thresholds it (Yeom, Giacomelli, Fredrikson and Jha, CSF 2018; 0.5: not at
+    all), and `distance`: mean distance of the forget rows' margins from `truth`, (M,).
+    """
+    found = {f"{part}_loss": _measured(Loss(), torch.from_numpy(out), rows[part]) for part, out in logits.items()}
+    for part, out in logits.items():
+        if rows[part].classes:
+            found[f"{part}_accuracy"] = float((out.argmax(1) == rows[part].y).mean())
+        else:
+            found[f"{part}_mae"] = float(np.abs(out[:, 0] - rows[part].y).mean() * sd)
+    own, unseen = margins_of(logits["forget"], rows["forget"]), margins_of(logits["test"], rows["test"])
+    found["attack"] = auc(own, unseen)
+    if truth is not None:
+        found["distance"] = float(np.abs(own - truth).mean())
+    return found
+
+
+def auc(members: np.ndarray, others: np.ndarray) -> float:
+    """Return the chance that a member's value is above another's, ties counted half."""
+    n, m = len(members), len(others)
+    ranks = rankdata(np.concatenate([members, others]))[:n]
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+
+
+def unit(dataset: Dataset) -> float:
+    """Return what one standard deviation of a numeric target is in its own unit; 1 for classes."""
+    return float(dataset.encoding.get("target", {}).get("sd", 1.0))
 
 
 def rate_queries(dataset: Dataset, gap: str, group: str) -> dict[str, Query]:
@@ -76,8 +128,6 @@ def gap_query(dataset: Dataset, query: str, group: str) -> Query | None:
     found = asked(name, {"group": group})
     found = replace(found, edges=edges_of(dataset.evaluation, group, found.bins))  # type: ignore[type-var,attr-defined]
     try:
-        import torch
-
         Question((found,), dataset.holdout).measured(torch.zeros(len(dataset.holdout), dataset.train.outputs))
     except BadInput:
         return None

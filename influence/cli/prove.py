@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from influence.cli._app import command
-from influence.cli._options import Computing, Ids, Method, OnRun, Place, QueryName, QuerySet, Set, asked
+from influence.cli._options import Computing, Ids, Method, OnRun, Place, QueryName, QuerySet, Set, asked, many
 from influence.commands import known, numbers, pairs, read_ids
+from influence.errors import BadInput
 
 
 @command
@@ -54,15 +55,39 @@ def agreement(*, query: QueryName, query_set: QuerySet, on: OnRun) -> None:
 def unlearn(
     *,
     ids: Ids = None,
-    method: Annotated[str, typer.Option("--method", help=f"Unlearning method: {known('unlearning')}.")] = "retrain",
+    method: Annotated[
+        list[str], many("--method", f"Unlearning method (default: retrain); several race, one after another: {known('unlearning')}.")
+    ],
     group: Annotated[
         str | None, typer.Option(help="Group column of the gap to watch, or up to three: 'sex & race'; default: the run's first.")
     ] = None,
     set: Set,
     on: OnRun,
 ) -> None:
-    """Make the model forget rows (default: the project's current selection); a new run, beside the retrained model."""
-    on.act("unlearn", {"ids": read_ids(ids), "method": method, "set": pairs(set), "group": group})
+    """Make the model forget rows (default: the project's current selection); a new run, beside the retrained model.
+
+    Raises:
+        BadInput: settings are given for several methods.
+    """
+    what = {"ids": read_ids(ids), "group": group}
+    if len(method) < 2:
+        on.act("unlearn", {**what, "method": "".join(method) or "retrain", "set": pairs(set)})
+    elif set:
+        raise BadInput("In a race methods have their default settings; got --set with several methods. Leave it out, or give one method.")
+    else:
+        on.act("race", {**what, "methods": method})
+
+
+@command
+def roll_back(*, step: Annotated[int, typer.Option(help="Step whose state is taken, of those that are kept.")], on: OnRun) -> None:
+    """Make a new run of a state that an unlearned run (--run) went through; the old one stays as it is."""
+    on.act("roll_back", {"step": step})
+
+
+@command
+def drop_steps(*, on: OnRun) -> None:
+    """Delete the states that were kept on the way of an unlearned run (--run)."""
+    on.act("drop_steps", {})
 
 
 @command

@@ -18,7 +18,8 @@ class Job:
     """An action with its arguments, and how far it has come.
 
     `done` of `total` in `stage`, with a `note`. `created`, `started`, `ended`: seconds since 1970. `eta`: seconds that the present stage
-    will still take at its rate so far, or None. `error`: a sentence; empty unless failed or lost. `result`: what the action returned.
+    will still take at its rate so far, or None. `paused`: since when it stands still, or None; `waited`: seconds of pauses that are over.
+    `error`: a sentence; empty unless failed or lost. `result`: what the action returned.
     """
 
     id: str
@@ -36,6 +37,8 @@ class Job:
     error: str
     result: dict[str, Any] | None
     pid: int | None
+    paused: float | None = None
+    waited: float = 0.0
 
     @property
     def over(self) -> bool:
@@ -44,8 +47,8 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """How long it has been worked on."""
-        return 0.0 if self.started is None else (self.ended or time.time()) - self.started
+        """How long it has been worked on, without its pauses."""
+        return 0.0 if self.started is None else (self.paused or self.ended or time.time()) - self.started - self.waited
 
 
 def from_row(row: Row[Any]) -> Job:
@@ -56,7 +59,7 @@ def from_row(row: Row[Any]) -> Job:
 
 
 def _eta(row: Row[Any]) -> float | None:
-    if row.state != "running" or row.reported is None or not 0 < row.done <= row.total:
+    if row.state != "running" or row.paused is not None or row.reported is None or not 0 < row.done <= row.total:
         return None
     per_step = (row.reported - row.staged) / row.done
     return max(0.0, per_step * (row.total - row.done) - (time.time() - row.reported))

@@ -8,19 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
 from influence.errors import BadInput
 from influence.jobs import process
 from influence.jobs.job import Job, State, from_row
 from influence.store import Project
 from influence.store.catalogue import happened, job
+from influence.store.catalogue import pause as pauses
 from influence.store.formats import canonical
 
 STALE = 10.0  # seconds without a sign of life after which a job counts as lost
 DEAF = 3.0  # seconds after which a worker whose watchdog did not see to a cancel is ended from here
 GONE = "The process that worked on it ended before the work did: it was stopped, or ran out of memory. Start the job again."
 SILENT = f"The process that works on it has given no sign of life for {STALE:.0f} seconds. Start the job again."
+
+_OF_JOB = pauses.c.job == job.c.id
+PAUSED = select(func.max(pauses.c.began)).where(_OF_JOB, pauses.c.ended.is_(None)).scalar_subquery().label("paused")
+WAITED = select(func.coalesce(func.sum(pauses.c.ended - pauses.c.began), 0.0)).where(_OF_JOB).scalar_subquery().label("waited")
+FACTS = select(job, PAUSED, WAITED)
+"""All that is known of jobs: their rows, since when each stands still, and the seconds of its pauses that are over."""
 
 
 def submit(project: Project, action: str, args: Mapping[str, Any]) -> str:
@@ -47,7 +54,7 @@ def get(project: Project, id: str) -> Job:
     """
     _sweep(project)
     with project.catalogue.read() as connection:
-        row = connection.execute(select(job).where(job.c.id == id)).first()
+        row = connection.execute(FACTS.where(job.c.id == id)).first()
     if row is None:
         raise BadInput(f"There is no job {id!r} in this project. Choose one from the list of jobs.")
     return from_row(row)
@@ -57,7 +64,7 @@ def listed(project: Project, limit: int = 20) -> list[Job]:
     """Return the newest jobs, newest first."""
     _sweep(project)
     with project.catalogue.read() as connection:
-        return [from_row(row) for row in connection.execute(select(job).order_by(job.c.seq.desc()).limit(limit))]
+        return [from_row(row) for row in connection.execute(FACTS.order_by(job.c.seq.desc()).limit(limit))]
 
 
 def cancel(project: Project, id: str) -> None:
@@ -71,6 +78,36 @@ def cancel(project: Project, id: str) -> None:
         connection.execute(update(job).where(job.c.id == id, job.c.state == "queued").values(state="cancelled", ended=time.time()))
         running = (job.c.id == id, job.c.state == "running", job.c.cancelled.is_(None))
         connection.execute(update(job).where(*running).values(cancelled=time.time()))
+
+
+def pause(project: Project, id: str) -> None:
+    """Let a job that runs stand still at its next report; it keeps its worker, so that others wait, too. Any other stays as it is.
+
+    It stands still until `resume` or `cancel`, whoever looks meanwhile: a reload, another browser, a restarted app.
+
+    Raises:
+        BadInput: there is no such job.
+    """
+    get(project, id)
+    with project.catalogue.write() as connection:
+        at = connection.execute(FACTS.where(job.c.id == id)).one()
+        if at.state == "running" and at.paused is None and at.cancelled is None:
+            connection.execute(pauses.insert().values(job=id, began=time.time()))
+
+
+def resume(project: Project, id: str) -> None:
+    """Let a job that stands still go on.
+
+    Raises:
+        BadInput: there is no such job.
+    """
+    get(project, id)
+    with project.catalogue.write() as connection:
+        _go_on(connection, id)
+
+
+def _go_on(connection: Connection, id: str) -> None:
+    connection.execute(update(pauses).where(pauses.c.job == id, pauses.c.ended.is_(None)).values(ended=time.time()))
 
 
 def restart(project: Project, id: str) -> str:
@@ -112,6 +149,8 @@ def finish(
     open_ones = [job.c.id == id, job.c.state.in_(("running", "lost"))]
     with project.catalogue.write() as connection:
         done = connection.execute(update(job).where(*open_ones, *([] if only_if is None else [only_if])).values(**values))
+        if done.rowcount:
+            _go_on(connection, id)
     return done.rowcount > 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import IO
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
@@ -20,71 +20,15 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from influence.errors import BadInput, Cancelled
 from influence.jobs import process, queue
 from influence.jobs.job import Job, from_row
+from influence.jobs.task import Task
 from influence.store import Project
-from influence.store.catalogue import happened, job
+from influence.store.catalogue import job
 from influence.store.formats import canonical
-from influence.types import Event
 
 TICK = 0.1  # seconds between looks at the queue, and between writes of progress
-BEAT = 0.5  # seconds between signs of life
 PATIENCE = 1.5  # seconds that work has to notice a cancel
 IDLE = 300.0
 BUSY = 600.0  # seconds after which a catalogue that takes no writes is an error
-
-
-class Task:
-    """One job being worked on: hears its events, and writes them down when told."""
-
-    def __init__(self, project: Project, claimed: Job) -> None:
-        self.project, self.job = project, claimed
-        self.cancelled = threading.Event()
-        self._hearing, self._writing = threading.Lock(), threading.Lock()
-        self._progress: dict[str, Any] = {}
-        self._stage = ""
-        self._staged = self._heard = time.time()
-        self._written = 0.0
-        self._metrics: list[dict[str, Any]] = []
-
-    def hear(self, event: Event) -> None:
-        """Take note of an event; costs no more than a few assignments.
-
-        Raises:
-            Cancelled: somebody asked to stop.
-        """
-        if self.cancelled.is_set():
-            raise Cancelled
-        now = time.time()
-        with self._hearing:
-            self._heard = now
-            if event.stage != self._stage:
-                self._stage, self._staged = event.stage, now
-            place = {"stage": event.stage, "done": int(event.done), "total": int(event.total), "note": event.note}
-            self._progress = {**place, "staged": self._staged, "reported": now}
-            same = {"job": self.job.id, "step": int(event.done), "stage": event.stage, "seconds": now - (self.job.started or now)}
-            self._metrics += [{**same, "name": name, "value": float(value)} for name, value in event.metrics.items()]
-
-    def write(self) -> None:
-        """Beat the heart, and write down what was heard since the last time."""
-        with self._writing:
-            now = time.time()
-            if self._heard < self._written and now - self._written < BEAT:
-                return
-            with self._hearing:
-                progress, metrics = self._progress, list(self._metrics)
-            mine = (job.c.id == self.job.id, job.c.state.in_(("running", "lost")))  # a silence can have been taken for death
-            with self.project.catalogue.write() as connection:
-                connection.execute(update(job).where(*mine).values(state="running", error="", ended=None, heartbeat=now, **progress))
-                if metrics:
-                    connection.execute(happened.insert(), metrics)
-            with self._hearing:
-                del self._metrics[: len(metrics)]
-            self._written = now
-
-    def since_cancel(self) -> float:
-        """Return for how many seconds the job has been meant to stop; 0 if it is not."""
-        with self.project.catalogue.read() as connection:
-            asked = connection.execute(select(job.c.cancelled).where(job.c.id == self.job.id)).scalar()
-        return 0.0 if asked is None else time.time() - asked
 
 
 class Worker:
@@ -163,9 +107,7 @@ class Worker:
 
     def _look(self, task: Task) -> None:
         task.write()
-        since = task.since_cancel()
-        if since:
-            task.cancelled.set()
+        since = task.listen()
         if since > PATIENCE:
             with self._changing:
                 if self._task is task:
@@ -200,7 +142,7 @@ def claim(project: Project) -> Job | None:
             return None
         begun = {"state": "running", "stage": "start", "pid": os.getpid(), "started": now, "staged": now, "heartbeat": now}
         connection.execute(update(job).where(job.c.id == id).values(**begun))
-        return from_row(connection.execute(select(job).where(job.c.id == id)).one())
+        return from_row(connection.execute(queue.FACTS.where(job.c.id == id)).one())
 
 
 def warm_up(actions: ModuleType) -> None:

@@ -16,6 +16,8 @@ from influence.evidence.sentences import between, shown
 from influence.readable._shared import Result, measured, says, table
 from influence.store import Project
 
+ATTACK = "attack: how well the loss tells forgotten from unseen rows (area under the curve); 0.5: no better than a guess."
+DISTANCE = "distance: of the forgotten rows' margins from the retrained model's, on average; 0: as if they had never been there."
 VERDICTS = {"inside": "as the oracles", "outside": "not as the oracles", "too few": words.TOO_FEW}
 SAID = {"well": "well", "roughly": "roughly", "poorly": "poorly", "unclear": words.TOO_FEW}
 LDS = "LDS: rank correlation of what was predicted for these sets with what happened; 1: the order is right, 0: no better than chance."
@@ -96,6 +98,46 @@ def unlearn(project: Project, result: Result) -> list[str]:
         f"Claim {result['claim']}, {claim.name.lower()}: {claim.meaning}",
         *filter(None, [result["claim_note"]]),
     ]
+
+
+@says
+def race(project: Project, result: Result) -> list[str]:
+    """A row per method, with what doing nothing and training anew come to; then what went wrong."""
+    references, lanes = result["references"], [lane for lane in result["lanes"] if not lane["error"]]
+    whole = next((lane["retrain_seconds"] for lane in lanes if lane["retrain_seconds"]), None)
+    rows = [("do nothing", *_lived(references.get("original", {})), "-", "-", "-")]
+    if "retrained" in references and all(lane["method"] != "retrain" for lane in lanes):
+        rows.append(("retrain", *_lived(references["retrained"]), words.duration(whole), "100 %", str(result["retrained"])))
+    for lane in lanes:
+        share = words.percent(lane["seconds"] / whole, 0) if whole else "-"
+        rows.append((lane["method"], *_lived(lane["live"]), words.duration(lane["seconds"]), share, lane["run"]))
+    good = "accuracy" if "test_accuracy" in references.get("original", {}) else "error"
+    head = ("", f"{good}, forgotten", "retained", "unseen", "gap", "attack", "distance", "seconds", "of retraining", "run")
+    return [
+        f"{words.count(result['n_removed'], 'row')} forgotten by {words.count(len(lanes), 'method')}:",
+        *table("<" + ">" * (len(head) - 2) + "<", head, rows),
+        ATTACK,
+        DISTANCE,
+        *(f"{lane['method']}: {lane['error']}" for lane in result["lanes"] if lane["error"]),
+    ]
+
+
+def _lived(live: Result) -> tuple[str, ...]:
+    kind = "accuracy" if "test_accuracy" in live else "mae"
+    names = [f"{part}_{kind}" for part in ("forget", "retain", "test")] + ["gap", "attack", "distance"]
+    return tuple(words.number(live[name]) if name in live else "-" for name in names)
+
+
+@says
+def roll_back(project: Project, result: Result) -> list[str]:
+    """The new run, and the same figures as of unlearning."""
+    return [f"Taken at step {result['step']:,} of {result['of']:,}.", *unlearn(project, result)]
+
+
+@says
+def drop_steps(project: Project, result: Result) -> list[str]:
+    """How many states were deleted."""
+    return [f"{words.count(result['dropped'], 'kept state')} of run {result['run']} deleted; the run stays whole."]
 
 
 @says

@@ -131,6 +131,16 @@ job = Table(
     Index("job_state", "state"),
 )
 
+pause = Table(
+    "pause",
+    tables,
+    Column("seq", Integer, primary_key=True),
+    Column("job", String(32), ForeignKey("job.id"), nullable=False),
+    Column("began", Float, nullable=False),
+    Column("ended", Float),  # null: it lasts
+    Index("pause_job", "job"),
+)
+
 happened = Table(
     "event",
     tables,

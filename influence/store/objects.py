@@ -61,6 +61,12 @@ class Objects:
         """Return where the object of this digest lies, whatever its kind, or None."""
         return next((path for suffix in SUFFIXES if (path := self._place(digest, suffix)).exists()), None)
 
+    def drop(self, digest: str) -> None:
+        """Delete the object of this digest, if there is one; whoever calls this has seen that nothing else names it."""
+        path = self.find(digest)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
     def sweep(self) -> None:
         """Remove what killed writers left behind."""
         for path in self.folder.glob("*/.*.half"):

@@ -172,6 +172,12 @@ class Project(Values):
             last = connection.execute(_latest()).first()
         return self.selection(last.digest) if last and last.digest else None
 
+    def chosen_at(self) -> str:
+        """Return when the current selection was made current, "" if there is none."""
+        with self.catalogue.read() as connection:
+            last = connection.execute(_latest()).first()
+        return str(last.created) if last and last.digest else ""
+
     def undo(self) -> Selection | None:
         """Go back to the selection before the current one, and return it; the history keeps both."""
         table = catalogue.selection

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from influence.actions._pace import estimate
-from influence.registry import Registry
+from influence.registry import Registry, unlearning
 from influence.store import Run
+from influence.types import Selection
 from influence.ui import state, words
+
+FIRST = "retrain"
+"""The honest baseline among the methods that forget: offered first, and trained once for all."""
 
 
 def told(run: Run, kind: Registry, name: str, given: Mapping[str, Any]) -> str:
@@ -35,3 +39,18 @@ def retrainings(run: Run, count: int) -> str:
         "alone": f"at most {about}, as if one went after another",
     }
     return f"{said}: {told[it.basis]}"
+
+
+def of_method(run: Run, name: str, selection: Selection) -> str:
+    """Return what a method that forgets costs, in words: of one that can tell it for these rows, for these."""
+    cls = unlearning.classes[name]
+    if hasattr(cls, "share"):
+        share = cls().share(state.project().trained(run.id), state.dataset(run).train, selection)
+        return f"For these rows {words.percent(share)} of a full training"
+    return str(getattr(cls, "cost", "")).rstrip(".")
+
+
+def whole(run: Run, name: str, selection: Selection) -> str:
+    """Return what a method costs on this model with the retraining beside it."""
+    beside = "" if name == FIRST else " For comparison the model is retrained as well, once."
+    return f"{of_method(run, name, selection)}. Training took {words.duration(run.body.get('seconds'))} in all.{beside}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,25 +13,30 @@ from influence.jobs import Job
 from influence.registry import queries, unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import forms, jobs, live, standing, state, words
+from influence.ui import costs, forms, jobs, lanes, live, racing, standing, state, stepping, words
 
-FIRST = "retrain"
-"""The honest baseline is offered first."""
+ONE, SEVERAL = "One method", "Race several"
+ATTACK = " Above 0.5, its loss tells the rows to forget from unseen ones; grey: where chance lies (95 %)."
 
 
 def start(run: Run, selection: Selection) -> None:
     """Draw what is to be forgotten and how, and the button that starts it."""
     if not rows(run, selection):
         return
+    many = st.segmented_control("How many methods", [ONE, SEVERAL], default=ONE, key="run.many", label_visibility="collapsed") == SEVERAL
     left, right = st.columns([2, 1], gap="medium")
-    with left:
-        name, given = method(run)
     with right:
         query = gap(run)
+    chosen = state.project().put_selection(selection)  # the rows shown here, whatever is selected when the job's turn comes
+    if many:
+        with left:
+            racing.start(run, {"run": run.id, "group": state.group(), "query": query, "selection": chosen})
+        return
+    with left:
+        name, given = method(run)
     if name:
-        chosen = state.project().put_selection(selection)  # the rows shown here, whatever is selected when the job's turn comes
         args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query, "selection": chosen}
-        jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=cost(run, name))
+        jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=costs.whole(run, name, selection))
 
 
 def rows(run: Run, selection: Selection) -> bool:
@@ -56,7 +61,7 @@ def rows(run: Run, selection: Selection) -> bool:
 def method(run: Run) -> tuple[str, dict[str, Any]]:
     """Draw the choice among the methods that are open to the model; return its id and settings, or ("", {})."""
     trained = state.project().trained(run.id)
-    return forms.choose(unlearning, "run.method", "How", lambda made: str(made.unavailable(trained)), first=FIRST)
+    return forms.choose(unlearning, "run.method", "How", lambda made: str(made.unavailable(trained)), first=costs.FIRST)
 
 
 def gap(run: Run) -> str:
@@ -71,48 +76,83 @@ def gap(run: Run) -> str:
     return st.selectbox(label, names, index=start, format_func=words.title, key="run.gap", help=about, persist_state="session") or ""
 
 
-def cost(run: Run, name: str) -> str:
-    """Return what a method costs on this model, in words."""
-    told = str(getattr(unlearning.classes[name], "cost", "")).rstrip(".")
-    beside = "" if name == FIRST else " For comparison the model is retrained as well, once."
-    return f"{told}. Training took {words.duration(run.body.get('seconds'))} in all.{beside}"
+def tried(run: Run, selection: Selection | None, job: Job | None) -> list[lanes.Lane]:
+    """Return the methods that were asked to forget the rows of the job that is shown, else the selected ones."""
+    of = str(job.args.get("selection") or "") if job else ""
+    if not of and selection is not None:
+        of = state.project().put_selection(selection)
+    return lanes.found(run, of) if of else []
+
+
+def race(run: Run, found: Sequence[lanes.Lane]) -> None:
+    """Draw several methods side by side, and one of those that are over from near."""
+    first = found[0]
+    racing.board(run, str(first.job.args["selection"]) if first.job else str(first.run.body["selection"]))  # type: ignore[union-attr]
+    chosen = racing.closer(found)
+    if chosen:
+        closer(chosen)
+
+
+def closer(lane: lanes.Lane) -> None:
+    """Draw what came of one method."""
+    if lane.job:
+        jobs.follow(lane.job, result, curves, key="run")
+    elif lane.run:
+        outcome(lane.run, state.group())
 
 
 def curves(job: Job) -> None:
     """Draw what a job has measured so far: a chart per panel with a sentence below, and all of it as a table."""
     found = live.read(queue.metrics(state.project(), job.id))
-    shown = live.panels(found, str(job.args.get("query") or ""), str(job.args.get("group") or state.group()))
+    removed, unseen = sizes(job)
+    shown = live.panels(found, str(job.args.get("query") or ""), str(job.args.get("group") or state.group()), removed, unseen)
     if not shown:
         return
-    dashed = "Dashed: the model retrained without the rows. " if found.references.get("retrained") else ""
-    st.caption(f"Dotted: the original model. {dashed}{measured_on(job)}")
-    for place in range(0, len(shown), 2):
-        for column, panel in zip(st.columns(2), shown[place : place + 2], strict=False):
+    st.caption(f"Dotted: the original model. {racing.dashed(found)}{measured_on(removed, unseen)}")
+    half = [panel for panel in shown if not panel.wide]
+    for place in range(0, len(half), 2):
+        for column, panel in zip(st.columns(2), half[place : place + 2], strict=False):
             with column:
-                told = live.sentence(found, panel)
-                st.altair_chart(live.chart(found, panel), key=f"live.{panel.title}", alt=f"{panel.title}: {told}")
-                st.caption(told)
+                _drawn(found, panel)
+    for panel in (panel for panel in shown if panel.wide):
+        _drawn(found, panel)
     with st.expander("Read as a table", icon=":material/table_rows:", key=f"live.table.{job.id}", on_change="rerun") as opened:
         if opened.open:
             st.dataframe(live.table(found, shown), hide_index=True, alt="The values of the curves, step by step")
 
 
-def measured_on(job: Job) -> str:
-    """Return on how many rows the curves are measured."""
+def _drawn(found: live.Curves, panel: live.Panel) -> None:
+    told = live.sentence(found, panel)
+    st.altair_chart(live.chart(found, panel), key=f"live.{panel.title}", alt=f"{panel.title}: {told}")
+    st.caption(told + (ATTACK if panel.title == live.ATTACK else ""))
+
+
+def sizes(job: Job) -> tuple[int, int]:
+    """Return how many rows a job removes, and how many holdout rows there are."""
     run = state.project().run(str(job.args["run"])) if job.args.get("run") else state.current_run()
-    n = run.body.get("n", {}).get("holdout", 0) if run else 0
-    return f"Measured on {words.count(n, 'holdout row')}, the rows to forget, and up to 4,096 retained rows; intervals are on Compare."
+    chosen = job.args.get("selection")
+    return len(state.project().selection(chosen)) if chosen else 0, run.body.get("n", {}).get("holdout", 0) if run else 0
+
+
+def measured_on(removed: int, unseen: int) -> str:
+    """Return on how many rows the curves are measured."""
+    rows = f"the {words.count(removed, 'row')} to forget" if removed else "the rows to forget"
+    return f"Measured on {words.count(unseen, 'holdout row')}, {rows}, and up to 4,096 retained rows; intervals are on Compare."
 
 
 def result(job: Job) -> None:
     """Draw what came of it, and the way on."""
-    found: Mapping[str, Any] = job.result or {}
-    made = state.project().run(str(found["run"]))
+    made = state.project().run(str((job.result or {})["run"]))
+    outcome(made, str(job.args.get("group") or state.group()))
+
+
+def outcome(made: Run, group: str) -> None:
+    """Draw what came of a run that was made to forget, the states it went through, and the way on."""
+    found = made.body
     before = state.project().run(made.parent)
     sentences = [
         f"The model without {words.count(int(found.get('n_removed', 0)), 'row')} is ready after {words.duration(found.get('seconds'))}."
     ]
-    group = str(job.args.get("group") or state.group())
     name, old = standing.gap_of(before, group)
     if name:
         new = standing.gap_of(made, group)[1]
@@ -120,5 +160,15 @@ def result(job: Job) -> None:
     sentences.append(f"{standing.headline(before)} before; {standing.headline(made)} after.")
     st.success("  \n".join(sentences), icon=":material/check_circle:")
     level = words.claim(str(found.get("claim", "")))
-    st.caption(f"Claim: {level.name}. {level.meaning} {found.get('claim_note', '')}")
-    state.link("compare", "Compare it with the other models", run=before.id)
+    st.caption(f"Claim: {level.name}. {level.meaning} {found.get('claim_note', '')}{_higher(made)}")
+    with st.container(horizontal=True):
+        state.link("compare", "Compare it with the other models", run=made.id)
+        state.link("verify", "Verify it", run=made.id)
+    stepping.section(made)
+
+
+def _higher(made: Run) -> str:
+    """Return how a retraining whose preprocessing was kept would come to the exact claim, if it can."""
+    kept = made.body["method"]["name"] == costs.FIRST and made.body["method"]["given"].get("preprocessing") == "kept"
+    can = made.body.get("claim") == "L1" and "brought" not in state.dataset(made).encoding
+    return " For L2 choose Retrain with its setting Preprocessing at Refitted." if kept and can else ""

@@ -17,6 +17,7 @@ TICK, DRAWN = 0.5, 0.8  # seconds between looks at a job that a page follows, an
 SLOW, FAST = 5.0, 1.0  # seconds between looks of the tray: nothing under way, and something
 LOOKED_AT = 200  # jobs among which the latest of a kind is looked for
 SHOWN = 4  # jobs that are over in the tray
+PAUSABLE = ("unlearn",)  # actions whose seconds leave out what a pause takes
 MARKS = {
     "queued": ":material/schedule:", "running": ":material/progress_activity:", "done": ":material/check_circle:",
     "failed": ":material/error:", "cancelled": ":material/cancel:", "lost": ":material/error:",
@@ -117,14 +118,39 @@ def _progress(id: str, body: Callable[[Job], None] | None, key: str) -> None:
     job = get(id)
     if job is None or job.over:
         st.rerun()
-    with st.container(border=True):
-        line, button = st.columns([5, 1], vertical_alignment="center")
-        with line:
-            st.progress(share(job), text=sentence(job))
-        with button:
-            _cancel_button(id, f"{key}.cancel")
+    bar(job, key)
     if body:
         body(job)
+
+
+def bar(job: Job, key: str, name: str = "") -> None:
+    """Draw how far a job is, with the buttons that stop it, now or for a while; `name`: what it is called here."""
+    pausable = job.action in PAUSABLE and job.state == "running"
+    with st.container(border=True):
+        line, *buttons = st.columns([5, 1, 1] if pausable else [5, 1], vertical_alignment="center")
+        with line:
+            st.progress(share(job), text=sentence(job, words.escaped(name)))
+        if pausable:
+            with buttons[0]:
+                _pause_button(job, f"{key}.pause")
+        with buttons[-1]:
+            _cancel_button(job.id, f"{key}.cancel")
+
+
+def _pause_button(job: Job, key: str) -> None:
+    label, icon, act = ("Go on", ":material/play_arrow:", resume) if job.paused else ("Pause", ":material/pause:", pause)
+    about = "" if job.paused else "It stands still until you let it go on, also when the app is restarted. Jobs behind it wait."
+    st.button(label, key=key, icon=icon, on_click=act, args=(job.id,), width="stretch", help=about or None)
+
+
+def pause(id: str) -> None:
+    """Let a job stand still."""
+    jobs.pause(state.project(), id)
+
+
+def resume(id: str) -> None:
+    """Let a job go on."""
+    jobs.resume(state.project(), id)
 
 
 def share(job: Job) -> float:
@@ -132,15 +158,16 @@ def share(job: Job) -> float:
     return min(1.0, job.done / job.total) if job.total else 0.0
 
 
-def sentence(job: Job) -> str:
-    """Return what a job is doing, how far it is and how long it will take, in one line."""
+def sentence(job: Job, name: str = "") -> str:
+    """Return what a job is doing, how far it is and how long it will take, in one line; `name`: of what stands for the action."""
+    what = name or words.verb(job.action)
     if job.state == "queued":
-        return f"{words.verb(job.action)}: waiting to start"
+        return f"{what}: waiting to start"
+    if job.paused:
+        return f"{what}: paused {words.ago(job.paused)}, {job.done:,} of {job.total:,}"
     stage = "" if job.stage in ("", "start") else words.title(job.stage)
     done = f"{job.done:,} of {job.total:,}" if job.total > 1 else ""
-    return ", ".join(
-        filter(None, [f"{words.verb(job.action)}: {stage or 'starting'}", words.escaped(job.note), done, words.lasting(job.eta)])
-    )
+    return ", ".join(filter(None, [f"{what}: {stage or 'starting'}", words.escaped(job.note), done, words.lasting(job.eta)]))
 
 
 def _cancel_button(id: str, key: str, kind: Literal["secondary", "tertiary"] = "secondary") -> None:

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import altair as alt
 import pandas as pd
 
+from influence.charts.colours import GREY, GROUPS, of_groups
 from influence.ui import words
 
 REFERENCES = {"original": "original model", "retrained": "retrained model"}
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7F87")
+COLOURS = (*GROUPS, GREY)
+ATTACK, DISTANCE = "Membership attack", "Distance from the retrained model"
 NAMES = {"forget_loss": "Rows to forget", "retain_loss": "Retained rows", "test_loss": "Holdout rows"}
 LOSSES = tuple(NAMES)
+ERRORS = {name.replace("_loss", "_mae"): label for name, label in NAMES.items()}
+ORACLES = ("oracles_low", "oracles_high", "oracles")
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: its title, the metrics drawn in it by name, and which rows they are measured on."""
+    """One chart: its title, the metrics drawn in it by name, which rows they are measured on, and whether it takes the whole width.
+
+    `chance`: between which values it lies by chance alone, or None.
+    """
 
     title: str
     metrics: Mapping[str, str]
     on: str
+    wide: bool = False
+    chance: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Measured values in long form (step, name, value), and the reference values by role and name."""
+    """Measured values in long form (step, name, value), and the reference values by role and name.
+
+    `bands`: between which values kept oracles lie, by name; `oracles`: how many there are.
+    """
 
     steps: pd.DataFrame
     references: Mapping[str, Mapping[str, float]]
+    bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    oracles: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -48,26 +63,63 @@ def read(measured: pd.DataFrame) -> Curves:
     if measured.empty:
         return Curves(measured.reindex(columns=["step", "name", "value"]), {role: {} for role in REFERENCES})
     parts = measured["name"].str.partition(":")
-    is_reference = parts[0].isin(list(REFERENCES))
-    references = {
-        role: dict(zip(parts[2][is_reference & (parts[0] == role)], measured["value"][is_reference & (parts[0] == role)], strict=True))
-        for role in REFERENCES
+    found = {
+        role: dict(zip(parts[2][parts[0] == role], measured["value"][parts[0] == role], strict=True)) for role in (*REFERENCES, *ORACLES)
     }
-    return Curves(measured.loc[~is_reference, ["step", "name", "value"]].reset_index(drop=True), references)
+    steps = measured.loc[~parts[0].isin(list(found)), ["step", "name", "value"]].reset_index(drop=True)
+    low, high = found["oracles_low"], found["oracles_high"]
+    bands = {name: (low[name], high[name]) for name in low if name in high}
+    return Curves(steps, {role: found[role] for role in REFERENCES}, bands, int(found["oracles"].get("n", 0)))
 
 
-def panels(curves: Curves, gap: str, group: str) -> list[Panel]:
-    """Return the charts that can be drawn of what was measured."""
+def by_chance(removed: int, unseen: int) -> tuple[float, float] | None:
+    """Return between which values the membership attack lies for 95 % of the time where removed rows are like unseen ones."""
+    if not removed or not unseen:
+        return None
+    half = 1.96 * math.sqrt((removed + unseen + 1) / (12 * removed * unseen))
+    return max(0.0, 0.5 - half), min(1.0, 0.5 + half)
+
+
+def panels(curves: Curves, gap: str, group: str, removed: int = 0, unseen: int = 0) -> list[Panel]:
+    """Return the charts that can be drawn of what was measured; `removed`, `unseen`: how many rows there are."""
     names = curves.names
     goodness = [name for name in names if name in ("accuracy", "r2")]
     by_group = {name: name.partition(":")[2] for name in names if name.startswith("gap:")}
     found = [
         Panel("Loss", {name: NAMES[name] for name in LOSSES if name in names}, "each curve's own rows"),
-        Panel(words.title(goodness[0]) if goodness else "", {name: words.title(name) for name in goodness}, "holdout rows"),
+        Panel(words.title(goodness[0]) if goodness else "", _goodness(names, goodness), "holdout rows"),
+        Panel("Mean absolute error", {name: label for name, label in ERRORS.items() if name in names}, "each curve's own rows"),
         Panel(words.title(gap), {name: "Gap" for name in names if name == "gap"}, "holdout rows"),
-        Panel(f"By {group}", by_group, "holdout rows"),
+        Panel(ATTACK, {n: "Attack (AUC)" for n in names if n == "attack"}, "rows", chance=by_chance(removed, unseen)),
+        Panel(DISTANCE, {n: "Distance" for n in names if n == "distance"}, "rows to forget"),
+        Panel(f"By {group}", by_group, "holdout rows", wide=True),
     ]
     return [panel for panel in found if panel.metrics]
+
+
+def _goodness(names: Sequence[str], goodness: Sequence[str]) -> dict[str, str]:
+    """Return the curves of how good the model is: on all three kinds of rows where they were measured, else on the holdout rows."""
+    if "accuracy" in goodness and "forget_accuracy" in names:
+        return {"forget_accuracy": NAMES["forget_loss"], "retain_accuracy": NAMES["retain_loss"], "accuracy": NAMES["test_loss"]}
+    return {name: words.title(name) for name in goodness}
+
+
+def rank(name: str) -> tuple[int, str]:
+    """Return where a live metric stands in a table."""
+    first = ("forget_accuracy", "retain_accuracy", "accuracy", "forget_mae", "retain_mae", "test_mae", "r2", "gap", "attack", "distance")
+    return (first.index(name) if name in first else len(first) + (name.startswith("gap:")), name)
+
+
+def named(name: str) -> str:
+    """Return what a live metric is called where it stands alone."""
+    part, _, what = name.partition("_")
+    rows = {"forget": "forgotten", "retain": "retained", "test": "unseen"}.get(part)
+    kinds = {"loss": "Loss", "accuracy": "Accuracy", "mae": "Mean absolute error"}
+    if rows and what in kinds:
+        return f"{kinds[what]}, {rows} rows"
+    alone = {"attack": ATTACK, "distance": DISTANCE, "accuracy": "Accuracy, unseen rows", "r2": "R², unseen rows"}
+    group = name.partition(":")[2]
+    return f"Rate, {group}" if group else alone.get(name, words.title(name))
 
 
 def chart(curves: Curves, panel: Panel) -> alt.LayerChart | alt.FacetChart:
@@ -81,9 +133,7 @@ def chart(curves: Curves, panel: Panel) -> alt.LayerChart | alt.FacetChart:
         if name in found
     ]
     labels, above = list(panel.metrics.values()), alt.Legend(orient="top", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3)
-    colour = alt.Color(
-        "Measured:N", scale=alt.Scale(domain=labels, range=list(COLOURS[: len(labels)])), legend=above if labels[1:] else None
-    )
+    colour = alt.Color("Measured:N", scale=alt.Scale(domain=labels, range=_colours(panel, labels)), legend=above if labels[1:] else None)
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
     drawn = alt.Chart(lines).mark_line(point=alt.OverlayMarkDef(size=18)).encode(x=alt.X("step:Q", title="Step"), y=y, color=colour)
     dash = alt.StrokeDash("Model:N", scale=alt.Scale(domain=list(REFERENCES.values()), range=[[2, 3], [8, 4]]), legend=None)
@@ -92,7 +142,22 @@ def chart(curves: Curves, panel: Panel) -> alt.LayerChart | alt.FacetChart:
         .mark_rule(strokeWidth=1.5)
         .encode(y=y, color=colour, strokeDash=dash)
     )
-    return alt.layer(rules, drawn).properties(title=panel.title, height=230)
+    return alt.layer(*band(curves, panel, y), rules, drawn).properties(title=panel.title, height=280 if panel.wide else 230)
+
+
+def band(curves: Curves, panel: Panel, y: alt.Y) -> list[alt.Chart]:
+    """Return what is drawn behind the curves: where chance alone lies, and where kept oracles do."""
+    found = [(panel.chance, GREY)] if panel.chance else []
+    found += [(curves.bands[name], COLOURS[place]) for place, name in enumerate(panel.metrics) if name in curves.bands]
+    return [
+        alt.Chart(pd.DataFrame([{"value": low, "high": high}])).mark_rect(opacity=0.15, color=tint).encode(y=y, y2="high:Q")
+        for (low, high), tint in found
+    ]
+
+
+def _colours(panel: Panel, labels: Sequence[str]) -> list[str]:
+    groups = of_groups(labels)
+    return [groups[name] for name in labels] if panel.wide else list(COLOURS[: len(labels)])
 
 
 def sentence(curves: Curves, panel: Panel) -> str:

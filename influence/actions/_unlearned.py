@@ -1,0 +1,97 @@
+"""Keep a model that was made to forget as a run of the project, with its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from influence.actions import _steps
+from influence.actions._new_run import new_run
+from influence.actions._opened import Opened
+from influence.actions._refit import Refit
+from influence.data.refit import is_fitted
+from influence.registry import described
+from influence.store import Project
+from influence.types import Selection, Trained
+
+BROUGHT = "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1 although the weights never saw them."
+KEPT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1 although the weights never saw them."
+
+BROUGHT_OUT = (
+    "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1, whatever noise hides in the weights."
+)
+KEPT_OUT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1, whatever noise hides in the weights."
+
+
+def preparing(it: Opened, method: str) -> str:
+    """Return the name under which it is kept what a method's preparation cost and how many requests it served."""
+    return f"prepared/{it.run.id}/{method}"
+
+
+def yardstick_of(it: Opened, selection: Selection) -> str:
+    """Return the name under which the model retrained without these rows is kept."""
+    return f"retrained/{it.run.id}/{selection.digest}"
+
+
+def kept_as_run(
+    project: Project,
+    it: Opened,
+    selection: Selection,
+    made: Trained,
+    unlearner: Any,
+    seconds: float,
+    extra: Mapping[str, Any],
+    yardstick: bool = False,
+    given: Refit | None = None,
+    steps: _steps.Kept | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Keep the new model; `yardstick`: it is found again when other methods forget the same rows; `given`: what it was made from.
+
+    `steps`: what was kept on the way. A `step` among the `extra` facts says at which of a method's steps the model was taken.
+    """
+    taken = {"step": extra["step"]} if "step" in extra else {}
+    dataset = it.dataset if given is None else given.dataset
+    claim, note = _claim(made, it.dataset.encoding, given, unlearner)
+    note = " ".join(filter(None, [note, extra.get("told")]))  # what a method says at its end belongs to what may be claimed
+    stored, final = project.put_selection(selection), project.put_state(made.final.load())
+    name, n = (
+        type(unlearner).id,
+        len(set(made.removed) - set(it.trained.removed)),
+    )  # rows that the model was without are not forgotten again
+    return new_run(
+        project,
+        "unlearn",
+        dataset,
+        made,
+        settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason), "n": n, **taken},
+        extra={
+            "method": described(unlearner),
+            "selection": stored,
+            "n_removed": n,
+            "claim": claim,
+            "weights_claim": made.claim,
+            "claim_note": note,
+            "groups": it.run.body.get("groups", []),
+            "source": it.run.body.get("source", {}),
+            **extra,
+        },
+        seconds=seconds,
+        parent=it.run.id,
+        name=f"{name} without {n:,} rows" + (f", step {taken['step']['at']:,}" if taken else ""),
+        notes=lambda run: (
+            ({yardstick_of(it, selection): {"run": run, "seconds": seconds}} if yardstick else {})
+            | ({preparing(it, name): {key: extra[key] for key in ("prepare_seconds", "served")}} if "served" in extra else {})
+            | (steps.notes(run, final) if steps else {})
+        ),
+    )
+
+
+def _claim(made: Trained, encoding: Mapping[str, Any], given: Refit | None, unlearner: Any) -> tuple[str, str]:
+    """Return the level of the claim, and why it is no higher, or what it rests on: preprocessing counts like weights."""
+    if made.claim not in ("L2", "L3") or not is_fitted(encoding):
+        return made.claim, unlearner.assumptions() if made.claim == "L3" else ""
+    if given is not None and given.note:
+        return given.claim, given.note
+    if made.claim == "L3":
+        return "L1", BROUGHT_OUT if "brought" in encoding else KEPT_OUT
+    return "L1", BROUGHT if "brought" in encoding else KEPT

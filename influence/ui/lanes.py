@@ -1,0 +1,107 @@
+"""What was asked to forget the same rows of a model: one lane per method, however it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from influence import jobs as queue
+from influence.jobs import Job
+from influence.registry import described, unlearning
+from influence.store import Run
+from influence.store.formats import canonical
+from influence.ui import jobs, live, state, words
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One method on its way: its name, the job that works on it or worked, the run it made, and what was measured so far."""
+
+    name: str
+    job: Job | None
+    run: Run | None
+    curves: live.Curves
+
+    @property
+    def key(self) -> str:
+        """What tells it from the others."""
+        return self.job.id if self.job else self.run.id if self.run else self.name
+
+    @property
+    def anew(self) -> bool:
+        """Whether it trains anew: on the way it is a model that has not learnt yet."""
+        method = self.job.args["method"] if self.job else self.run.body["method"]["name"] if self.run else ""
+        return bool(getattr(unlearning.classes.get(method), "in_shards", False))
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """The newest value of every live metric."""
+        own = self.run.body.get("live", {}) if self.run else {}
+        return own or dict(self.curves.steps.drop_duplicates("name", keep="last")[["name", "value"]].itertuples(index=False))
+
+    @property
+    def state(self) -> str:
+        """How far it is, in a word or two, or why it is no further."""
+        if self.job is None or self.job.state == "done":
+            return "done"
+        if self.job.state in ("failed", "lost"):
+            return self.job.error
+        if self.job.paused:
+            return "paused"
+        under_way = self.job.state == "running" and self.job.total > 1
+        return f"{self.job.done:,} of {self.job.total:,}" if under_way else {"queued": "waiting"}.get(self.job.state, self.job.state)
+
+
+def found(run: Run, selection: str) -> list[Lane]:
+    """Return all methods that were asked to forget the same rows of a run, oldest first: by pages, or by a command."""
+    every: dict[str, Lane] = {}
+    for job in reversed(queue.listed(state.project(), jobs.LOOKED_AT)):
+        if job.action == "unlearn" and job.args.get("run") == run.id and job.args.get("selection") == selection:
+            given = _given(str(job.args["method"]), job.args.get("set"))
+            every[canonical(given)] = Lane(_name(given), job, _made(job), _curves(job))
+    known = {lane.run.id for lane in every.values() if lane.run}
+    for made in reversed(state.project().runs()):
+        body = made.body
+        if made.parent == run.id and body.get("selection") == selection and not body.get("yardstick") and made.id not in known:
+            given = {**body["method"], "step": body["step"]} if "step" in body else dict(body["method"])
+            every.setdefault(canonical(given), Lane(_name(given), None, made, live.read(pd.DataFrame())))
+    return list(every.values())
+
+
+def _given(method: str, set: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict(described(unlearning.make(method, set)))
+
+
+def _name(given: Mapping[str, Any]) -> str:
+    usual = _given(given["name"], None)["given"]
+    other = words.settings({k: v for k, v in given["given"].items() if v != usual.get(k)})
+    step = f", step {given['step']['at']:,}" if "step" in given else ""
+    return words.title(given["name"]) + step + (f" ({other})" if other else "")
+
+
+def _made(job: Job) -> Run | None:
+    return state.project().run(str(job.result["run"])) if job.state == "done" and job.result else None
+
+
+def _curves(job: Job) -> live.Curves:
+    return _over(str(state.project().path), job.id) if job.over else live.read(queue.metrics(state.project(), job.id))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _over(path: str, id: str) -> live.Curves:
+    return live.read(queue.metrics(state.project(), id))
+
+
+def references(found: Sequence[Lane]) -> dict[str, Mapping[str, float]]:
+    """Return the live metrics of the original and the retrained model, from whatever lane tells most of them."""
+    told: dict[str, Mapping[str, float]] = {}
+    for role in live.REFERENCES:
+        every = [lane.curves.references[role] for lane in found] + [
+            lane.run.body.get("references", {}).get(role, {}) for lane in found if lane.run
+        ]
+        told[role] = max(every, key=len, default={})
+    return told

@@ -1,0 +1,216 @@
+"""Several methods on the same rows, side by side: the choice, the live picture, and the table that fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from influence.charts.colours import GREY
+from influence.evaluation._tables import wilson
+from influence.registry import unlearning
+from influence.store import Run
+from influence.types import Selection
+from influence.ui import costs, jobs, lanes, live, state, words
+
+USUAL = 3
+"""Methods that are chosen at first."""
+PARTS = {"forget": "forgotten", "retain": "retained", "test": "unseen"}
+SAMPLED = 4096
+
+
+def start(run: Run, args: dict[str, Any]) -> None:
+    """Draw the choice of methods with what each costs, and the button that lets them run one after another."""
+    trained, selection = state.project().trained(run.id), state.project().selection(args["selection"])
+    open_ones = [name for name, cls in unlearning.classes.items() if not cls().unavailable(trained)]
+    doubts = {name: str(getattr(unlearning.classes[name], "reservation", "")) for name in open_ones}
+    names = sorted(open_ones, key=lambda name: (name != costs.FIRST, bool(doubts[name])))
+    usual = [name for name in names if not doubts[name]][:USUAL]
+    chosen = st.multiselect(
+        "Methods, at their default settings", names, usual, format_func=words.title, key="run.methods", persist_state="session"
+    )
+    told = [f"- **{words.title(n)}**: {_cost(run, n, selection, doubts[n])}" for n in names if n in chosen]
+    st.markdown("\n".join(told))
+    asked = [{**args, "method": name, "set": {}} for name in names if name in chosen]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = f"Start {words.count(len(asked), 'method')}"
+        st.button(label, key="run.race", type="primary", icon=":material/sports_score:", disabled=not asked, on_click=_ask, args=(asked,))
+        st.caption(f"One after another. Training took {words.duration(run.body.get('seconds'))} in all.", width="content")
+
+
+def _cost(run: Run, name: str, selection: Selection, doubt: str) -> str:
+    return words.escaped(costs.of_method(run, name, selection)) + "." + (f" **Not recommended:** {words.escaped(doubt)}" if doubt else "")
+
+
+def _ask(asked: Sequence[dict[str, Any]]) -> None:
+    ids = [jobs.submit("unlearn", args) for args in asked]
+    st.query_params["job"] = ids[-1]  # so that a reload, or somebody with this address, sees this race
+
+
+def board(run: Run, selection: str) -> None:
+    """Draw all methods on these rows, again and again while one is under way; when the last is over the page is run once more."""
+    active = any(lane.job and not lane.job.over for lane in lanes.found(run, selection))
+    st.fragment(_board, run_every=jobs.DRAWN if active else None)(run, selection, active)
+
+
+def _board(run: Run, selection: str, active: bool) -> None:
+    found = lanes.found(run, selection)
+    under_way = [lane for lane in found if lane.job and not lane.job.over]
+    if active and not under_way:
+        st.rerun()
+    st.subheader("Methods on these rows", anchor=False)
+    for lane in under_way:
+        jobs.bar(lane.job, f"race.{lane.key}", lane.name)  # type: ignore[arg-type]
+    n = _sizes(run, selection)
+    st.dataframe(
+        table(found, n), hide_index=True, key="race.table",
+        alt="One row per method, with what doing nothing and retraining come to.", column_config={"Run": None},
+    )  # fmt: skip
+    st.caption(said(found, n))
+    pictures(found, n)
+
+
+def _sizes(run: Run, selection: str) -> dict[str, int]:
+    removed, seen = len(state.project().selection(selection)), run.body["n"]["train"] - len(run.body.get("removed", ()))
+    return {"forget": removed, "retain": min(SAMPLED, seen - removed), "test": run.body["n"]["holdout"]}
+
+
+def table(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> pd.DataFrame:
+    """Return one row per method, after those of the original and, where none of them retrains, of the retrained model."""
+    told = lanes.references(found)
+    whole = next((lane.run.body["retrain_seconds"] for lane in found if lane.run and lane.run.body.get("retrain_seconds")), None)
+    rows = [_row("Do nothing", "", told["original"], None, whole, n)]
+    if not any(lane.name == words.title(costs.FIRST) for lane in found):
+        rows.append(
+            _row(words.title(costs.FIRST), "done" if told["retrained"] else "not yet", told["retrained"], whole, whole, n, itself=True)
+        )
+    for lane in found:
+        seconds = lane.run.body["seconds"] if lane.run else None
+        rows.append(_row(lane.name, lane.state, lane.figures, seconds, whole, n, itself=lane.name == words.title(costs.FIRST)))
+    frame = pd.DataFrame(rows)
+    said_already = frame["State"].isin(("", "done")).all()
+    empty = [column for column in frame if not (frame[column] != "").any() or (column == "State" and said_already)]
+    return frame.drop(columns=empty)
+
+
+def _row(
+    name: str,
+    state: str,
+    live_ones: Mapping[str, float],
+    seconds: float | None,
+    whole: float | None,
+    n: Mapping[str, int],
+    itself: bool = False,
+) -> dict[str, str]:
+    def one(metric: str) -> str:
+        return words.number(live_ones[metric]) if words.known(live_ones.get(metric)) else ""
+
+    good = {f"{'Accuracy, ' if k == 'forget' else ''}{part}": _accuracy(live_ones.get(f"{k}_accuracy"), n[k]) for k, part in PARTS.items()}
+    bad = {f"{'Error, ' if k == 'forget' else ''}{part} rows": one(f"{k}_mae") for k, part in PARTS.items()}
+    return {
+        "Method": name,
+        "State": state,
+        **good,
+        **bad,
+        "Gap": one("gap"),
+        "Attack": one("attack"),
+        "Distance": one("distance") or ("itself" if itself and live_ones else ""),
+        "Seconds": f"{seconds:.2f}" if seconds is not None else "",
+        "Of retraining": words.percent(seconds / whole, 0) if seconds is not None and whole else "",
+    }
+
+
+def _accuracy(value: float | None, n: int) -> str:
+    if value is None or not words.known(value):
+        return ""
+    low, high = wilson(value * n, n)
+    return f"{words.number(value)} ({words.interval(low, high)})"
+
+
+def said(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> str:
+    """Return what the columns mean, and on how many rows they rest."""
+    names = {name for lane in found for name in lane.figures}
+    margins = "margins (log-odds of their class)" if "forget_accuracy" in names else "squared errors (in standard deviations)"
+    told = [f"Rows: {', '.join(f'{n[k]:,} {part}' for k, part in PARTS.items())}."]
+    if "forget_accuracy" in names:
+        told.append("In brackets: 95 % intervals.")
+    if "attack" in names:
+        told.append("Attack: how well the loss tells forgotten from unseen rows; 0.5 is a guess.")
+    if "distance" in names:
+        told.append(f"Distance: of forgotten rows' {margins} from the retrained model's, on average.")
+    return " ".join(told)
+
+
+def dashed(curves: live.Curves) -> str:
+    """Return what the dashed lines and the bands are, where there are some."""
+    lines = "Dashed: the model retrained without the rows. " if curves.references.get("retrained") else ""
+    about = f"Band: {curves.oracles} models retrained without them from other seeds. " if curves.oracles else ""
+    return lines + about
+
+
+def pictures(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> None:
+    """Draw a small picture per metric, all over the same axis: a line per method, beside doing nothing and retraining."""
+    measured = [lane for lane in found if len(lane.curves.steps)]
+    drawn = [lane for lane in measured if not lane.anew] or measured  # training anew starts far off, and ends at the dashed line
+    if not drawn:
+        return
+    told, most = lanes.references(found), max(drawn, key=lambda lane: lane.curves.oracles).curves
+    shown = [(title, name) for title, name in _titles(drawn) if any((lane.curves.steps["name"] == name).any() for lane in drawn)]
+    st.caption(f"Dotted: do nothing. {dashed(live.Curves(most.steps, told, most.bands, most.oracles))}Across: share of each method's way.")
+    for place in range(0, len(shown), 3):
+        for column, (title, name) in zip(st.columns(3), shown[place : place + 3], strict=False):
+            values = "; ".join(f"{lane.name} {words.number(v)}" for lane in drawn if (v := lane.curves.now(name)) is not None)
+            chance = live.by_chance(n["forget"], n["test"]) if name == "attack" else None
+            picture = _picture(drawn, title, name, told, chance or most.bands.get(name))
+            column.altair_chart(picture, key=f"race.{name}", alt=f"{title}: {values}")
+
+
+def _titles(drawn: Sequence[lanes.Lane]) -> list[tuple[str, str]]:
+    classes = any((lane.curves.steps["name"] == "forget_accuracy").any() for lane in drawn)
+    kind, what = ("accuracy", "Accuracy") if classes else ("mae", "Error")
+    return [
+        *((f"{what}, {part} rows", f"{k}_{kind}") for k, part in PARTS.items()),
+        ("Gap", "gap"),
+        (live.ATTACK, "attack"),
+        (live.DISTANCE, "distance"),
+    ]
+
+
+def _picture(
+    drawn: Sequence[lanes.Lane], title: str, name: str, told: Mapping[str, Mapping[str, float]], band: tuple[float, float] | None
+) -> alt.LayerChart | alt.FacetChart:
+    names = [lane.name for lane in drawn]
+    lines = pd.concat([_way(lane, name) for lane in drawn], ignore_index=True)
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
+    colours = [live.COLOURS[min(place, len(live.COLOURS) - 1)] for place in range(len(names))]
+    legend = alt.Legend(orient="bottom", title=None, columns=3, symbolType="stroke", symbolStrokeWidth=3)
+    tint = alt.Color("Method:N", scale=alt.Scale(domain=names, range=colours), legend=legend)
+    x = alt.X("way:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=3))
+    mark = alt.Chart(lines).mark_line(point=alt.OverlayMarkDef(size=12)).encode(x=x, y=y, color=tint)
+    flat = [{"Model": role, "value": found[name]} for role, found in told.items() if name in found]
+    dash = alt.StrokeDash("Model:N", scale=alt.Scale(domain=list(live.REFERENCES), range=[[2, 3], [8, 4]]), legend=None)
+    rules = alt.Chart(pd.DataFrame(flat, columns=["Model", "value"])).mark_rule(strokeWidth=1.5, color=GREY).encode(y=y, strokeDash=dash)
+    behind = [] if band is None else [
+        alt.Chart(pd.DataFrame([{"value": band[0], "high": band[1]}])).mark_rect(opacity=0.15, color=GREY).encode(y=y, y2="high:Q")
+    ]  # fmt: skip
+    return alt.layer(*behind, rules, mark).properties(title=title, height=250)
+
+
+def _way(lane: lanes.Lane, name: str) -> pd.DataFrame:
+    """Return one metric of a lane over the share of its way."""
+    steps = lane.curves.steps
+    own = steps[steps["name"] == name]
+    last = lane.job.total if lane.job and not lane.job.over and lane.job.total > 1 else steps["step"].max()
+    return pd.DataFrame({"Method": lane.name, "way": own["step"] / max(1, last), "value": own["value"]})
+
+
+def closer(found: Sequence[lanes.Lane]) -> lanes.Lane | None:
+    """Draw the choice of the method that is over and looked at below; return it, or None if there is none."""
+    over = {lane.name: lane for lane in found if lane.job is None or lane.job.over}
+    if not over:
+        return None
+    name = st.selectbox("Look closer at", list(over), **state.shared("run.lane"))
+    return over[name]

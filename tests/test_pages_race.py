@@ -1,0 +1,118 @@
+"""The Run page with several methods: the choice, the table, the small pictures, what came of each, and the states on the way."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from influence import jobs
+from influence.actions import _steps, perform
+from influence.jobs import process
+from influence.types import Event
+from influence.ui import live, words
+from tests import drawing
+from tests.drawing import claim, drawn, press, text, work
+
+no_worker, fresh, shown = drawing.no_worker, drawing.fresh, drawing.shown
+
+
+def raced(fresh, shown):
+    """The page with a race of two methods asked for."""
+    at = shown(fresh, "run")
+    next(box for box in at.get("button_group") if box.key == "run.many").set_value("Race several").run()
+    next(box for box in at.multiselect if box.key == "run.methods").set_value(["retrain", "finetune"]).run()
+    assert "Finetune**: About a quarter of a training" in text(at)
+    return press(at, "Start 2 methods")
+
+
+def lanes_of(at) -> pd.DataFrame:
+    return next(frame.value for frame in at.dataframe if "Method" in frame.value.columns).set_index("Method")
+
+
+def test_a_race_is_one_job_per_method_retraining_first_and_each_is_cancelled_alone(fresh, shown):
+    at = raced(fresh, shown)
+    asked = jobs.listed(fresh)
+    assert [job.args["method"] for job in reversed(asked)] == ["retrain", "finetune"]
+    assert len({(job.args["selection"], job.args["run"], job.args["query"]) for job in asked}) == 1
+    assert lanes_of(at)["State"].to_dict() == {"Do nothing": "", "Retrain": "waiting", "Finetune": "waiting"}
+    jobs.cancel(fresh, asked[1].id)
+    assert work(fresh).args["method"] == "finetune"
+    table = lanes_of(shown(fresh, "run"))
+    assert table["State"].to_dict() == {"Do nothing": "", "Retrain": "cancelled", "Finetune": "done"}
+    made = next(run for run in fresh.runs() if run.body.get("method", {}).get("name") == "finetune")
+    assert table.loc["Finetune", "Distance"] == words.number(made.body["live"]["distance"])
+    assert table.loc["Do nothing", "Distance"] == words.number(made.body["references"]["original"]["distance"])
+    assert table.loc["Finetune", "Of retraining"] == words.percent(made.body["seconds"] / made.body["retrain_seconds"], 0)
+    assert table.loc["Finetune", "unseen"].startswith(words.number(made.body["live"]["test_accuracy"]))
+
+
+def test_what_failed_says_why_in_its_row_and_the_race_goes_on(fresh, shown, monkeypatch):
+    from influence.errors import BadInput
+    from influence.unlearning.finetune import Finetune
+
+    monkeypatch.setattr(Finetune, "laid_out", lambda *_: (_ for _ in ()).throw(BadInput("It got too wild. Lower lr.")))
+    raced(fresh, shown)
+    work(fresh)
+    work(fresh)
+    table = lanes_of(shown(fresh, "run"))
+    assert table["State"].to_dict() == {"Do nothing": "", "Retrain": "done", "Finetune": "It got too wild. Lower lr."}
+    assert table.loc["Retrain", "Distance"] == "itself"
+
+
+def test_a_pause_is_said_and_offers_to_go_on(fresh, shown):
+    raced(fresh, shown)
+    with process.hold(fresh.path):
+        task = claim(fresh)
+        task.hear(Event("train", 5, 20, metrics={"accuracy": 0.75, "forget_accuracy": 0.5}))
+        task.write()
+        at = press(shown(fresh, "run"), "Pause")
+        assert lanes_of(at).loc["Retrain", "State"] == "paused"
+        task.listen()
+        assert not task.going.is_set()
+        press(at, "Go on")
+        task.listen()
+        assert task.going.is_set()
+
+
+def test_what_a_command_made_stands_beside_what_the_page_asked_for(fresh, shown):
+    chosen = fresh.put_selection(fresh.current())
+    for method in ("finetune", "scrub"):
+        made = perform("unlearn", fresh, {"method": method, "selection": chosen})
+    step = _steps.held(fresh, made["run"])[1]
+    at = shown(fresh, "run")
+    assert list(lanes_of(at).index) == ["Do nothing", "Retrain", "Finetune", words.title("scrub")]
+    assert lanes_of(at).loc["Retrain", "Of retraining"] == words.percent(1.0, 0)
+    box = next(box for box in at.selectbox if box.key == "run.lane")
+    box.set_value(words.title("scrub")).run()
+    slider = next(s for s in at.select_slider if s.key.startswith("steps."))
+    slider.set_value(step["step"]).run()
+    table = next(frame.value for frame in at.dataframe if "metric" in frame.value.columns).set_index("metric")
+    assert table.loc["Accuracy, unseen rows", f"step {step['step']}"] == words.number(step["metrics"]["accuracy"])
+    press(at, f"Take step {step['step']:,} as the result")
+    assert (work(fresh).action, fresh.runs()[0].body["step"]["at"]) == ("roll_back", step["step"])
+    press(drawn(at), "Delete the kept steps")
+    assert _steps.held(fresh, made["run"]) == []
+
+
+def test_how_to_reach_the_exact_claim_is_said_where_preprocessing_was_kept(fresh, shown):
+    made = perform("unlearn", fresh, {"method": "retrain"})
+    assert made["claim"] == "L1"
+    assert "For L2 choose Retrain with its setting Preprocessing at Refitted." in text(shown(fresh, "run", run=made["run"]))
+
+
+def test_an_address_that_names_no_run_is_answered_on_the_page(fresh, shown):
+    at = shown(fresh, "run", run="nonsense")
+    assert any("nonsense" in box.value for box in at.main.get("warning") or at.main.warning)
+
+
+def test_bands_and_chance_stand_behind_the_curves():
+    rows = [("oracles_low:attack", 0.4), ("oracles_high:attack", 0.6), ("oracles:n", 8.0), ("attack", 0.5), ("gap:b", 0.5), ("gap:a", 0.4)]
+    curves = live.read(pd.DataFrame([{"step": 1, "stage": "x", "name": name, "value": value, "seconds": 0.0} for name, value in rows]))
+    assert (curves.bands, curves.oracles, curves.names) == ({"attack": (0.4, 0.6)}, 8, ["attack", "gap:b", "gap:a"])
+    attack, groups = live.panels(curves, "", "sex", 100, 400)
+    assert attack.chance == pytest.approx((0.5 - 1.96 * (501 / 480000) ** 0.5, 0.5 + 1.96 * (501 / 480000) ** 0.5))
+    drawn_ones = live.chart(curves, attack).to_dict()
+    assert [layer["mark"]["type"] for layer in drawn_ones["layer"]] == ["rect", "rect", "rule", "line"]
+    colour = live.chart(curves, groups).to_dict()["layer"][-1]["encoding"]["color"]["scale"]
+    assert dict(zip(colour["domain"], colour["range"], strict=True)) == live.of_groups(["a", "b"])
+    assert live.by_chance(0, 400) is None

@@ -1,0 +1,253 @@
+"""Several methods on the same rows: a race, the states kept on the way, rolling back to one, and what a pause costs."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from influence import training
+from influence.actions import _bands, _monitor, _oracles, _steps, perform
+from influence.actions._aside import Aside
+from influence.actions._opened import opened
+from influence.errors import BadInput, Cancelled
+from influence.store import Project
+from influence.types import Event, Selection
+
+METHODS = ["scrub", "retrain", "finetune"]
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    """A project in which three methods forgot the same rows, and what the race said."""
+    torch.set_num_threads(1)
+    project = Project(tmp_path_factory.mktemp("raced") / "p")
+    run = perform("train", project, {"data": "bundled:loans", "data_set": {"n": 1200}, "set": {"epochs": 4, "batch_size": 64}})["run"]
+    ids = opened(project, run).dataset.train.ids[:30].tolist()
+    return project, run, ids, perform("race", project, {"methods": METHODS, "ids": ids, "run": run})
+
+
+def lane(raced, method):
+    return next(lane for lane in raced[3]["lanes"] if lane["method"] == method)
+
+
+def test_a_race_retrains_once_and_tells_every_method_beside_the_same_two_models(raced):
+    project, run, ids, found = raced
+    assert [lane["method"] for lane in found["lanes"]] == ["retrain", "scrub", "finetune"]
+    assert {lane["retrained"] for lane in found["lanes"]} == {found["retrained"]} == {lane(raced, "retrain")["run"]}
+    runs = [r for r in project.runs() if r.kind == "unlearn"]
+    assert [r.body["method"]["name"] for r in runs].count("retrain") == 1
+    assert not any(r.body.get("yardstick") for r in runs)
+    original = opened(project, run)
+    forget = original.dataset.train.take(original.dataset.train.mask(ids))
+    for name, of in (("original", original), ("retrained", opened(project, found["retrained"]))):
+        hit = (of.answers(forget).argmax(1).numpy() == forget.y).mean()
+        assert found["references"][name]["forget_accuracy"] == pytest.approx(hit)
+    apart = [_monitor.margins_of(of.answers(forget).numpy(), forget) for of in (original, opened(project, found["retrained"]))]
+    assert found["references"]["original"]["distance"] == pytest.approx(np.abs(apart[0] - apart[1]).mean(), rel=1e-4)
+    assert 0 < lane(raced, "finetune")["live"]["distance"] < 100
+
+
+def test_a_method_that_fails_says_why_and_the_others_go_on(raced, monkeypatch):
+    from influence.unlearning.finetune import Finetune
+
+    project, run, ids, _ = raced
+    monkeypatch.setattr(Finetune, "laid_out", lambda *_: (_ for _ in ()).throw(BadInput("It got too wild. Lower lr.")))
+    found = perform("race", project, {"methods": ["finetune", "scrub"], "ids": ids[:20], "run": run})
+    assert [(lane["method"], lane["error"]) for lane in found["lanes"]] == [("finetune", "It got too wild. Lower lr."), ("scrub", "")]
+    assert found["retrained"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "match"), [([], "different methods"), (["scrub", "scrub"], "each once"), (["scrub", "magic"], "magic")]
+)
+def test_a_race_that_cannot_be_run_is_refused_before_it_begins(raced, methods, match):
+    project, run, ids, _ = raced
+    before = len(project.runs())
+    with pytest.raises(BadInput, match=match):
+        perform("race", project, {"methods": methods, "ids": ids, "run": run})
+    assert len(project.runs()) == before
+
+
+def test_asking_for_the_yardstick_by_name_trains_nothing_again(raced):
+    project, run, ids, found = raced
+    events: list[Event] = []
+    again = perform("unlearn", project, {"run": run, "ids": ids, "method": "retrain"}, events.append)
+    assert again["run"] == found["retrained"]
+    assert "train" not in {event.stage for event in events}
+    tuned = perform("unlearn", project, {"run": run, "ids": ids[:10], "method": "scrub"})
+    own = perform("unlearn", project, {"run": run, "ids": ids[:10], "method": "retrain"})
+    hidden, shown = (project.run(r) for r in (tuned["retrained"], own["run"]))
+    assert (hidden.body.get("yardstick"), shown.body.get("yardstick")) == (True, None)
+    assert hidden.body["checkpoints"] == shown.body["checkpoints"]
+    assert own["seconds"] == tuned["retrain_seconds"]
+
+
+# --- kept states
+
+
+def test_states_are_kept_evenly_with_what_was_seen_and_none_of_a_retraining(raced):
+    project = raced[0]
+    assert _steps.held(project, lane(raced, "retrain")["run"]) == []
+    held = _steps.held(project, lane(raced, "finetune")["run"])
+    steps = [each["step"] for each in held]
+    assert 5 <= len(held) <= _steps.MOST
+    assert steps == sorted(set(steps))
+    assert all(0 < step < each["of"] for step, each in zip(steps, held, strict=True))
+    assert [each["seconds"] for each in held] == sorted(each["seconds"] for each in held)
+    it = opened(project, lane(raced, "finetune")["run"])
+    bound = training.load(it.trained).load(project.state(held[3]["digest"]))
+    with torch.no_grad():
+        seen = it.dataset.holdout
+        hit = (bound.module.eval()(torch.from_numpy(np.array(seen.x))).argmax(1).numpy() == seen.y).mean()
+    assert held[3]["metrics"]["accuracy"] == pytest.approx(hit)
+
+
+def test_a_kept_step_becomes_a_run_of_its_own_and_the_old_one_stays(raced):
+    project, run, _, _ = raced
+    old = project.run(lane(raced, "scrub")["run"])
+    at = _steps.held(project, old.id)[2]
+    made = perform("roll_back", project, {"run": old.id, "step": at["step"]})
+    new = project.run(made["run"])
+    assert (new.parent, new.kind, new.body["claim"], new.body["selection"]) == (run, "unlearn", "L1", old.body["selection"])
+    assert new.body["checkpoints"][-1]["digest"] == at["digest"] != old.body["checkpoints"][-1]["digest"]
+    assert new.body["removed"] == old.body["removed"]
+    assert new.body["step"] == {"at": at["step"], "of": at["of"], "run": old.id}
+    assert new.body["method"] == old.body["method"]
+    assert new.name.endswith(f"step {at['step']}")
+    record = next(r for r in project.records() if r.body["outputs"].get("run") == new.id)
+    assert record.body["settings"]["step"] == new.body["step"]
+    assert project.run(old.id) == old
+    assert perform("compare", project, {"run": new.id})["runs"]["retrained"] == old.body["retrained"]
+    dropped = perform("drop_steps", project, {"run": old.id})
+    assert dropped["dropped"] > 2
+    assert _steps.held(project, old.id) == []
+    assert project.objects.find(at["digest"]), "a run was made of it"
+    assert project.check(deep=True) == []
+    with pytest.raises(BadInput, match="No state of step"):
+        perform("roll_back", project, {"run": old.id, "step": at["step"]})
+
+
+def test_a_step_that_is_not_kept_is_refused_with_those_that_are(raced):
+    project = raced[0]
+    id = lane(raced, "finetune")["run"]
+    with pytest.raises(BadInput, match=f"There are: {_steps.held(project, id)[0]['step']}, "):
+        perform("roll_back", project, {"run": id, "step": 99_999})
+    with pytest.raises(BadInput, match="None are"):
+        perform("roll_back", project, {"run": lane(raced, "retrain")["run"], "step": 1})
+
+
+def objects(project):
+    return {path.name for path in project.objects.folder.glob("*/*.safetensors")}
+
+
+def test_nothing_is_left_of_what_was_cancelled(raced):
+    project, run, ids, _ = raced
+    perform("unlearn", project, {"run": run, "ids": ids[5:15], "method": "retrain"})
+    before = objects(project)
+
+    def cancels(event):
+        if event.stage == "finetune" and event.total and event.done > event.total / 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        perform("unlearn", project, {"run": run, "ids": ids[5:15], "method": "finetune"}, cancels)
+    assert objects(project) == before
+    assert project.check() == []
+
+
+class Walks:
+    """Takes a watcher through so many looks, each at other weights."""
+
+    def __init__(self, project, bound, count):
+        self.steps = _steps.Kept(project, lambda bound: {"loss": 1.0}, lambda event: None)
+        for k in range(count):
+            bound.flat.fill_(k + 1.0)
+            self.steps.report(Event("x", k, count, metrics=self.steps.look(bound)))
+
+
+def test_a_long_way_is_thinned_and_large_models_keep_few_or_none(raced, monkeypatch):
+    project, run = raced[:2]
+    bound = training.load(project.trained(run))
+    before = objects(project)
+    steps = Walks(project, bound, 100).steps
+    places = np.diff([each["step"] for each in steps.entries])
+    assert 12 <= len(steps.entries) <= _steps.MOST
+    assert len(set(places)) == 1
+    assert len(objects(project) - before) == len(steps.entries)
+    steps.end()
+    assert objects(project) == before
+    size = sum(value.nbytes for value in bound.state().values())
+    monkeypatch.setattr(_steps, "ROOM", 3.5 * size / 2**20)
+    few = Walks(project, bound, 100).steps
+    assert 1 < len(few.entries) <= 3
+    few.end()
+    monkeypatch.setattr(_steps, "ROOM", 1.5 * size / 2**20)
+    assert Walks(project, bound, 100).steps.entries == []
+
+
+def test_only_the_newest_runs_keep_their_states(raced, monkeypatch):
+    project, run, ids, _ = raced
+    monkeypatch.setattr(_steps, "RUNS", 1)
+    id = perform("unlearn", project, {"run": run, "ids": ids[:20], "method": "scrub"})["run"]
+    assert [name for name, held in project.notes(_steps.PREFIX).items() if held] == [_steps.note(id)]
+    assert project.check(deep=True) == []
+
+
+# --- what is seen, and what is counted
+
+
+def test_a_pause_is_no_part_of_what_unlearning_costs(raced):
+    project, run, ids, _ = raced
+    paused = []
+
+    def pauses(event):
+        if event.stage == "finetune" and event.metrics and len(paused) < 4:
+            paused.append(time.sleep(0.5))
+
+    began = time.perf_counter()
+    made = perform("unlearn", project, {"run": run, "ids": ids, "method": "finetune"}, pauses)
+    assert len(paused) == 4
+    assert 0 < made["seconds"] < time.perf_counter() - began - 2.0
+
+
+def test_aside_counts_calls_that_fail(monkeypatch):
+    def fails(given):
+        time.sleep(0.02)
+        raise BadInput(given)
+
+    aside = Aside(fails)
+    with pytest.raises(BadInput, match="no"):
+        aside("no")
+    assert aside.seconds >= 0.02
+
+
+def test_the_attack_is_a_half_by_chance_one_where_members_stand_out_and_counts_ties_half():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=300), rng.normal(size=500)
+    assert abs(_monitor.auc(a, b) - 0.5) < 0.06
+    assert _monitor.auc(a + 100, b) == 1.0
+    assert _monitor.auc(a - 100, b) == 0.0
+    assert _monitor.auc(np.zeros(3), np.zeros(5)) == 0.5
+    assert _monitor.auc(a, b) == pytest.approx(np.mean(a[:, None] > b[None]))
+
+
+def test_oracles_that_are_kept_tell_between_which_values_retraining_lies(raced):
+    project, run, ids, found = raced
+    it = opened(project, found["retrained"])
+    rows = opened(project, run).dataset.train
+    truth = _monitor.margins(it.dataset, Selection(tuple(ids)), it.bound, 1)
+    assert _bands.bands(project, found["retrained"], truth) == {}
+    _oracles.grow(it, _bands.FEWEST, lambda event: None)
+    told = _bands.bands(project, found["retrained"], truth)
+    assert told["oracles"] == {"n": 8.0}
+    forget = rows.take(rows.mask(ids))
+    each = [(out["forget"].argmax(1) == forget.y).mean() for out in _oracles.kept(it)]
+    assert (told["oracles_low"]["forget_accuracy"], told["oracles_high"]["forget_accuracy"]) == pytest.approx((min(each), max(each)))
+    assert 0 < told["oracles_low"]["distance"] <= told["oracles_high"]["distance"]
+    events: list[Event] = []
+    perform("unlearn", project, {"run": run, "ids": ids, "method": "scrub"}, events.append)
+    names = {name for event in events for name in event.metrics}
+    assert {"oracles_low:accuracy", "oracles_high:distance", "oracles:n", "original:distance", "retrained:attack"} <= names
