@@ -75,6 +75,35 @@ def test_plan_opens_on_the_selection_and_says_what_would_be_replaced(made):
     assert set(project.current().ids) == set(ids.tolist())
 
 
+def test_plan_tells_who_else_changes_and_then_has_one_prediction_alone(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    ids = project.dataset(run.dataset).train.ids[60:80].tolist()
+    project.choose(Selection(tuple(ids), reason={"rule": "rows", "dataset": run.dataset}))
+    at = opened("plan", run=run.id)
+    assert "Chosen by rows · data " + run.dataset[:8] in said(at)
+    asked = shown(at, "metric", "n", "predicted").set_index("metric")
+    evaluation = project.dataset(run.dataset).evaluation
+    assert asked.loc["Accuracy", "n"] == len(evaluation)
+    positives = int((evaluation.y == evaluation.classes.index(evaluation.favourable)).sum())
+    assert asked.loc["Equal-opportunity gap by group", "n"] == positives < len(evaluation)
+    ran(by_key(at.button, "plan.who").click().run())
+    note = done(project)
+    at = opened("plan", run=run.id)
+    table, real = shown(at, "metric", "group", "90 % low"), project.table(note["metrics"])
+    real = real.sort_values("group", key=lambda group: group != "", kind="stable")
+    assert table["now"].tolist() == [words.number(x) for x in real["now"]]
+    assert table["90 % high"].tolist() == [words.number(x) for x in real["high"]]
+    wide = real["high"] - real["low"] > 0.5 * np.maximum(real["now"].abs(), real["value"].abs())
+    assert (table["predicted"] == "too uncertain to say").tolist() == wide.tolist()
+    sentences = [line for line in said(at).splitlines() if line.startswith("Predicted ")]
+    assert sentences[0].startswith("Predicted for a model trained anew without these 20 rows: ")
+    assert not [line for line in sentences if line.startswith("Predicted without these 20 rows")]
+    moved = shown(at, "says now", "predicted", "its probability")
+    assert moved["id"].tolist() == project.table(note["moved"])["id"].tolist()[: len(moved)]
+    assert "plan.who" not in [b.key for b in at.button]
+
+
 def test_what_was_retrained_on_suspects_stands_beside_the_prediction(made):
     project, runs = made
     run = project.run(runs["loans"])

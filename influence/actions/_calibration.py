@@ -56,3 +56,19 @@ def band(fitted: Mapping[str, float], predicted: np.ndarray, reached: np.ndarray
     change = fitted["slope"] * predicted
     half = fitted["t"] * np.sqrt((fitted["sigma"] * reached) ** 2 + (fitted["slope_sd"] * predicted) ** 2)
     return change, change - half, change + half
+
+
+def anew(
+    fitted: Mapping[str, float], seeds: np.ndarray, predicted: float, reached: float, level: float = 0.9
+) -> tuple[float, float, float]:
+    """Return what a metric is predicted to be of one model trained anew without a set of rows, with its prediction interval.
+
+    `fitted`: of realised on predicted changes (`fit`). `seeds`: the metric of models trained on all rows from new seeds (S,). Chance comes
+    in twice, as the spread of the one new model and as the error of the mean over the seeds; beside it what predictions leave unexplained.
+    """
+    n = len(seeds)
+    unexplained = np.hypot(fitted["sigma"] * reached, fitted["slope_sd"] * predicted)
+    chance = seeds.std(ddof=1) * (1 + 1 / n) ** 0.5
+    half = np.hypot(stats.t.ppf((1 + level) / 2, fitted["n"] - 1) * unexplained, stats.t.ppf((1 + level) / 2, n - 1) * chance)
+    value = float(seeds.mean() + fitted["slope"] * predicted)
+    return value, float(value - half), float(value + half)

@@ -38,6 +38,23 @@ def preview(
 
 
 @command
+def who_changes(
+    *,
+    ids: Ids,
+    group: Annotated[
+        str | None, typer.Option(help="Group column of the gaps, or up to three: 'sex & race'; default: the run's first.")
+    ] = None,
+    on: Computing,
+) -> None:
+    """Predict every metric of every group, trained anew without some rows, and which predictions move most; with 90 % intervals.
+
+    Raises:
+        BadInput: the rows cannot be read, or the model cannot be trained again.
+    """
+    on.act("who_changes", {"group": group, "ids": read_ids(ids)})
+
+
+@command
 def budget(
     *,
     query: QueryName,

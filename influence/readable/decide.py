@@ -39,6 +39,31 @@ def preview(project: Project, result: Result) -> list[str]:
 
 
 @says
+def who_changes(project: Project, result: Result) -> list[str]:
+    """Every metric of every group as predicted of a new model, and the rows that move most."""
+    found, moved = (project.table(result[name]).to_dict("records") for name in ("metrics", "moved"))
+    rows = [
+        (
+            words.title(r["metric"]) + (f", {r['group']}" if r["group"] else ""), f"{r['n']:,}", words.number(r["now"]),
+            words.number(r["value"]), words.interval(r["low"], r["high"]),
+        )
+        for r in found
+    ]  # fmt: skip
+    first = [(str(r["id"]), _said(r["says"]), _said(r["says_then"])) for r in moved[:FIRST]]
+    return [
+        f"Trained anew without {words.count(result['n'], 'row')}, predicted on {words.count(result['n_evaluation'], 'evaluation row')}:",
+        *table("<>>>>", ("metric", "n", "now", "predicted", "90 % interval"), rows),
+        f"Intervals rest on {result['seeds']} trainings with new seeds and {result['without']} without other rows.",
+        "Predictions that move most:",
+        *table("<<<", ("evaluation row", "now", "predicted"), first),
+    ]
+
+
+def _said(value: object) -> str:
+    return words.number(value) if isinstance(value, float) else str(value)
+
+
+@says
 def budget(project: Project, result: Result) -> list[str]:
     """The rows found, what they take at least and cost, and what retraining says."""
     real = [budgets.kept(result), *table("<<>>>>>", *budgets.retrained(result))] if result["retrained"] else []

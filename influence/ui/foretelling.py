@@ -8,13 +8,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from influence.actions import confirm_suspects, preview
+from influence.actions import _effects, confirm_suspects, preview
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, effects, kept, pinning, state, words
+from influence.ui import choosing, effects, kept, pinning, state, whochanges, words
 
 RANKED = "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it."
+CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
+AGAINST = "The metric and its smooth version are predicted to go opposite ways: do not remove rows by this."
+SHORT = 8
+"""Characters of a digest."""
 
 
 def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
@@ -23,6 +27,7 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
     choosing.told()
 
     def foretold(selection: Selection) -> None:
+        st.caption(provenance(selection))
         if note is not None:
             _preview(run, note, label, selection)
 
@@ -39,15 +44,43 @@ def _preview(run: Run, note: dict[str, Any], label: str, selection: Selection) -
     except BadInput as error:
         st.warning(words.escaped(error), icon=":material/warning:")
         return
-    if note["calibration"]:
+    who = whochanges.found(run, selection)
+    said = whochanges.finding(who, kept.table(who["metrics"]), note["queries"][label]) if who else ""
+    if who and said:  # one removal has one prediction: the one that holds for a new model, too
+        st.markdown(said)
+        _retrained(run, note, label, selection)
+        whochanges.shown(run, who)
+    elif note["calibration"]:
         changes = {name: {k: e[f"measured_{k}"] for k in ("change", "low", "high")} for name, e in found.items()}
         st.markdown(finding(note, changes, label, len(selection)))
+        if selection.reason.get("rule") == "pattern":
+            st.caption(CALIBRATED)
+        if against(note, found[label]["change"], found[label]["measured_change"], label):
+            st.warning(AGAINST, icon=":material/warning:")
         _retrained(run, note, label, selection)
-        metrics(note, changes)
+        metrics(run, note, changes)
         st.caption(trusted(run, note))
     else:
         st.warning(RANKED, icon=":material/info:")
+    if not (who and said):
+        whochanges.ask(run, selection)
     pinning.preview(run, state.group(), note["scores"], selection, "selection")
+
+
+def provenance(selection: Selection) -> str:
+    """Say in one line what chose the rows, from which data, and when."""
+    reason, digest = selection.reason, str(selection.reason.get("dataset", ""))
+    chosen = state.project().chosen_at()
+    by = f"Chosen by {words.title(str(reason.get('rule', 'hand'))).lower()}"
+    parts = [by, *([f"scores {str(reason['scores'])[:SHORT]}"] if reason.get("scores") else [])]
+    parts += [f"data {digest[:SHORT]}"] if digest else []
+    return words.escaped(" · ".join([*parts, *([words.ago(chosen)] if chosen else [])]))
+
+
+def against(note: Mapping[str, Any], smooth: float | None, read: float | None, label: str) -> bool:
+    """Whether the smooth version of a metric and the metric as people read it are predicted to go opposite ways."""
+    apart = effects.differs(note["before"][label])
+    return bool(apart and smooth is not None and read is not None and smooth * read < 0)
 
 
 def _retrained(run: Run, note: dict[str, Any], label: str, selection: Selection) -> None:
@@ -75,16 +108,26 @@ def _moved(note: dict[str, Any], change: Mapping[str, Any], label: str) -> str:
     return f"{words.escaped(note['measured_labels'][label])} **{effects.between(before, change['change'])}** (95 % {band})"
 
 
-def metrics(note: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Draw every metric as people read it, now and as predicted, on the evaluation rows."""
-    rows = []
+def metrics(run: Run, note: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw every metric as people read it, now and as predicted, with the evaluation rows that it rests on."""
+    rows, n = [], _counts(run, note, f"{run.id}/{note['group']}/{note['scores']}")
     for label in note["labels"]:
         before, change = note["before"][label]["measured"], changes[label]
         after = {"predicted": "change", "95 % low": "low", "95 % high": "high"}
         levels = {name: words.number(before + change[of]) for name, of in after.items()}
-        rows.append({"metric": note["measured_labels"][label], "now": words.number(before), **levels})
+        rows.append({"metric": note["measured_labels"][label], "n": n[label], "now": words.number(before), **levels})
     alt = f"Every metric now and as predicted, on {note['n_evaluation']:,} evaluation rows."
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _counts(_run: Run, _note: dict[str, Any], identity: str) -> dict[str, int]:
+    """Return how many evaluation rows each metric rests on: a gap of rates on those of its kind alone."""
+    data, project = state.dataset(_run), state.project()
+    return {
+        label: _effects.measured(project, _run, data, query, _note["before"][label]["measured"]).n
+        for label, query in _note["queries"].items()
+    }
 
 
 def trusted(run: Run, note: dict[str, Any]) -> str:

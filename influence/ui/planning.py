@@ -68,7 +68,7 @@ def slider(run: Run, note: dict[str, Any], label: str) -> None:
 
 def _slider(run: Run, note: dict[str, Any], label: str) -> None:
     better = note["better"][label]
-    n = len(kept.scores(note["scores"]).ids)
+    n, apart = len(kept.scores(note["scores"]).ids), False
     last = max(1, min(n // 2, max(10, round(0.1 * n))))
     k = st.slider(
         "Training rows removed", 0, last, min(last, max(1, round(0.005 * n))), help=f"Of {n:,}", **state.shared(f"plan.k.{run.id}")
@@ -82,12 +82,16 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
     else:
         changes = {row["label"]: row for row in exact["measured"].to_dict("records")}
         st.markdown(foretelling.finding(note, changes, label, k))
+        smooth = exact["value"].set_index("label").loc[label, "change"]
+        if apart := foretelling.against(note, smooth, changes[label]["change"], label):
+            st.warning(foretelling.AGAINST, icon=":material/warning:")
         _picture(run, note, label, k, found)
-        foretelling.metrics(note, changes)
+        foretelling.metrics(run, note, changes)
         if not choosing.own(run):  # else it stands with their preview
             st.caption(foretelling.trusted(run, note))
     given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
-    _select(run, note, given, k)
+    if not apart:
+        _select(run, note, given, k)
     with st.container(horizontal=True, vertical_alignment="center"):
         shown = finders.make("top_k", given)(kept.scores(note["scores"]), state.dataset(run).train)
         pinning.preview(run, state.group(), note["scores"], shown, "slider")

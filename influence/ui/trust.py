@@ -19,6 +19,7 @@ from influence.registry import attribution, described
 from influence.store import Run
 from influence.ui import asking, costs, effects, jobs, kept, smooth, state, words
 
+UNMEASURED = "How true these predictions are was not measured yet"
 SHARES = (0.01, 0.1, 0.5)
 SUBSETS = (16, 32, 64, 128)
 SAID: dict[str, tuple[str, Literal["green", "orange", "red", "gray"], str]] = {
@@ -42,16 +43,16 @@ trained anew, as next month; chance then limits what any prediction can reach, a
 """
 
 
-def light(run: Run, query: Mapping[str, Any], method: Mapping[str, Any], key: str) -> None:
+def light(run: Run, query: Mapping[str, Any], method: Mapping[str, Any], key: str, unmeasured: str = UNMEASURED) -> None:
     """Draw how well a method's scores for a question predict retraining, and the button that measures it.
 
-    `query`, `method`: name and settings (`registry.described`).
+    `query`, `method`: name and settings (`registry.described`). `unmeasured`: what is said before it is measured.
     """
     results = fidelity.kept(state.project(), run.id, query, method)
     reason = str(attribution.make("retraining").unavailable(asking.trained(run.id, str(state.project().path))))
     job = None
     with st.container(horizontal=True, vertical_alignment="center"):
-        _badge(results, effects.smooth(run))
+        _badge(results, effects.smooth(run), unmeasured)
         with st.popover("How true is this?", icon=":material/fact_check:", key=f"{key}.about"):
             st.markdown(MEANING)
             _about(results, method)
@@ -69,10 +70,10 @@ def light(run: Run, query: Mapping[str, Any], method: Mapping[str, Any], key: st
             jobs.follow(asked, key=f"{key}.{name}")
 
 
-def _badge(results: list[dict[str, Any]], smooth_is: str) -> None:
+def _badge(results: list[dict[str, Any]], smooth_is: str, unmeasured: str) -> None:
     """Draw the verdict on the smooth value, which scores predict, and on the metric as people read it where that is another."""
     if not results:
-        st.badge("How true these predictions are was not measured yet", icon=":material/help:", color="gray")
+        st.badge(unmeasured, icon=":material/help:", color="gray")
         return
     shown = results[0]
     both = shown["lds_measured"] != shown["lds"]
@@ -95,7 +96,9 @@ def _verdict(shown: Mapping[str, Any], name: str, of: str, told: str, about: str
 def of_preview(run: Run, note: Mapping[str, Any], label: str, key: str) -> None:
     """Draw the light of a prepared preview's predictions for one metric."""
     method = described(attribution.make(kept.scores(note["scores"]).method))
-    light(run, note["queries"][label], method, key)
+    n = next(iter(note["calibration"].values()))["value"]["n"] if note["calibration"] else 0
+    rests = f"Calibrated by {n} retrainings; not yet compared with others" if n else UNMEASURED
+    light(run, note["queries"][label], method, key, rests)
 
 
 def labels(note: Mapping[str, Any]) -> list[str]:
