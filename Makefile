@@ -1,7 +1,7 @@
 # `make run` and `make test` do all the set-up that they need. Nothing but make, a shell and Python 3.11 or newer is assumed.
 PY := .venv/bin/python
 
-.PHONY: help setup run browser check test test-slow bench bench-setup bench-truth bench-cifar bench-speed bench-scale bench-metagradient bench-mislabelled captum-suite docs clean
+.PHONY: help setup run browser check test test-slow bench bench-setup bench-truth bench-cifar bench-speed bench-scale bench-metagradient bench-mislabelled bench-unlearning captum-suite docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -49,6 +49,9 @@ bench-metagradient: setup ## what the walk back costs, in plain trainings and Mi
 
 bench-mislabelled: bench-setup ## find flipped labels on Fashion-MNIST, digits and MNIST, beside cleanlab (ARGS="digits" to choose)
 	$(PY) -m benchmarks.mislabelled $(ARGS)
+
+bench-unlearning: bench-setup ## every unlearning method beside retraining, on kinds of forget sets (ARGS="digits" to choose); goes on where it was stopped
+	$(PY) -m benchmarks.unlearning $(ARGS)
 
 bench-setup: setup ## install what the benchmarks compare with (requirements-bench.txt) into .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt -c requirements.txt

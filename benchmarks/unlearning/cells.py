@@ -1,0 +1,138 @@
+"""One cell: a data set and a kind of forget set. Originals of several seeds, each made to forget by every method, beside oracles.
+
+Originals, oracles and the models judged as "retrain" have seeds of their own; none is used for two purposes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from benchmarks.truth.settings import SAME
+from benchmarks.unlearning import strata
+from influence.grads import outputs
+from influence.keyed import keys
+from influence.registry import unlearning
+from influence.training import bound_at, checkpoint, load, train, train_many
+from influence.types import Examples, Selection, Trained
+from influence.workspace import Workspace
+
+SEEDS = {"original": 2_000_000, "oracle": 1_000_000, "retrain": 3_000_000}
+SAMPLE = 2000
+"""Retained rows that are looked at."""
+TIMED = 3
+"""Trainings that are timed, one at a time, as the yardstick of cost."""
+
+Out = dict[str, np.ndarray]
+"""By part ("forget", "retained", "unseen"): outputs of models, (K, M, C)."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set with its model and recipe, and `count` originals trained on it."""
+
+    name: str
+    count: int
+
+    @cached_property
+    def parts(self) -> tuple[Any, Examples, np.ndarray, Examples, Any]:
+        """Return architecture, training rows with wrong labels, their places, test rows and recipe."""
+        model, rows, test, recipe, _ = SAME[self.name].parts()
+        return (model, *strata.with_wrong_labels(rows), test, recipe)
+
+    def trained(self, purpose: str, gone: np.ndarray | None = None) -> list[Trained]:
+        """Train `count` models of their own seeds for a purpose, without the rows at these places."""
+        model, rows, _, _, recipe = self.parts
+        stay = np.ones((self.count, len(rows)), np.float32)
+        removed = () if gone is None else tuple(rows.ids[gone].tolist())
+        stay[:, [] if gone is None else gone] = 0
+        seeds = [SEEDS[purpose] + k for k in range(self.count)]
+        return [
+            Trained(
+                model,
+                (checkpoint(bound_at(model, recipe, theta).state(), 1, recipe.lr),),
+                replace(recipe, seed=seed),
+                "trained",
+                None,
+                removed,
+            )
+            for seed, theta in zip(seeds, train_many(model, rows, recipe, stay, seeds), strict=True)
+        ]
+
+    @cached_property
+    def originals(self) -> list[Trained]:
+        """The models that are to forget."""
+        return self.trained("original")
+
+    @cached_property
+    def seconds(self) -> float:
+        """Median seconds of one training by itself."""
+        model, rows, _, _, recipe = self.parts
+        return float(np.median([_timed(lambda: train(model, rows, recipe))[1] for _ in range(TIMED)]))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A kind of forget set on a data set."""
+
+    data: Data
+    kind: str
+    share: float = strata.SHARE
+
+    @cached_property
+    def gone(self) -> np.ndarray:
+        """Places of the rows that are to be forgotten."""
+        _, rows, wrong, test, _ = self.data.parts
+        return strata.chosen(self.kind, self.data.originals[0], rows, test, wrong, self.share)
+
+    @cached_property
+    def rows(self) -> dict[str, Examples]:
+        """The rows of each part: all that are forgotten, a sample of the retained, all unseen."""
+        _, rows, _, test, _ = self.data.parts
+        stay = np.setdiff1d(np.arange(len(rows)), self.gone)
+        some = np.sort(stay[np.argsort(keys(0, "looked at", rows.ids[stay]))[:SAMPLE]])
+        return {"forget": rows.take(self.gone), "retained": rows.take(some), "unseen": test}
+
+    @cached_property
+    def oracles(self) -> Out:
+        """What models say that never saw the rows."""
+        return self.said(self.data.trained("oracle", self.gone))
+
+    def said(self, models: list[Trained]) -> Out:
+        """Return what models say of each part."""
+        bounds = [load(each) for each in models]
+        return {part: np.stack([outputs(bound, rows).numpy() for bound in bounds]) for part, rows in self.rows.items()}
+
+    def judged(self, method: str, settings: dict[str, Any] | None = None) -> tuple[Out, dict[str, float]]:
+        """Return what the models say that a method makes, and its cost: seconds of a request, and of what serves every request."""
+        if method == "nothing":
+            return self.said(self.data.originals), {"seconds": 0.0, "prepare_seconds": 0.0}
+        if method == "retrain":
+            return self.said(self.data.trained("retrain", self.gone)), {"seconds": self.data.seconds, "prepare_seconds": 0.0}
+        return self._made(method, settings or {})
+
+    def _made(self, method: str, settings: dict[str, Any]) -> tuple[Out, dict[str, float]]:
+        _, rows, _, _, _ = self.data.parts
+        selection, made, spent, before = Selection(tuple(rows.ids[self.gone].tolist())), [], [], []
+        for k, original in enumerate(self.data.originals):
+            by, space = unlearning.make(method, {**settings, **({"seed": k + 1} if _seeded(method) else {})}), Workspace()
+            before.append(_timed(lambda by=by, on=original, at=space: by.prepare(on, rows, at))[1] if hasattr(by, "prepare") else 0.0)  # type: ignore[misc]
+            found, seconds = _timed(lambda by=by, on=original, at=space: by(on, rows, selection, workspace=at))  # type: ignore[misc]
+            made.append(found)
+            spent.append(seconds)
+        return self.said(made), {"seconds": float(np.median(spent)), "prepare_seconds": float(np.median(before))}
+
+
+def _seeded(method: str) -> bool:
+    return hasattr(unlearning.make(method), "seed")
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.process_time()  # of one thread: what else the machine does makes little difference
+    found = work()
+    return found, time.process_time() - began
