@@ -95,7 +95,7 @@ def test_plan_tells_who_else_changes_and_then_has_one_prediction_alone(made):
     assert table["now"].tolist() == [words.number(x) for x in real["now"]]
     assert table["90 % high"].tolist() == [words.number(x) for x in real["high"]]
     wide = real["high"] - real["low"] > 0.5 * np.maximum(real["now"].abs(), real["value"].abs())
-    assert (table["predicted"] == "too uncertain to say").tolist() == wide.tolist()
+    assert (table["change"] == "too uncertain to say").tolist() == wide.tolist()
     sentences = [line for line in said(at).splitlines() if line.startswith("Predicted ")]
     assert sentences[0].startswith("Predicted for a model trained anew without these 20 rows: ")
     assert not [line for line in sentences if line.startswith("Predicted without these 20 rows")]

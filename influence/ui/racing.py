@@ -16,8 +16,8 @@ from influence.store import Run
 from influence.types import Selection
 from influence.ui import costs, jobs, lanes, live, state, words
 
-USUAL = 3
-"""Methods that are chosen at first."""
+USUAL = ("retrain", "sisa", "influence_step", "finetune")
+"""Methods that are chosen at first, where they are open: what is exact, what comes nearest to it (docs/unlearning.md), and what most use."""
 PARTS = {"forget": "forgotten", "retain": "retained", "test": "unseen"}
 SAMPLED = 4096
 
@@ -28,7 +28,7 @@ def start(run: Run, args: dict[str, Any]) -> None:
     open_ones = [name for name, cls in unlearning.classes.items() if not cls().unavailable(trained)]
     doubts = {name: str(getattr(unlearning.classes[name], "reservation", "")) for name in open_ones}
     names = sorted(open_ones, key=lambda name: (name != costs.FIRST, bool(doubts[name])))
-    usual = [name for name in names if not doubts[name]][:USUAL]
+    usual = [name for name in names if name in USUAL]
     chosen = st.multiselect(
         "Methods, at their default settings", names, usual, format_func=words.title, key="run.methods", persist_state="session"
     )

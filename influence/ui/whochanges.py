@@ -106,8 +106,8 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the metrics as text: of all rows and gaps first, then of groups."""
     rows = [
         {"metric": words.title(row["metric"]), "group": row["group"] or "all", "n": row["n"], "now": words.number(row["now"]),
-         "predicted": UNCERTAIN if uncertain(row) else words.number(row["value"]), "90 % low": words.number(row["low"]),
-         "90 % high": words.number(row["high"]), "change": "" if uncertain(row) else change(row),
+         "predicted": "" if uncertain(row) else words.number(row["value"]), "90 % low": words.number(row["low"]),
+         "90 % high": words.number(row["high"]), "change": change(row),
          "by chance ±": words.number(row["chance"])}
         for row in sorted(metrics.to_dict("records"), key=lambda row: row["group"] != "")
     ]  # fmt: skip
