@@ -32,7 +32,7 @@ CSV = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(60))
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("equal_opportunity_gap", "Equal opportunity gap"), ("auc", "AUC"), ("r2", "R²"), ("lr", "Learning rate"), ("", "")],
+    [("equal_opportunity_gap", "Equal-opportunity gap"), ("auc", "AUC"), ("r2", "R²"), ("lr", "Learning rate"), ("", "")],
 )
 def test_title(name, said):
     assert words.title(name) == said
@@ -216,7 +216,7 @@ def test_curves_keep_references_apart():
 def test_panels_show_what_was_measured():
     found = live.panels(live.read(measured()), "equal_opportunity_gap", "sex")
     assert [(p.title, list(p.metrics)) for p in found] == [
-        ("Loss", ["forget_loss"]), ("Accuracy", ["accuracy"]), ("Equal opportunity gap", ["gap"]), ("By sex", ["gap:A"]),
+        ("Loss", ["forget_loss"]), ("Accuracy", ["accuracy"]), ("Equal-opportunity gap", ["gap"]), ("By sex", ["gap:A"]),
     ]  # fmt: skip
     assert not live.panels(live.read(measured().iloc[:0]), "", "")
 
@@ -285,14 +285,14 @@ def test_the_picture_has_the_numbers():
     run, child = a_run("r"), a_run("u", gap=0.05, parent="r")
     compared = a_record("compare", original="r", unlearned="u")
     ask, _, decide, prove = standing.steps(run, [child, run], [compared], Selection((1, 2)), "sex")
-    gap = "Equal opportunity gap by sex 0.300 (0.200 to 0.400), n = 50 evaluation rows."
+    gap = "Equal-opportunity gap by sex 0.300 (0.200 to 0.400), n = 50 evaluation rows."
     said = f"Accuracy 0.800 (0.700 to 0.900), n = 50 evaluation rows. {gap}"
     assert ask.found == said, "as Audit tells it"
     assert standing.both(run) == (
         "Accuracy 0.800 (0.700 to 0.900), n = 50 evaluation rows. Accuracy 0.900 (0.800 to 1.000), n = 50 holdout rows."
     )
     assert decide.found == "2 rows selected. 1 model made without rows."
-    assert prove.found == "Equal opportunity gap 0.200 before, 0.050 (\N{MINUS SIGN}0.050 to 0.150), n = 50 holdout rows after."
+    assert prove.found == "Equal-opportunity gap 0.200 before, 0.050 (\N{MINUS SIGN}0.050 to 0.150), n = 50 holdout rows after."
 
 
 def test_the_table_of_runs_leaves_yardsticks_out_and_counts_rows():

@@ -44,6 +44,8 @@ CLAIMS: dict[str, Claim] = {
         "that are named.",
     ),
 }
+JOINED = ("equal opportunity", "demographic parity", "predictive equality")
+"""What a gap is of, which questions write with a hyphen."""
 SMALL = {
     "auc": "AUC",
     "k": "Number of rows",
@@ -152,9 +154,11 @@ def duration(seconds: float | None) -> str:
 
 
 def title(name: str) -> str:
-    """Return the name of a metric, method or stage as people read it: equal_opportunity_gap becomes Equal opportunity gap."""
+    """Return the name of a metric, method or stage as people read it: equal_opportunity_gap becomes Equal-opportunity gap."""
     parts = [SMALL.get(part, part) for part in name.replace("_", " ").split()]
     text = " ".join(parts)
+    for pair in JOINED:
+        text = text.replace(f"{pair} gap", pair.replace(" ", "-") + " gap")
     return text[:1].upper() + text[1:]
 
 

@@ -143,7 +143,7 @@ def opener(runs: Sequence[Run]) -> str:
     """Draw the runs as a table in which one is chosen; return its id, or ""."""
     rows = table(runs, state.group())
     about = "Models in this project, newest first, with accuracy and gap on holdout rows."
-    gap = "Equal opportunity gap between the groups of a column; for a numeric target the gap in error."
+    gap = "Equal-opportunity gap between the groups of a column; for a numeric target the gap in error."
     shape: dict[str, Any] = {"id": None, "Training rows": st.column_config.NumberColumn(format="localized")}
     shape[GAP] = st.column_config.TextColumn(help=gap)
     shape["Made"] = st.column_config.DatetimeColumn(format="D MMM, HH:mm:ss")
