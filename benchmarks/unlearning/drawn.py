@@ -85,22 +85,24 @@ def _picture(shown: dict[str, Table]) -> None:
 
     if not shown:
         return
-    across = min(5, len(shown))
-    down = -(-len(shown) // across)
-    figure, axes = plt.subplots(down, across, figsize=(3.3 * across, 3 * down), squeeze=False, sharex=True)
+    across, methods = min(3, len(shown)), sorted({method for rows in shown.values() for method in rows})
+    figure, axes = plt.subplots(
+        -(-len(shown) // across), across, figsize=(3.6 * across, 3 * -(-len(shown) // across)), squeeze=False, layout="constrained"
+    )
     for axis, (name, rows) in zip(axes.flat, shown.items(), strict=False):
-        axis.axhspan(0, 2, color="0.9")
+        axis.axhspan(0, 2, color="0.92")
         for method, found in rows.items():
             if "klom" in found:
                 at = (max(found["cost"], 0.01), found["klom"] / found["klom_null"])
-                axis.plot(*at, "o" if method not in FIRST else "s", color="C3" if method in FIRST else "C0", markersize=4)
-                axis.annotate(method.replace("_", " "), at, fontsize=6, xytext=(3, 2), textcoords="offset points")
-        axis.set(xscale="log", yscale="log", title=", ".join(name.split("/")[:2]))
-        axis.title.set_fontsize(9)
+                style = {"marker": "X" if method in FIRST else "o", "color": plt.get_cmap("tab20")(methods.index(method) % 20)}
+                axis.plot(*at, linestyle="", label=method.replace("_", " "), **style)
+        axis.set(xscale="log", xlim=(0.008, 3), ylim=0)
+        axis.set_title(", ".join(name.split("/")[:2]), fontsize=9)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
+    named = {text: line for axis in axes.flat for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=8)
     figure.supxlabel("cost of a request, share of a training (at least 1 % is drawn)", fontsize=9)
     figure.supylabel("KLOM / null band (grey: within twice)", fontsize=9)
-    figure.tight_layout()
     figure.savefig(PICTURE, metadata={"Date": None})
     plt.close(figure)
