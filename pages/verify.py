@@ -19,6 +19,7 @@ jobs.follow(job, key="verify.follow")
 if found is not None:
     verifying.verdict(found)
     verifying.measures(found)
+    verifying.more(found)
     verifying.method(found)
 verifying.meaning()
 state.link("report", "Write the report", ":material/arrow_forward:", run=run.id)

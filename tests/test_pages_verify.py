@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from influence.actions import verify
+from influence.charts.relearned import relearned
 from influence.charts.standing import FURTHEST, standing
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said, shown
@@ -33,6 +34,13 @@ def test_from_the_button_to_the_verdict(made):
     table = shown(at, "measure", "value")
     assert len(table) == len(result["measures"]) >= 5
     assert "20 removed rows" in said(at)
+    assert verify.fairness_in_words(result) in said(at)
+    assert verify.relearned_in_words(result) in said(at)
+    assert all(line in said(at) for line in verify.attack_in_words(result))
+    assert "too few to say" in verify.attack_in_words(result)[1]
+    groups = shown(at, "figure", "this model")
+    assert {"all rows", "all groups"} < set(groups["group"])
+    assert set(groups["original"]) != {"-"}
 
 
 def test_a_method_is_judged_on_request(made):
@@ -43,7 +51,8 @@ def test_a_method_is_judged_on_request(made):
     at = opened("verify", run=runs["unlearned"])
     assert "The method, not this model alone" in said(at)
     assert "6 originals" in said(at)
-    assert len(shown(at, "measure", "by chance, 95 %")) == 2
+    assert len(shown(at, "measure", "by chance, 95 %")) == 3
+    assert "U-LiRA at 1 % false alarms" in said(at).replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def test_a_verdict_that_an_older_version_kept_is_asked_for_again(made, monkeypatch):
@@ -75,3 +84,10 @@ def test_the_chart_keeps_what_lies_far_out_within_its_frame(value):
     assert mark.marker.symbol == ("diamond" if value == 0 else "triangle-right" if value > 0 else "triangle-left")
     assert mark.y[0] == "a &lt;b&gt;"
     assert standing([{**each, "oracles": [1.0] * 5}]).data[-1].x[0] is not None
+
+
+def test_the_curves_stand_beside_the_oracles_band():
+    found = {"judged": [2.0, 1.0], "low": [2.5, 2.0], "middle": [3.0, 2.2], "high": [3.5, 2.6], "original": [1.0, 0.5]}
+    lines = {trace.name: list(trace.y) for trace in relearned(found).data if trace.name}
+    assert lines == {"oracles, 95 %": [2.5, 2.0], "oracles, middle": [3.0, 2.2], "original": [1.0, 0.5], "this model": [2.0, 1.0]}
+    assert "original" not in {trace.name for trace in relearned({**found, "original": None}).data}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from influence.registry import method_verification
+from influence.verification._low_rates import enough, found_at
 from influence.verification._verdict import judged, relabelled
 from influence.verification.of_methods.epsilon import LARGEST, of_row
 from influence.verification.of_methods.klom import LEAST, divergences, usual
+from influence.verification.of_methods.u_lira import ULira, ratios
 
 NAMES = sorted(method_verification.classes)
 
@@ -64,6 +67,42 @@ def test_epsilon_ends():
     assert of_row(np.zeros(5), np.ones(5), 1e-5) == LARGEST
     assert of_row(np.zeros(5), np.zeros(5), 1e-5) == 0.0
     assert of_row(np.r_[0.0, 1.0], np.r_[0.0, 1.0, 2.0], 1e-5) < LARGEST, "a rule that is right of one kind only claims nothing"
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0, 2.0])
+def test_u_lira_of_normal_margins_is_right_as_often_as_the_likelihood_allows(apart):
+    """Of two normal distributions so many standard deviations apart: Phi(apart / 2) (Carlini et al., arXiv:2112.03570)."""
+    own, oracles = normal(600, 100, mean=apart), normal(600, 100, seed=1)
+    assert ULira()(own, oracles) == pytest.approx(norm.cdf(apart / 2), abs=0.012)
+    found = ULira().at_rates(own, oracles)
+    for rate, share in zip((0.01, 0.001), found, strict=True):
+        assert share == pytest.approx(norm.cdf(norm.ppf(rate) + apart), abs=0.02)
+
+
+def test_u_lira_sees_spread_and_leaves_each_model_out_of_its_own_fit():
+    wide = np.random.default_rng(0).normal(0, 3, (60, 300))
+    assert ULira()(wide, normal(60, 300, seed=1)) > 0.65, "same mean, other spread"
+    own, others = normal(5, 3, mean=1.0), normal(6, 3, seed=1)
+    told = ratios(own, others)
+    for j in range(5):
+        left = np.delete(own, j, 0)
+        expected = norm.logpdf(own[j], left.mean(0), left.std(0, ddof=1)) - norm.logpdf(own[j], others.mean(0), others.std(0, ddof=1))
+        np.testing.assert_allclose(told[0][j], expected, rtol=1e-9)
+    for k in range(6):
+        left = np.delete(others, k, 0)
+        expected = norm.logpdf(others[k], own.mean(0), own.std(0, ddof=1)) - norm.logpdf(others[k], left.mean(0), left.std(0, ddof=1))
+        np.testing.assert_allclose(told[1][k], expected, rtol=1e-9)
+
+
+def test_low_rates_by_hand_and_too_few_to_say():
+    others = np.arange(1000.0)
+    members = np.r_[np.full(3, 989.0), np.full(7, 989.5)]
+    assert found_at(members, others, 0.01) == pytest.approx(0.7), "above 989 lie ten of a thousand; equal to it is not above"
+    assert (others > 989.0).mean() == 0.01
+    assert np.isnan(found_at(members, others[:999], 0.01))
+    assert np.isnan(found_at(members, others, 0.001))
+    assert (enough(1000, 0.01), enough(10_000, 0.001), enough(9_999, 0.001)) == (True, True, False)
+    assert found_at(np.zeros(5), np.zeros(2000), 0.01) == 0.0, "what ties is not found"
 
 
 @pytest.mark.parametrize("name", NAMES)

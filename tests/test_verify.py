@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from influence import grads, training
-from influence.actions import _oracles, _reruns, perform
+from influence.actions import _oracles, _relearning, _reruns, perform
 from influence.actions._opened import opened
 from influence.actions.verify import as_unusual, held, in_words, kept
 from influence.errors import BadInput, Cancelled
@@ -83,14 +83,14 @@ def test_really_retrained_models_are_called_different_as_often_as_said(made):
     project, runs = made
     it = opened(project, runs["retrain"])
     _oracles.grow(it, 100, lambda event: None)
-    said, parts = _oracles.pooled(it, 100), _oracles.parts(it)
+    said, parts, again = _oracles.pooled(it, 100), _oracles.parts(it), _oracles.relearned(it, 100)
     measures = [verification.make(name) for name in verification.classes]
-    sides = {type(measure).id: measure.side for measure in measures}
+    sides = {type(measure).id: measure.side for measure in measures} | {"relearn": _relearning.Relearn.side}
     rng, chances = np.random.default_rng(0), []
     for judged in range(1, 101):
-        others = rng.choice(np.delete(np.arange(1, 101), judged - 1), 24, replace=False)
-        pool = Pool({part: out[[judged, *others]] for part, out in said.items()}, parts)
-        chances.append(overall(measured(measures, pool), sides)["chance"])
+        at = [judged, *rng.choice(np.delete(np.arange(1, 101), judged - 1), 24, replace=False)]
+        values = measured(measures, Pool({part: out[at] for part, out in said.items()}, parts))
+        chances.append(overall(values | {"relearn": again[at].mean(1)}, sides)["chance"])
     assert sum(chance <= 0.05 for chance in chances) <= 10
     assert min(chances) < 0.2
 
@@ -99,7 +99,7 @@ def test_the_method_is_judged_by_reruns_from_other_originals(made):
     project, runs = made
     wrong = perform("verify", project, {"run": runs["finetune"], "oracles": 24, "runs": 6})
     right = perform("verify", project, {"run": runs["retrain"], "oracles": 24, "runs": 6})
-    assert set(wrong["method"]) == {"klom", "epsilon"}
+    assert set(wrong["method"]) == {"klom", "epsilon", "u_lira"}
     assert {each["verdict"] for each in wrong["method"].values()} == {"outside"}
     assert {each["verdict"] for each in right["method"].values()} == {"inside"}
     it = opened(project, runs["finetune"])
@@ -160,11 +160,12 @@ def test_outputs_that_are_not_finite_are_refused(made, monkeypatch):
 def test_parts_are_the_removed_rows_and_samples(made, monkeypatch):
     project, runs = made
     monkeypatch.setattr(_oracles, "ROWS", 100)
+    monkeypatch.setattr(_oracles, "UNSEEN", 90)
     it = opened(project, runs["retrain"])
     parts = _oracles.parts(it)
     assert set(parts["forget"].ids) <= set(it.trained.removed)
     assert not set(parts["retained"].ids) & set(it.trained.removed)
-    assert len(parts["retained"]) == len(parts["unseen"]) == 100
+    assert (len(parts["retained"]), len(parts["unseen"])) == (100, 90)
     assert set(parts["unseen"].ids) <= set(it.dataset.holdout.ids)
 
 

@@ -2,7 +2,8 @@
 
 They are kept by what decides them (architecture, recipe but for its seed, data, rows gone), so all methods that forget the same rows are
 judged beside the same oracles, and a second look costs nothing. Of each is kept what it says of the removed rows, of a sample of the
-retained ones and of the holdout rows. The note `oracles/<what decides them>` names the objects; it grows with every few models.
+retained ones and of the holdout rows, and how it learns the removed rows again (`_relearning`). The note `oracles/<what decides them>`
+names the objects; it grows with every few models.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.actions import _pace
+from influence.actions._relabelling import old_labels
 from influence.digest import digest
 from influence.errors import BadInput
 from influence.types import Course, Event, Examples, Recipe, Report, Trained
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 
 ROWS = 2048
 """Rows of a part that models are compared on; of more, as many are drawn by key."""
+UNSEEN = 10_240
+"""Of the holdout as many: what an attack finds at one false alarm in a thousand rests on ten of them."""
+STEPS = 32
+"""Small steps in which each model learns the removed rows again."""
+RELEARNED = "relearned"
 SEED = 1_000_003
 """Oracle k is trained with seed SEED + k: far from the small seeds that people choose."""
 
@@ -53,10 +60,15 @@ def recipe_of(it: Opened) -> Recipe:
 
 def first(it: Opened) -> Trained:
     """Return the model that the run's chain of removals began with."""
+    return origin(it).trained
+
+
+def origin(it: Opened) -> Opened:
+    """Return the run that the run's chain of removals began with."""
     run = it.run
     while run.kind == "unlearn" and run.parent:
         run = it.project.run(run.parent)
-    return it.project.trained(run.id)
+    return replace(it, run=run)
 
 
 def _shuffled(course: Course) -> bool:
@@ -75,34 +87,39 @@ def key(it: Opened) -> str:
     recipe = recipe_of(it)
     gone = sorted(map(str, it.trained.removed))
     judged = sorted(map(str, forgotten(it)))
-    of = {"data": it.run.dataset, "gone": gone, "judged": judged, "rows": ROWS}
+    of = {"data": it.run.dataset, "gone": gone, "judged": judged, "rows": (ROWS, UNSEEN), RELEARNED: STEPS}
+    old = old_labels(it, origin(it))
+    of |= {"old labels": old.digest} if len(old) else {}
     decides = {"model": it.trained.model, "recipe": replace(recipe, seed=0), **of}
     return f"oracles/{digest(decides)[:32]}"
 
 
 def forgotten(it: Opened) -> tuple[Any, ...]:
-    """Return the ids that were removed since the first training: not those that it was made without."""
+    """Return the ids that were removed since the first training, not those that it was made without, and those that were relabelled."""
     never = set(first(it).removed)
-    return tuple(i for i in it.trained.removed if i not in never)
+    return (*(i for i in it.trained.removed if i not in never), *old_labels(it, origin(it)).ids.tolist())
 
 
 def parts(it: Opened) -> Mapping[Rows, Examples]:
     """Return the rows on which models are compared."""
-    train = it.dataset.train
+    train, relabelled = it.dataset.train, old_labels(it, origin(it))
+    out = train.mask(forgotten(it))
+    was = train.y.copy()
+    was[train.mask(relabelled.ids)] = relabelled.y  # what is to be forgotten of these is the old label
     found = {
-        "forget": train.take(train.mask(forgotten(it))),
-        "retained": train.take(~train.mask(it.trained.removed)),
+        "forget": replace(train, y=was).take(out),
+        "retained": train.take(~train.mask(it.trained.removed) & ~out),
         "unseen": it.dataset.holdout,
     }
-    return {part: _some(rows) for part, rows in found.items()}  # type: ignore[misc]
+    return {part: _some(rows, UNSEEN if part == "unseen" else ROWS) for part, rows in found.items()}  # type: ignore[misc]
 
 
-def _some(rows: Examples) -> Examples:
+def _some(rows: Examples, most: int) -> Examples:
     from influence.keyed import keys
 
-    if len(rows) <= ROWS:
+    if len(rows) <= most:
         return rows
-    return rows.take(np.sort(np.argsort(keys(0, "verify", rows.ids), kind="stable")[:ROWS]))
+    return rows.take(np.sort(np.argsort(keys(0, "verify", rows.ids), kind="stable")[:most]))
 
 
 def held(it: Opened) -> int:
@@ -118,6 +135,28 @@ def _whole(it: Opened) -> list[dict[str, str]]:
             break
         whole.append(each)
     return whole
+
+
+def kept(it: Opened) -> list[dict[str, np.ndarray]]:
+    """Return what each kept oracle says of each part's rows, (M, C).
+
+    Raises:
+        BadInput: the run's model cannot be trained again, so that there is none.
+    """
+    return [{part: np.array(it.project.array(digest)) for part, digest in each.items() if part != RELEARNED} for each in _whole(it)]
+
+
+def relearned(it: Opened, count: int) -> np.ndarray | None:
+    """Return how the run's model and the first `count` oracles learn the removed rows again, (1 + count, STEPS + 1); None of shards."""
+    if recipe_of(it).sharded:
+        return None
+    return np.stack([_again(it, it.bound), *(np.array(it.project.array(each[RELEARNED])) for each in _whole(it)[:count])])
+
+
+def _again(it: Opened, bound: Bound) -> np.ndarray:
+    from influence.actions._relearning import curve
+
+    return curve(it.trained.model, recipe_of(it), bound, parts(it)["forget"], STEPS)
 
 
 def grow(it: Opened, count: int, report: Report) -> None:
@@ -156,7 +195,8 @@ def _train(it: Opened, there: int, count: int, total: int, report: Report) -> No
 def _said(it: Opened, theta: torch.Tensor) -> dict[str, np.ndarray]:
     from influence.training import bound_at
 
-    return outputs(it, bound_at(it.trained.model, recipe_of(it), theta))
+    bound = bound_at(it.trained.model, recipe_of(it), theta)
+    return outputs(it, bound) | ({} if recipe_of(it).sharded else {RELEARNED: _again(it, bound)})
 
 
 def outputs(it: Opened, bound: Bound) -> dict[str, np.ndarray]:

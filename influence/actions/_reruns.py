@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence.actions import _oracles
+from influence.actions._relabelling import in_models_unit
 from influence.digest import digest
 from influence.errors import BadInput
 from influence.types import Event, Report, Selection, Trained
@@ -53,6 +54,7 @@ def _whole(it: Opened) -> list[str]:
 
 def _add(it: Opened, there: int, size: int, report: Report) -> None:
     """Train the next originals side by side, let each forget, and keep what they say of the removed rows."""
+    from influence.actions._opened import opened
     from influence.registry import unlearning
     from influence.training import bound_at, checkpoint, load, train_many
     from influence.types import ignore
@@ -61,6 +63,10 @@ def _add(it: Opened, there: int, size: int, report: Report) -> None:
     recipe, train = _oracles.recipe_of(it), it.dataset.train
     method, before = unlearning.make(**it.run.body["method"]), it.project.trained(it.run.parent).removed
     gone = Selection(tuple(i for i in it.trained.removed if i not in set(before)))
+    given = it.project.selection(it.run.body["selection"])
+    if given.action == "relabel":
+        parent = opened(it.project, it.run.parent)
+        train, gone = parent.dataset.train, in_models_unit(parent, given)
     stay = np.repeat(1.0 - train.mask(before).astype(np.float32)[None], size, 0) if before else np.ones((size, len(train)), np.float32)
     seeds = [SEED + there + k for k in range(size)]
     beat = lambda event: report(replace(event, stage="reruns", metrics={}))  # noqa: E731
@@ -85,7 +91,7 @@ def told(it: Opened, count: int, oracles: Mapping[str, np.ndarray]) -> dict[str,
 
     from influence.registry import method_verification
     from influence.verification._pool import Pool
-    from influence.verification._verdict import judged, relabelled
+    from influence.verification._verdict import at_rates, judged, relabelled
 
     rows = _oracles.parts(it)
     own, others = (Pool({"forget": part}, rows).margins("forget")[:, :ROWS] for part in (pooled(it, count), oracles["forget"]))
@@ -95,4 +101,6 @@ def told(it: Opened, count: int, oracles: Mapping[str, np.ndarray]) -> dict[str,
         values = relabelled(test, own, others)
         facts = {"label": test.label, "unit": test.unit, "side": test.side}
         found[name] = {**facts, **asdict(judged(values, test.side, own.shape[1])), "oracles": values[1:].tolist(), "runs": count}
+        if hasattr(test, "at_rates"):
+            found[name]["rates"] = at_rates(relabelled(test.at_rates, own, others), test.side, others.size)
     return found

@@ -43,7 +43,7 @@ def report(
     unlearned = it.run.parent is not None
     first = opened(project, it.run.parent) if unlearned else it
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
-    compared = compare(project, it.run.id, by, report) if unlearned else None
+    compared = compare(project, it.run.id, by, report=report) if unlearned else None
     selection = project.selection(it.run.body["selection"]) if unlearned else _own(it, project.current())
     page = render(_investigation(project, it, first, by, compared, selection, rows))
     path = project.path / "reports" / f"{it.run.id}.html"
@@ -135,7 +135,8 @@ def _chosen(it: Opened, selection: Selection, group: str, rows: bool) -> told.Ch
     mask = train.mask(selection.ids)
     columns = [c for c in dict.fromkeys((group, it.dataset.target)) if c and c in train.columns and train.columns[c].nunique() <= 12]
     parts = tuple(part for column in columns for part in _parts(train.columns[column], mask, column))
-    return told.Chosen(len(selection), in_words(selection.reason), selection.digest, tuple(selection.ids[:IDS_KEPT]) if rows else (), parts)
+    ids, relabel = tuple(selection.ids[:IDS_KEPT]) if rows else (), selection.action == "relabel"
+    return told.Chosen(len(selection), in_words(selection.reason), selection.digest, ids, parts, relabel)
 
 
 def _parts(values: pd.Series, mask: np.ndarray, column: str) -> list[told.Part]:
@@ -152,7 +153,7 @@ def in_words(reason: Mapping[str, Any]) -> str:
 
 
 def _preview(project: Project, run: str, note: dict[str, Any] | None, selection: Selection | None) -> told.Preview | None:
-    if note is None or selection is None:
+    if note is None or selection is None or selection.action == "relabel":  # scores are of removals
         return None
     found = predicted(note, project.scores(note["scores"]), selection.ids)
     changes = tuple(_foretold(label, note["better"][label], entry) for label, entry in found.items())
@@ -193,8 +194,15 @@ def _unlearned(it: Opened) -> told.Unlearned:
         claim_note=body["claim_note"],
         retrain_seconds=whole,
         run=it.run.id,
-        verified=verify.in_words(judged) if (judged := verify.kept(it.project, it.run.id)) else "",
+        verified=verify.told(judged) if (judged := verify.kept(it.project, it.run.id)) else "",
+        beside=_beside(judged),
     )
+
+
+def _beside(judged: Mapping[str, Any] | None) -> tuple[told.Beside, ...]:
+    """Return the figures of all rows and of groups beside models that never saw the rows, as `verify` found them."""
+    names = ("metric", "column", "group", "n", "original", "value", "null_low", "null_high", "verdict")
+    return tuple(told.Beside(*(each[name] for name in names)) for each in judged["fairness"]["rows"]) if judged else ()
 
 
 def _versions(records: list[Record]) -> dict[str, str]:

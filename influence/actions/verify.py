@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from influence.actions import _oracles, _reruns
+from influence.actions._oracles import STEPS as STEPS
+from influence.actions._verified import RELEARN as RELEARN
+from influence.actions._verified import RELEARNT as RELEARNT
+from influence.actions._verified import as_unusual as as_unusual
+from influence.actions._verified import attack_in_words as attack_in_words
+from influence.actions._verified import fairness_in_words as fairness_in_words
+from influence.actions._verified import in_words as in_words
+from influence.actions._verified import meant as meant
+from influence.actions._verified import relearned_in_words as relearned_in_words
+from influence.actions._verified import told as told
 from influence.errors import BadInput
-from influence.evidence import words
 from influence.store import Project, Run
 from influence.store.catalogue import now
 from influence.types import Event, Report, ignore
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from influence.actions._opened import Opened
+
 ORACLES = 64
 """Oracles by default: enough for bands at 5 %, and for a chance value of 1 in 65."""
 FEWEST, FEWEST_RUNS = 2, 5
-VERSION = 2
+VERSION = 3
 """Of what is kept: a verdict that says less is asked for again."""
 
 
@@ -27,17 +40,16 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
     With `runs` also its method: the recipe and the method again from so many other seeds (`method`, by id as `measures`).
 
     `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `n` removed rows, `chance`, `verdict`
-    ("inside", "outside", "too few"), and the values of the `oracles`. `overall`: the same verdict of all measures together, corrected for
-    how many they are. `trained`: how many oracles were trained now; the rest was kept.
+    ("inside", "outside", "too few"), and the values of the `oracles`; `relearn` is that of `relearned`. `overall`: the same verdict of all
+    measures together, corrected for how many they are. `attack`: what the membership attack finds of the removed rows at rates of false
+    alarms. `fairness`: figures of all holdout rows and of groups, beside the oracles (`rows`, `overall`). `relearned`: the loss on removed
+    rows by step of learning them again (`original`, `judged`, `low`, `middle`, `high` of the oracles), the steps `needed` and their
+    `index`, judged over oracles; {} of models in shards. `trained`: how many oracles were trained now; the rest was kept.
 
     Raises:
         BadInput: the run saw all its rows, its model cannot be trained again, or fewer than two oracles are asked for.
     """
     from influence.actions._opened import opened
-    from influence.registry import verification
-    from influence.verification._pool import Pool
-    from influence.verification._verdict import grains, judged, measured
-    from influence.verification._verdict import overall as together
 
     began = time.perf_counter()
     it = opened(project, run or newest(project))
@@ -56,31 +68,16 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
         _reruns.grow(it, runs, report)
     report(Event("measure", 0, 1))
     said = _oracles.pooled(it, oracles)
-    pool = Pool(said, _oracles.parts(it))  # type: ignore[arg-type]
-    measures = [verification.make(name) for name in verification.classes]
-    values, sides = measured(measures, pool), {type(m).id: m.side for m in measures}
-    n = len(pool.rows["forget"])
-    found = {
-        type(m).id: {
-            "label": m.label,
-            "unit": m.unit,
-            "side": m.side,
-            **asdict(judged(values[type(m).id], m.side, n)),
-            "oracles": values[type(m).id][1:].tolist(),
-        }
-        for m in measures
-    }
     result = {
         "run": it.run.id,
-        "measures": found,
-        "overall": together(values, sides, grains(measures, pool)),
+        **_beside(it, said),
         "method": _reruns.told(it, runs, {part: out[1:] for part, out in said.items()}) if runs else {},
         "oracles": oracles,
         "kept": _oracles.held(it),
         "forgot": len(_oracles.forgotten(it)),
         "runs": runs,
         "trained": max(0, oracles - known),
-        "n": {part: len(rows) for part, rows in pool.rows.items()},
+        "n": {part: len(rows) for part, rows in _oracles.parts(it).items()},
         "claim": it.run.body.get("claim", ""),
         "seconds": time.perf_counter() - began,
         "computed": now(),
@@ -92,11 +89,45 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
             inputs={"run": it.run.id, "dataset": it.run.dataset},
             settings={"oracles": oracles, "runs": runs},
             outputs={"oracles": _oracles.key(it)},
-            measures={"overall": result["overall"], **{name: {k: each[k] for k in ("value", "verdict")} for name, each in found.items()}},
+            measures={
+                "overall": result["overall"],
+                **{name: {k: each[k] for k in ("value", "verdict")} for name, each in result["measures"].items()},
+            },
             seconds=result["seconds"],
         )
     report(Event("measure", 1, 1))
     return result
+
+
+def _beside(it: Opened, said: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return all that is told of the run's model beside the oracles, from what they say of each part's rows, the model first."""
+    from influence.actions import _judged_groups, _relearning
+    from influence.registry import verification
+    from influence.verification._pool import Pool
+    from influence.verification._verdict import at_rates, grains, judged, measured, overall
+    from influence.verification.rmia import at_rates as attacked
+
+    pool = Pool(said, _oracles.parts(it))  # type: ignore[arg-type]
+    measures: list[Any] = [verification.make(name) for name in verification.classes]
+    values, kinds = measured(measures, pool), {type(m).id: m for m in measures}
+    again = _oracles.relearned(it, len(said["forget"]) - 1)
+    if again is not None:
+        values["relearn"], kinds["relearn"] = again.mean(1), _relearning.Relearn()
+    n, unseen = len(pool.rows["forget"]), pool.rows["unseen"]
+    found = {
+        name: {**_facts(m), **asdict(judged(values[name], m.side, n)), "oracles": values[name][1:].tolist()} for name, m in kinds.items()
+    }
+    return {
+        "measures": found,
+        "overall": overall(values, {name: m.side for name, m in kinds.items()}, grains(measures, pool)),
+        "attack": at_rates(attacked(pool), "both", len(unseen)),
+        "fairness": _judged_groups.told(it, said["unseen"], unseen, _judged_groups.before(it, unseen)),
+        "relearned": {} if again is None else _relearning.told(it, again),
+    }
+
+
+def _facts(measure: Any) -> dict[str, str]:
+    return {"label": measure.label, "unit": measure.unit, "side": measure.side}
 
 
 def newest(project: Project) -> str:
@@ -128,22 +159,3 @@ def held(project: Project, run: Run) -> int:
 def name_of(run: str) -> str:
     """Return the name of the note of a run's verdict."""
     return f"verified/{run}/{VERSION}"
-
-
-def as_unusual(chance: float, oracles: int) -> str:
-    """Return how many of the oracles are as unusual as the model judged: the chance value counts the model itself, too."""
-    count = round(chance * (oracles + 1)) - 1
-    return f"{count:,}" if count else "none"
-
-
-def in_words(result: Mapping[str, Any]) -> str:
-    """Return the verdict of all measures together in a sentence."""
-    of, count = result["overall"], words.count(result["oracles"], "model")
-    if of["verdict"] == "too few":
-        return f"Too few to say: {count} trained without the rows; a verdict at 5 % takes 19."
-    unusual = f"{as_unusual(of['chance'], result['oracles'])} of these are as unusual"
-    if of["verdict"] == "inside":
-        return f"This model can't be told from {count} that never saw the rows: {unusual}."
-    apart = [each["label"].lower() for each in result["measures"].values() if each["verdict"] == "outside"]
-    where = f" It differs in: {', '.join(apart)}." if apart else ""
-    return f"This model can be told from {count} that never saw the rows: {unusual}.{where}"

@@ -10,8 +10,8 @@ from influence.evidence.figures import Estimate, Pinned, Retrained
 from influence.types import SIGN
 
 Better: TypeAlias = Literal["lower", "higher", "neither"]
-ROLES = ("original", "unlearned", "retrained")
-"""The models that are compared, in the order in which they are shown."""
+ROLES = ("original", "unlearned", "retrained", "random")
+"""The models that are compared, in the order in which they are shown; random: retrained without as many random rows."""
 ROWS: tuple[Literal["evaluation", "holdout"], ...] = ("evaluation", "holdout")
 """The rows on which one model is measured."""
 
@@ -90,13 +90,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The rows that were removed: `reason` is the rule in words."""
+    """The rows that were removed, or relabelled: `reason` is the rule in words."""
 
     n: int
     reason: str
     digest: str
     ids: tuple[Any, ...] = ()
     composition: tuple[Part, ...] = ()
+    relabelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,28 @@ class Preview:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A figure of all holdout rows (no `column`), of one group or of all (`group` empty), beside models that never saw the removed rows.
+
+    Where 95 % of these lie is `low` to `high`; `verdict`: "inside", "outside", "too few".
+    """
+
+    metric: str
+    column: str
+    group: str
+    n: int
+    original: float | None
+    value: float
+    low: float
+    high: float
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Unlearned:
     """How the model was made to forget, what may be claimed, and what it cost. `retrain_seconds` is None where the method is retraining.
 
-    `verified`: the verdict beside models that never saw the rows, in a sentence; "" if there is none.
+    `verified`: the verdict beside models that never saw the rows, in sentences; "" if there is none. `beside`: every figure beside these.
     """
 
     method: str
@@ -143,6 +162,7 @@ class Unlearned:
     retrain_seconds: float | None = None
     run: str = ""
     verified: str = ""
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +171,8 @@ class Measure:
 
     Of all rows, between the groups of `column` (`group` empty), or of one.
 
-    `headline`: it stands at the top.
+    `changes`: by model, how it changed from the original's on the same rows, with the interval of the change; of a gap that of the `pair`
+    of groups that is furthest apart under the original. `headline`: it stands at the top.
     """
 
     metric: str
@@ -160,6 +181,8 @@ class Measure:
     column: str = ""
     group: str = ""
     headline: bool = False
+    changes: Mapping[str, Estimate] = field(default_factory=dict)
+    pair: str = ""
 
 
 @dataclass(frozen=True)

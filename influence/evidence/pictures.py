@@ -114,12 +114,14 @@ def _row(row: Row, series: Sequence[str], scale: Scale, top: float, height: floa
 
 
 def _shape(series: int, x: float, y: float) -> Markup:
-    """A circle, a diamond or a square: the series can be told apart without colour."""
+    """A circle, a diamond, a square or a triangle: the series can be told apart without colour."""
     kind = f"mark s{series}"
     if series == 0:
         return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(kind, x, y)
     if series == 1:
         return Markup('<path class="{}" d="M{:.1f} {:.1f}l6 6 -6 6 -6 -6z"/>').format(kind, x, y - 6)
+    if series == 3:
+        return Markup('<path class="{}" d="M{:.1f} {:.1f}l5.5 10 -11 0z"/>').format(kind, x, y - 6)
     return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="9" height="9"/>').format(kind, x - 4.5, y - 4.5)
 
 

@@ -13,11 +13,12 @@ from influence.evidence import words
 from influence.evidence.figures import Pinned
 from influence.evidence.investigation import ROLES, ROWS, Change, Investigation, Measure
 from influence.evidence.pictures import Mark, Row, forest, histogram
-from influence.evidence.sentences import between, bounds, estimate, limits, name, shown, summary, tiles, verdict
+from influence.evidence.sentences import between, bounds, changed, estimate, limits, name, shown, summary, tiles, verdict
 
 IDS_SHOWN = 100
 TITLES = {
-    "original": "Original", "unlearned": "Unlearned", "retrained": "Retrained", "evaluation": "Evaluation rows", "holdout": "Holdout rows",
+    "original": "Original", "unlearned": "Unlearned", "retrained": "Retrained", "random": "Random removal",
+    "evaluation": "Evaluation rows", "holdout": "Holdout rows",
 }  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def render(investigation: Investigation) -> str:
         titles=TITLES,
         columns=by_column(investigation.comparison),
         verdict=verdict,
+        changed=changed,
         interval=words.interval,
         ids_shown=IDS_SHOWN,
         checked=[one for one in investigation.retrained if not any(one.figures[:1] == pin.figures[:1] for pin in investigation.pinned)],

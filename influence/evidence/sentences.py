@@ -6,6 +6,8 @@ from influence.evidence import words
 from influence.evidence.figures import Estimate, Figure, Retrained
 from influence.evidence.investigation import ROWS, Investigation, Measure, Unlearned
 
+NO_CHANGE = "no clear change"
+
 
 def shown(figure: Figure) -> str:
     """Return a figure's value: a change with its sign, or what it was and became."""
@@ -25,8 +27,9 @@ def between(figure: Figure) -> str:
 
 
 def name(measure: Measure) -> str:
-    """Return a measure's name with its group or column."""
-    return measure.metric + (f", {measure.group}" if measure.group else f" by {measure.column}" if measure.column else "")
+    """Return a measure's name with its group or column, and the groups that a gap is between."""
+    pair = f" ({measure.pair})" if measure.pair else ""
+    return measure.metric + (f", {measure.group}" if measure.group else f" by {measure.column}{pair}" if measure.column else "")
 
 
 def after(measure: Measure) -> Estimate | None:
@@ -34,24 +37,40 @@ def after(measure: Measure) -> Estimate | None:
     return measure.found.get("unlearned") or measure.found.get("retrained")
 
 
+def changed(measure: Measure) -> Estimate | None:
+    """Return how the measure changed from the original model to the one that came out of it, on the same rows."""
+    return measure.changes.get("unlearned") or measure.changes.get("retrained")
+
+
 def verdict(measure: Measure) -> str:
-    """Return better, worse, or no clear change: the new value lies within the original's interval, or there is none."""
-    old, new = measure.found.get("original"), after(measure)
-    if old is None or new is None or not words.known(old.value) or not words.known(new.value):
+    """Return in a word how a measure changed, by the interval of the change; "" if it was not measured."""
+    old, moved = measure.found.get("original"), changed(measure)
+    if old is None or moved is None or not words.known(old.value) or not words.known(moved.value):
         return ""
-    if not words.known(old.low) or not words.known(old.high):
+    return judged(old.value, moved, measure.better, bool(measure.pair) and not measure.group)
+
+
+def judged(before: float, moved: Estimate, better: str, gap: bool = False) -> str:
+    """Return better, worse, changed (where neither is), no clear change, or too few to say: a clear change has no 0 in its 95 % interval.
+
+    `gap`: it is between two groups, so that below 0 the other one is ahead. Then it is better only if it is clearly not as large that way
+    around as it was, and worse if it is larger; between these it is reversed.
+    """
+    if not words.known(moved.value) or not words.known(moved.low) or not words.known(moved.high):
         return words.TOO_FEW
-    if old.low <= new.value <= old.high:
-        return "no clear change"
-    if measure.better == "neither":
+    if moved.low <= 0 <= moved.high:
+        return NO_CHANGE
+    if better == "neither":
         return "changed"
-    return "better" if (new.value < old.value) == (measure.better == "lower") else "worse"
+    if gap and moved.low <= -2 * before:
+        return "worse" if moved.high < -2 * before else "reversed" if moved.high < -before else NO_CHANGE
+    return "better" if (moved.value < 0) == (better == "lower") else "worse"
 
 
-def estimate(found: Estimate) -> str:
-    """Return a value with its interval in words."""
+def estimate(found: Estimate, signed: bool = False) -> str:
+    """Return a value, or a change with its sign, with its interval in words."""
     if words.known(found.low):
-        return f"{words.number(found.value)} (95{words.NARROW}% {bounds(found)})"
+        return f"{(words.signed if signed else words.number)(found.value)} (95{words.NARROW}% {bounds(found)})"
     return f"{words.number(found.value)} ({found.lacks or f'{words.TOO_FEW} for an interval'})"
 
 
@@ -118,8 +137,9 @@ def _done(it: Investigation) -> str:
     if it.unlearning is None:
         return f"Nothing was removed. {rows} are selected: {chosen.reason.rstrip('.')}."
     level = words.claim(it.unlearning.claim)
+    done, what = ("relabelled", "their old labels") if chosen.relabelled else ("removed", "them")
     return (
-        f"{rows} were removed: {chosen.reason.rstrip('.')}. The model was made to forget them by {it.unlearning.method} "
+        f"{rows} were {done}: {chosen.reason.rstrip('.')}. The model was made to forget {what} by {it.unlearning.method} "
         f"(claim {it.unlearning.claim}: {level.name.lower()}). {_cost(it.unlearning)}"
         f"{it.unlearning.verified and ' ' + it.unlearning.verified}"
     )
@@ -129,8 +149,22 @@ def _changed(measure: Measure, rows: bool) -> str:
     old, new, truth = measure.found["original"], after(measure), measure.found.get("retrained")
     assert new is not None
     where = f"On {words.count(new.n, 'holdout row')}, " if rows else ""
-    text = f"{where}{name(measure)} went from {estimate(old)} to {estimate(new)}: {verdict(measure) or words.NOT_MEASURED}."
+    moved = changed(measure)
+    by = f"; the change is {estimate(moved, signed=True)}" if moved and words.known(moved.low) else ""
+    said = f"{verdict(measure) or words.NOT_MEASURED}{by}"
+    text = f"{where}{name(measure)} went from {estimate(old)} to {estimate(new)}: {said}.{other(measure)}"
     return text if truth is None or truth is new else f"{text} A model retrained without the rows has {estimate(truth)}."
+
+
+def other(measure: Measure) -> str:
+    """Return where the gap of the pair went, in a sentence, if another pair is furthest apart now; else ""."""
+    old, new, moved = measure.found.get("original"), after(measure), changed(measure)
+    if old is None or new is None or moved is None or not measure.pair or measure.group:
+        return ""
+    if not (words.known(old.value) and words.known(new.value) and words.known(moved.value)):
+        return ""
+    now = old.value + moved.value
+    return "" if abs(now - new.value) < 1e-6 else f" That of {measure.pair} is {words.number(now)} now: the change is its own."
 
 
 def _cost(done: Unlearned) -> str:
@@ -152,7 +186,13 @@ def tiles(it: Investigation) -> list[tuple[str, str, str]]:
     if it.selection is not None:
         total = it.data.rows.get("train", 0)
         below = f"{words.percent(it.selection.n / total)} of {words.count(total)}" if total else ""
-        found.append(("training rows removed" if it.unlearning else "training rows selected", words.count(it.selection.n), below))
+        found.append(
+            (
+                f"training rows {'relabelled' if it.selection.relabelled else 'removed'}" if it.unlearning else "training rows selected",
+                words.count(it.selection.n),
+                below,
+            )
+        )
     if it.unlearning is not None:
         whole = it.unlearning.retrain_seconds
         share = f"{words.percent(it.unlearning.seconds / whole, 0)} of retraining" if whole else ""

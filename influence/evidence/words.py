@@ -143,6 +143,11 @@ def count(n: int, noun: str = "") -> str:
     return f"{n:,} {noun if n == 1 else noun + 's'}".strip() if noun else f"{n:,}"
 
 
+def became(n_removed: int, n_relabelled: int, noun: str = "row") -> str:
+    """Return what was done to training rows: without 12 rows, or with 12 rows relabelled."""
+    return f"with {count(n_relabelled, noun)} relabelled" if n_relabelled else f"without {count(n_removed, noun)}"
+
+
 def duration(seconds: float | None) -> str:
     """Return a time as people say it."""
     if not known(seconds):

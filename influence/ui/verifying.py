@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from influence.actions import _pace, verify
+from influence.charts.relearned import relearned
 from influence.charts.standing import standing
 from influence.jobs import Job
 from influence.store import Run
@@ -47,7 +50,8 @@ def cost(run: Run, count: int, runs: int = 0) -> str:
         return "No training: the oracles are kept. A few seconds"
     pace = _pace.estimate(project, run, new)
     about = f", {words.about(pace.seconds)}" if pace else ""
-    return f"{words.count(new, 'new oracle')} to train{about}; kept for every method that forgets the same rows"
+    learn = f"each then learns the removed rows again, {verify.STEPS} small steps"
+    return f"{words.count(new, 'new oracle')} to train{about}; {learn}. Kept for every method that forgets the same rows"
 
 
 def verdict(found: dict[str, Any]) -> None:
@@ -65,7 +69,7 @@ def measures(found: dict[str, Any]) -> None:
         alt="Each measure of this model beside the oracles' values; the table below holds the figures.",
     )  # fmt: skip
     st.caption("Dots: oracles. Band: where 95 % of them lie. Diamond: this model; an arrow points where it lies further out.")
-    _table(every, "oracles, 95 %")
+    _table(found["measures"], "oracles, 95 %")
     n = found["n"]
     kinds = (("forget", "removed row"), ("retained", "retained row"), ("unseen", "holdout row"))
     rows = ", ".join(words.count(n[part], name) for part, name in kinds)
@@ -81,24 +85,93 @@ def method(found: dict[str, Any]) -> None:
     if not found.get("method"):
         return
     st.subheader("The method, not this model alone", anchor=False)
-    _table(list(found["method"].values()), "by chance, 95 %")
+    _table(found["method"], "by chance, 95 %")
+    for each in found["method"].values():
+        for one in each.get("rates", []):
+            st.markdown(words.escaped(_found_at(each["label"].split(",")[0], one)))
     st.caption(
         f"{words.count(found['runs'], 'original')}, each trained from its own seed, forgot the same rows by the same method. By chance: "
-        "the same figure where it is drawn by lot which models are called oracles; so few models alone make it differ from 0."
+        "the same figure where it is drawn by lot which models are called oracles. Few models alone make it differ from 0, and that of "
+        "U-LiRA from one half."
     )
 
 
-def _table(every: list[dict[str, Any]], band: str) -> None:
+def _found_at(attack: str, one: dict[str, Any]) -> str:
+    rate = f"{attack} at {words.percent(one['rate'], int(one['rate'] < 0.01))} false alarms"
+    if one["value"] is None:
+        return f"{rate}: too few to say."
+    band = f"{words.percent(one['null_low'], 1)} to {words.percent(one['null_high'], 1)}"
+    return f"{rate}: it finds {words.percent(one['value'], 1)}; by chance {band}."
+
+
+def _table(every: dict[str, dict[str, Any]], band: str) -> None:
+    told = list(every.values())
     table = pd.DataFrame(
         {
-            "measure": [each["label"] + (f", {each['unit']}" if each["unit"] else "") for each in every],
-            "value": [words.number(each["value"]) for each in every],
-            band: [words.interval(each["null_low"], each["null_high"]) for each in every],
-            "as unusual": [f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in every],
-            "": [SAID[each["verdict"]] for each in every],
+            "measure": [each["label"] + (f", {each['unit']}" if each["unit"] else "") for each in told],
+            "value": [words.number(each["value"]) for each in told],
+            band: [words.interval(each["null_low"], each["null_high"]) for each in told],
+            "as unusual": [f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in told],
+            "": [_said(name, each) for name, each in every.items()],
         }
     )
     st.dataframe(table, hide_index=True, alt="Each measure with its value, the band of oracles, and how many are as unusual.")
+
+
+def _said(name: str, each: dict[str, Any]) -> str:
+    meaning = re.split("[,:]", verify.meant(name, each))[0]  # the verdict above says it in full
+    return SAID[each["verdict"]] + (f": {meaning}" if meaning else "")
+
+
+def more(found: dict[str, Any]) -> None:
+    """Tell the rest, a tab each: groups before and after, learning the rows again, and the attack at few false alarms."""
+    groups, again, attack = st.tabs(["Groups, before and after", "Learning the rows again", "Attack at few false alarms"])
+    with groups:
+        _groups(found)
+    with again:
+        _again(found)
+    with attack:
+        st.markdown("How many removed rows the membership attack picks out while it is wrong about hardly any row that no model saw:")
+        st.markdown("\n".join(f"- {words.escaped(line)}" for line in verify.attack_in_words(found)))
+
+
+def _groups(found: dict[str, Any]) -> None:
+    rows = pd.DataFrame(found["fairness"]["rows"])
+    st.markdown(words.escaped(verify.fairness_in_words(found)))
+    if rows.empty:
+        return
+    columns = [column for column in dict.fromkeys(rows["column"]) if column]
+    first = columns.index(state.group()) if state.group() in columns else 0
+    column = st.selectbox("Groups by", columns, first, key="verify.group") if len(columns) > 1 else next(iter(columns), "")
+    rows = rows[rows["column"].isin(["", column])].sort_values("verdict", key=lambda v: v != "outside", kind="stable")
+    table = pd.DataFrame(
+        {
+            "figure": rows["metric"].map(words.title),
+            "group": rows["group"].where(rows["group"] != "", np.where(rows["column"] == "", "all rows", "all groups")),
+            "n": rows["n"],
+            "original": rows["original"].map(words.number),
+            "this model": rows["value"].map(words.number),
+            "oracles, 95 %": [words.interval(low, high) for low, high in zip(rows["null_low"], rows["null_high"], strict=True)],
+            "": rows["verdict"].map(SAID),
+        }
+    )
+    st.dataframe(table, hide_index=True, alt="Each figure of the original, of this model and of the oracles, on holdout rows.")
+    st.caption("On holdout rows. The last column is corrected for how many figures there are.")
+
+
+def _again(found: dict[str, Any]) -> None:
+    curves = found["relearned"]
+    if not curves:
+        st.markdown("Not measured for models that are trained in shards.")
+        return
+    st.markdown(
+        "Each model takes the same few, small steps on the removed rows alone. One in which something of them is left learns them faster "
+        f"than models that never saw them. {words.escaped(verify.relearned_in_words(found))}"
+    )
+    st.plotly_chart(
+        relearned(curves), key="verify.relearned", config={"displayModeBar": False},
+        alt="Loss on removed rows by step of learning them again: this model, the original, and the band of oracles.",
+    )  # fmt: skip
 
 
 def meaning() -> None:
@@ -109,6 +182,7 @@ def meaning() -> None:
         for kind in (verification, method_verification):
             for name, test in kind.classes.items():
                 st.markdown(f"**{words.escaped(test.label)}.** {words.escaped(' '.join(kind.explain(name).split()))}")  # type: ignore[attr-defined]
+        st.markdown(f"**{verify.RELEARN}.** {verify.RELEARNT}")
         st.markdown(
             "A model that passes behaves on these rows as one that never saw them, as far as these measures see. It is no proof that "
             "nothing of them is left in the weights: only retraining, or a certified method, can claim that."

@@ -9,15 +9,18 @@ corrected for how many they are (max-T: Westfall and Young, Resampling-Based Mul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from influence.verification._low_rates import RATES
 
 LEVEL = 0.05
 RELABELLED = 199
 FEWEST = 19
 """Oracles from which on a model can be told from them at this level: 1 / (K + 1) is no more than it."""
+_FIGURES = ("value", "null_low", "null_high", "chance")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ def judged(values: np.ndarray, side: str, n: int) -> Verdict:
     high = float(np.quantile(oracles, 1 - tail)) if side != "low" else float(oracles.max())
     distance = extremity(values, side)
     chance = max(float((distance >= distance[0]).mean()), 1 / len(values))
-    return Verdict(float(values[0]), low, high, n, chance, _word(chance, len(oracles)))
+    return Verdict(float(values[0]), low, high, n, chance, word(chance, len(oracles)))
 
 
 def extremity(values: np.ndarray, side: str, grain: float = 0.0) -> np.ndarray:
@@ -60,7 +63,7 @@ def overall(values: Mapping[str, np.ndarray], sides: Mapping[str, str], grains: 
         return {"verdict": "too few", "chance": 1.0, "oracles": 0}
     most = np.max([extremity(found, sides[name], (grains or {}).get(name, 0.0)) for name, found in values.items()], axis=0)
     chance = max(float((most >= most[0]).mean()), 1 / len(most))
-    return {"verdict": _word(chance, len(most) - 1), "chance": chance, "oracles": len(most) - 1}
+    return {"verdict": word(chance, len(most) - 1), "chance": chance, "oracles": len(most) - 1}
 
 
 def relabelled(test: Any, judged: np.ndarray, oracles: np.ndarray, draws: int = RELABELLED) -> np.ndarray:
@@ -77,7 +80,30 @@ def relabelled(test: Any, judged: np.ndarray, oracles: np.ndarray, draws: int = 
     return np.array(found)
 
 
-def _word(chance: float, oracles: int) -> str:
+def at_rates(values: np.ndarray, side: str, others: int) -> list[dict[str, Any]]:
+    """Judge what an attack finds at each of `RATES`, (J, rates), the first beside the rest; `others`: rows that are no members.
+
+    `value`, `null_low`, `null_high`, `chance` are None and the verdict is "too few" where these say too little of a rate.
+    """
+    told = []
+    for rate, found in zip(RATES, values.T, strict=True):
+        known = bool(np.isfinite(found).all())
+        one = asdict(judged(found, side, others)) if known else {**dict.fromkeys(_FIGURES), "n": others, "verdict": "too few"}
+        told.append({"rate": rate, **one})
+    return told
+
+
+def adjusted(values: Mapping[str, np.ndarray], sides: Mapping[str, str], grains: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Return each measure's chance value, corrected for how many there are: the smallest is that of all together."""
+    each = {name: extremity(found, sides[name], (grains or {}).get(name, 0.0)) for name, found in values.items()}
+    if not each:
+        return {}
+    most = np.max(list(each.values()), axis=0)
+    return {name: max(float((most >= found[0]).mean()), 1 / len(most)) for name, found in each.items()}
+
+
+def word(chance: float, oracles: int) -> str:
+    """Return the verdict at `LEVEL` for a chance value that rests on so many oracles."""
     if oracles < FEWEST:
         return "too few"
     return "outside" if chance <= LEVEL else "inside"

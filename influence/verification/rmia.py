@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from influence.registry import verification
+from influence.verification._low_rates import RATES, found_at
 from influence.verification._pool import Pool
 
 
@@ -28,6 +29,12 @@ class Rmia:
     def __call__(self, pool: Pool) -> np.ndarray:
         """Return one value per model, (J,)."""
         return np.array([area(gone, new) for gone, new in zip(*(ratios(pool, part) for part in ("forget", "unseen")), strict=True)])
+
+
+def at_rates(pool: Pool) -> np.ndarray:
+    """Return which share of the removed rows the attack finds at each of `RATES` of false alarms among unseen rows, (J, rates)."""
+    pairs = list(zip(ratios(pool, "forget"), ratios(pool, "unseen"), strict=True))
+    return np.array([[found_at(gone, new, rate) for rate in RATES] for gone, new in pairs])
 
 
 def ratios(pool: Pool, part: str) -> np.ndarray:

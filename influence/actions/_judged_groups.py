@@ -1,0 +1,84 @@
+"""What every figure of a model and of its groups is before and after, beside the oracles: what removing the rows does by itself.
+
+The oracles never saw the rows. A change that they show, too, is what the removal does; only what lies outside their spread is the method's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from influence.actions import _oracles
+from influence.actions._measures import group_columns, in_units
+from influence.actions._whole_classes import by_forgotten, gone_whole
+from influence.errors import BadInput
+from influence.groups import FEWEST, edges_of
+from influence.registry import evaluation
+from influence.types import Examples
+from influence.verification._verdict import adjusted, judged, word
+
+if TYPE_CHECKING:
+    from influence.actions._opened import Opened
+
+COUNTED = ("accuracy", "selection_rate", "_positive_rate", "_negative_rate", "parity_gap", "opportunity_gap", "equality_gap", "odds_gap")
+"""Metrics that are shares of rows: less than one row's change means nothing."""
+
+
+def told(it: Opened, outputs: np.ndarray, rows: Examples, before: np.ndarray | None) -> dict[str, Any]:
+    """Return `rows`, one per figure, and `overall`, from outputs (J, M, C) on unseen rows, the judged model's first.
+
+    A figure has `column`, `metric`, `group` ("" for all), `n`, `better`, `original` (of `before`, (M, C)), `value`, the oracles' `null_low`
+    and `null_high`, `chance` (corrected for how many figures there are) and `verdict`. Groups with fewer than ten rows are left out.
+    """
+    tables = [_figures(it, out, rows) for out in outputs]
+    first = tables[0]
+    told = np.stack([table["value"].to_numpy(float) for table in tables])
+    keep = np.isfinite(told).all(0) & (first["n"] >= FEWEST).to_numpy()
+    was = _figures(it, before, rows)["value"].to_numpy(float) if before is not None else np.full(len(first), np.nan)
+    lines = first[keep].assign(original=was[keep]).to_dict("records")
+    names = [str(k) for k in range(len(lines))]
+    values = dict(zip(names, told[:, keep].T, strict=True))
+    grains = {name: 1 / line["n"] if line["metric"].endswith(COUNTED) else 0.0 for name, line in zip(names, lines, strict=True)}
+    chances = adjusted(values, dict.fromkeys(names, "both"), grains)
+    found = [_line(line, values[name], chances[name]) for name, line in zip(names, lines, strict=True)]
+    chance = min(chances.values(), default=1.0)
+    return {"rows": found, "overall": {"verdict": word(chance, len(outputs) - 1), "chance": chance, "oracles": len(outputs) - 1}}
+
+
+def _line(line: Mapping[str, Any], values: np.ndarray, chance: float) -> dict[str, Any]:
+    alone = judged(values, "both", int(line["n"]))
+    kept = {name: line[name] for name in ("column", "metric", "group", "better")}
+    original = float(line["original"]) if np.isfinite(line["original"]) else None
+    band = {"value": alone.value, "null_low": alone.null_low, "null_high": alone.null_high, "n": alone.n}
+    return {**kept, "original": original, **band, "chance": chance, "verdict": word(chance, len(values) - 1)}
+
+
+def _figures(it: Opened, outputs: np.ndarray, rows: Examples) -> pd.DataFrame:
+    """Return the tables of one model's outputs (M, C): utility under the column "", fairness under each group column."""
+    utility = evaluation.make("utility")(outputs, rows)
+    apart = by_forgotten(outputs, rows, gone_whole(it.dataset.train, it.trained.removed))
+    found = {"": pd.concat([utility, apart], ignore_index=True) if len(apart) else utility}
+    for column in group_columns(it.dataset):
+        try:
+            measure = evaluation.make("fairness", {"group": column})
+            found[column] = replace(measure, edges=edges_of(it.dataset.evaluation, column, measure.bins))(outputs, rows)
+        except BadInput:
+            continue  # fewer than two groups with enough of these rows
+    return pd.concat([in_units(table, it.dataset).assign(column=column) for column, table in found.items()], ignore_index=True)
+
+
+def before(it: Opened, rows: Examples) -> np.ndarray | None:
+    """Return what the model said of the rows before any were removed, (M, C); None if it reads a numeric target otherwise."""
+    was = _oracles.origin(it)
+    if not same_target(it, was):
+        return None
+    return was.answers(was.dataset.holdout.take(was.dataset.holdout.mask(rows.ids))).numpy()
+
+
+def same_target(it: Opened, was: Opened) -> bool:
+    """Whether both models' outputs are of the same unit."""
+    return bool(it.dataset.train.classes) or it.dataset.encoding.get("target") == was.dataset.encoding.get("target")

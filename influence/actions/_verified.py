@@ -1,0 +1,100 @@
+"""What `verify` found, in words. No PyTorch at import: pages look here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from influence.evidence import words
+from influence.verification._low_rates import ALARMS
+
+RELEARN = "Loss while learning removed rows again"
+RELEARNT = (
+    "Mean loss on the removed rows while the model takes the same few, small steps on these rows alone as every oracle. Below the band: it "
+    "learns them faster than models that never saw them, so something of them is left in its weights."
+)
+STILL, PAST = "still knows the rows", "driven past forgetting, which shows which rows were removed"
+
+
+def as_unusual(chance: float, oracles: int) -> str:
+    """Return how many of the oracles are as unusual as the model judged: the chance value counts the model itself, too."""
+    count = round(chance * (oracles + 1)) - 1
+    return f"{count:,}" if count else "none"
+
+
+def in_words(result: Mapping[str, Any]) -> str:
+    """Return the verdict of all measures together in a sentence."""
+    of, count = result["overall"], words.count(result["oracles"], "model")
+    if of["verdict"] == "too few":
+        return f"Too few to say: {count} trained without the rows; a verdict at 5 % takes 19."
+    unusual = f"{as_unusual(of['chance'], result['oracles'])} of these are as unusual"
+    if of["verdict"] == "inside":
+        return f"This model can't be told from {count} that never saw the rows: {unusual}."
+    apart = [
+        each["label"].lower() + (f" ({meaning})" if (meaning := meant(name, each)) else "")
+        for name, each in result["measures"].items() if each["verdict"] == "outside"
+    ]  # fmt: skip
+    where = f" It differs in: {', '.join(apart)}." if apart else ""
+    return f"This model can be told from {count} that never saw the rows: {unusual}.{where}"
+
+
+def told(result: Mapping[str, Any]) -> str:
+    """Return all sentences of a report: the verdict, what changed of figures and groups, and how fast the rows are learnt again."""
+    return " ".join(filter(None, (in_words(result), fairness_in_words(result), relearned_in_words(result))))
+
+
+def meant(name: str, each: Mapping[str, Any]) -> str:
+    """Return what it means that a measure lies outside the oracles' band, where its side tells; else ""."""
+    if each["verdict"] != "outside":
+        return ""
+    if name == "relearn":
+        return "it learns them faster: something of them is left"
+    if each["side"] != "both":
+        return ""
+    return STILL if each["value"] > each["null_high"] else PAST
+
+
+def attack_in_words(result: Mapping[str, Any]) -> list[str]:
+    """Return what the membership attack finds at each low rate of false alarms, a sentence each."""
+    return [_found_at(each) for each in result["attack"]]
+
+
+def _found_at(each: Mapping[str, Any]) -> str:
+    rate = f"At {words.percent(each['rate'], int(each['rate'] < 0.01))} false alarms"
+    if each["value"] is None:
+        fewest = round(ALARMS / each["rate"])
+        return f"{rate}: too few to say; it takes {words.count(fewest, 'holdout row')}, there are {each['n']:,}."
+    meaning = {"inside": "as oracles", "too few": "too few oracles"}.get(each["verdict"])
+    meaning = meaning or (STILL if each["value"] > each["null_high"] else PAST)
+    band = f"{words.percent(each['null_low'], 1)} to {words.percent(each['null_high'], 1)}"
+    return f"{rate} it finds {words.percent(each['value'], 1)} of the removed rows; of oracles {band}: {meaning}."
+
+
+def fairness_in_words(result: Mapping[str, Any]) -> str:
+    """Return how many figures of all rows and of groups changed otherwise than by removing the rows, in a sentence or two."""
+    rows, of = result["fairness"]["rows"], result["fairness"]["overall"]
+    count, oracles = words.count(len(rows), "figure"), words.count(of["oracles"], "oracle")
+    if not rows or of["verdict"] == "too few":
+        return f"Utility and groups: too few to say; {count}, {oracles}."
+    if of["verdict"] == "inside":
+        return f"Utility and groups: all of {count} lie where removing the rows puts them ({oracles}); no harm by the method shows."
+    names = [f"{each['metric'].replace('_', ' ')} {each['group']}".strip() for each in rows if each["verdict"] == "outside"]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"Utility and groups: {len(names)} of {count} lie where removing the rows alone does not put them ({oracles}): "
+        f"{', '.join(names[:3])}{more}."
+    )
+
+
+def relearned_in_words(result: Mapping[str, Any]) -> str:
+    """Return how many steps the model needs to know the rows again, beside the oracles; "" if it was not asked."""
+    found = result["relearned"]
+    if not found or found["goal"] is None:
+        return ""
+    own, typical = found["needed"]["judged"], found["needed"]["oracles"]
+    steps = len(found["judged"]) - 1
+    if own is None or typical is None:
+        return f"Within {steps} steps this model or most oracles are not back at the original's loss."
+    return (
+        f"Back at the original's loss after {own:.1f} steps, oracles after {typical:.1f} (Anamnesis index {found['index']:.2f}; ideal 1)."
+    )
