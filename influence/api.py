@@ -182,10 +182,13 @@ def unlearn(
     *,
     run: str | None = None,
     group: str | None = None,
+    labels: Iterable[Any] | None = None,
     report: Report = ignore,
     **settings: Any,
 ) -> dict[str, Any]:
     """Make the model forget rows; a new run, beside the same model retrained without them.
+
+    `labels`: new labels, one for each row or one for all: the rows stay, and what they were called before is forgotten.
 
     Returns `run`, `claim` (L1: approximate, L2: exact by construction, L3: certified), `claim_note`, `metrics`, `evaluation_metrics`,
     `seconds`, `retrain_seconds`, `retrained` (run of the retrained model), `n_removed`.
@@ -193,7 +196,19 @@ def unlearn(
     Raises:
         BadInput: an id is no training row's, or the method is not open to this model.
     """
-    return perform("unlearn", project, {"ids": _ids(ids), "method": method, "run": run, "group": group, "set": settings}, report)
+    return perform(
+        "unlearn",
+        project,
+        {
+            "ids": _ids(ids),
+            "labels": None if labels is None else list(labels),
+            "method": method,
+            "run": run,
+            "group": group,
+            "set": settings,
+        },
+        report,
+    )
 
 
 def verify(project: Project, run: str | None = None, *, group: str | None = None, report: Report = ignore) -> dict[str, Any]:

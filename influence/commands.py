@@ -201,6 +201,29 @@ def read_ids(path: Path | None) -> list[Any] | None:
     return [unescaped(cell) for cell in column.tolist()]
 
 
+def read_labels(path: Path | None) -> tuple[list[Any] | None, list[Any] | None]:
+    """Return the ids and the new labels in a table: its columns `id` and `label`, or the first two; as they are written.
+
+    Raises:
+        BadInput: the file cannot be read as a table, has one column, or a cell is empty.
+    """
+    if path is None:
+        return None, None
+    from influence.data.read import read_table
+
+    table = read_table(path, as_text=True)
+    if not {"id", "label"} <= set(table):
+        if len(table.columns) < 2:
+            raise BadInput(
+                f"{path.name!r} must have two columns, id and label; it has {', '.join(map(repr, table.columns))}. Add the other."
+            )
+        table = table.iloc[:, :2].set_axis(["id", "label"], axis=1)
+    empty = int(table[["id", "label"]].isna().any(axis=1).sum())
+    if empty:
+        raise BadInput(f"{path.name!r} must name an id and a label in each row; {empty} of {len(table)} lack one. Fill or drop them.")
+    return tuple([unescaped(cell) for cell in table[name].tolist()] for name in ("id", "label"))  # type: ignore[return-value]
+
+
 def ranked_ids(path: Path, top: int) -> list[Any]:
     """Return the `top` ids whose removal is predicted to improve the question most (lower is better unless the file says otherwise).
 

@@ -245,6 +245,20 @@ def begun(model: Architecture, recipe: Recipe) -> Bound:
     return bound.put(start)
 
 
+def _movable(bound: Bound) -> None:
+    """Refuse to train a module of which parameters are frozen: weight decay and momentum would move them all the same.
+
+    Raises:
+        BadInput: some are.
+    """
+    still = [name for name, parameter in zip(bound.names, bound.params, strict=True) if not parameter.requires_grad]
+    if still:
+        raise BadInput(
+            f"{len(still):,} of {len(bound.names):,} parameters of this model are frozen ({still[0]!r}), and training moves all of them. "
+            "Unfreeze them, or unlearn without training: influence_step, newton_head or ssd."
+        )
+
+
 @dataclass
 class Loop:
     """One training in motion: the module, its optimiser and memory, the data and the batches."""
@@ -264,11 +278,13 @@ class Loop:
         """Set up a training from its beginning.
 
         Raises:
-            BadInput: there is no row to train on, or the recipe is one for shards, each of which has a training of its own.
+            BadInput: there is no row to train on, parameters are frozen, or the recipe is one for shards, each of which has a training of
+                its own.
         """
         if recipe.sharded:
             raise BadInput(recipe.in_shards("Following the training", "retraining"))
         bound = begun(model, recipe)
+        _movable(bound)
         x, y = tensors(examples, recipe.dtype)
         w = None if weights is None else torch.as_tensor(np.array(weights), dtype=bound.flat.dtype)
         rule = optimizer(recipe, bound.params)

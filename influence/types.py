@@ -261,7 +261,7 @@ class Trajectory:
 
 
 Claim: TypeAlias = Literal["trained", "L0", "L1", "L2", "L3"]
-"""How weights came to be. trained: by its recipe; L0: rows filtered only; L1: approximate; L2: exact by construction; L3: (ε, δ)-certified."""
+"""trained: by its recipe; L0: rows filtered only; L1: approximate; L2: exact by construction; L3: (ε, δ)-certified."""
 
 
 @dataclass(frozen=True)
@@ -396,19 +396,22 @@ class Selection:
     """Rows chosen, what to do with them, and why: the only bridge from explaining to removing.
 
     `reason` is a rule that can be replayed and the digests it was applied to; it holds no cell values unless the rule names them.
+    `labels`: to relabel, each row's new label, a class's name or a number, in the order of the ids.
     """
 
     ids: tuple[Any, ...]
     action: Action = "remove"
     reason: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def digest(self) -> str:
-        """Identity: the ids as a set, and the action."""
-        return digest({"ids": sorted(map(str, self.ids)), "action": self.action})
+        """Identity: the ids as a set, the action, and the new labels if there are any."""
+        labels = {"labels": sorted(zip(map(str, self.ids), map(str, self.labels), strict=True))} if self.labels else {}
+        return digest({"ids": sorted(map(str, self.ids)), "action": self.action, **labels})
 
 
 def as_places(ids: Sequence[Any] | np.ndarray, roll: np.ndarray) -> np.ndarray:

@@ -90,6 +90,39 @@ def test_they_are_looked_for_shown_and_chosen(made):
     assert "likeliest wrong by" in said(at)
 
 
+def test_wrong_labels_are_corrected_from_influence_to_run(made):
+    project, runs = made
+    perform("mislabelled", project, {"run": runs["label"], "method": "loss"})
+    at = opened(runs["label"])
+    ran(at.selectbox(key="labels.method").select("loss").run())
+    button = at.button(key="labels.correct")
+    table = project.table(perform("mislabelled", project, {"run": runs["label"], "method": "loss"})["table"]).head(50)
+    table = table[table["given"] != table["suggested"]]
+    assert button.label == f"Correct {len(table)} label{'s' if len(table) > 1 else ''}"
+    ran(button.click().run())
+    chosen = project.current()
+    assert (chosen.action, list(chosen.ids), list(chosen.labels)) == ("relabel", table["id"].tolist(), table["suggested"].tolist())
+    assert "They stay, with new labels." in said(at)
+    at.switch_page(str(ROOT / "pages" / "plan.py"))
+    ran(at.run())
+    at.switch_page(str(ROOT / "pages" / "run.py"))
+    ran(at.run())
+    assert "will be relabelled" in said(at)
+    assert set(at.radio(key="run.method").options) == {"Retrain", "Influence step"}
+    ran(at.button(key="run.start").click().run())
+    worker.Worker(project, influence.actions, None)._work(worker.claim(project))  # type: ignore[arg-type]
+    result = jobs.listed(project, 1)[0].result
+    assert (result["n_removed"], result["n_relabelled"]) == (0, len(table))
+    new = project.dataset(project.run(result["run"]).dataset).train
+    assert [new.classes[k] for k in new.y[new.mask(chosen.ids)]] == table.set_index("id")["suggested"].loc[
+        new.ids[new.mask(chosen.ids)]
+    ].tolist()
+    at.query_params["run"] = result["run"]
+    at.switch_page(str(ROOT / "pages" / "compare.py"))
+    perform("compare", project, {"run": result["run"]})
+    assert f"with {len(table)} training row" in said(ran(at.run()))
+
+
 def test_a_score_that_is_not_open_to_a_model_says_why_and_another_is_offered(made):
     project, runs = made
     ids = project.dataset(project.run(runs["label"]).dataset).train.ids[:9].tolist()

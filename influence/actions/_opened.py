@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from influence import grads, training
+from influence.actions._relabelling import REMOVALS, to_relabel
 from influence.actions._scored import completed
 from influence.data.dataset import Dataset, Role
 from influence.errors import BadInput
@@ -106,15 +107,27 @@ def asked(query: str, given: Mapping[str, Any] | None, run: Run | None = None) -
     return queries.make(query, completed(query, given, run))
 
 
-def chosen(project: Project, opened: Opened, ids: Iterable[Any] | None, selection: str | None = None) -> Selection:
+def chosen(
+    project: Project,
+    opened: Opened,
+    ids: Iterable[Any] | None,
+    selection: str | None = None,
+    labels: Sequence[Any] | None = None,
+    relabels: bool = False,
+) -> Selection:
     """Return the rows meant: those of `ids`, of a kept `selection` (digest), or of the project's current one; checked against the data.
 
+    `labels`: their new labels, one for each or one for all. `relabels`: the rows may be ones to relabel.
+
     Raises:
-        BadInput: nothing is selected, or an id is not among the training rows.
+        BadInput: nothing is selected, an id is not among the training rows, or rows are to be relabelled where only removals are told of.
     """
     train = opened.dataset.train
     if ids is not None:
-        found = Selection(as_ids(train.ids, ids), reason={"rule": "ids given", "dataset": opened.run.dataset})
+        given = list(ids)
+        found = Selection(as_ids(train.ids, given), reason={"rule": "ids given", "dataset": opened.run.dataset})
+        if labels is not None and len(labels) == len(given) != len(found):
+            raise BadInput(f"{len(given) - len(found):,} of {len(given):,} ids are given twice. Give each row one new label.")
         if not len(found):
             raise BadInput("The list of ids is empty. Give at least one training row.")
     else:
@@ -125,6 +138,9 @@ def chosen(project: Project, opened: Opened, ids: Iterable[Any] | None, selectio
     if found.reason.get("dataset", opened.run.dataset) != opened.run.dataset:
         raise BadInput("The selected rows belong to other data than this model's. Choose rows of its training data.")
     train.mask(found.ids)
+    found = found if labels is None else to_relabel(found, labels)
+    if found.action == "relabel" and not relabels:
+        raise BadInput(REMOVALS)
     return found
 
 

@@ -9,6 +9,7 @@ from influence.actions import _steps
 from influence.actions._new_run import new_run
 from influence.actions._opened import Opened
 from influence.actions._refit import Refit
+from influence.actions._relabelling import corrected
 from influence.data.refit import is_fitted
 from influence.registry import described
 from influence.store import Project
@@ -50,24 +51,36 @@ def kept_as_run(
     `steps`: what was kept on the way. A `step` among the `extra` facts says at which of a method's steps the model was taken.
     """
     taken = {"step": extra["step"]} if "step" in extra else {}
+    relabel = selection.action == "relabel"
+    given = corrected(it, selection) if relabel else given
     dataset = it.dataset if given is None else given.dataset
-    claim, note = _claim(made, it.dataset.encoding, given, unlearner)
+    if relabel and made.claim == "L2" and not it.trained.removed:  # inputs were fitted without looking at labels
+        claim, note = (str(given.claim), given.note) if given else ("L2", "")
+    else:
+        claim, note = _claim(made, it.dataset.encoding, given, unlearner)
     note = " ".join(filter(None, [note, extra.get("told")]))  # what a method says at its end belongs to what may be claimed
     stored, final = project.put_selection(selection), project.put_state(made.final.load())
-    name, n = (
-        type(unlearner).id,
-        len(set(made.removed) - set(it.trained.removed)),
-    )  # rows that the model was without are not forgotten again
+    # rows that the model was without are not forgotten, or corrected, again
+    name, n = type(unlearner).id, len(set(selection.ids if relabel else made.removed) - set(it.trained.removed))
+    what = f"with {n:,} rows relabelled" if relabel else f"without {n:,} rows"
     return new_run(
         project,
         "unlearn",
         dataset,
         made,
-        settings={"method": described(unlearner), "selection": stored, "reason": dict(selection.reason), "n": n, **taken},
+        settings={
+            "method": described(unlearner),
+            "selection": stored,
+            "reason": dict(selection.reason),
+            "n": n,
+            **({"action": "relabel"} if relabel else {}),
+            **taken,
+        },
         extra={
             "method": described(unlearner),
             "selection": stored,
-            "n_removed": n,
+            "n_removed": 0 if relabel else n,
+            **({"n_relabelled": n} if relabel else {}),
             "claim": claim,
             "weights_claim": made.claim,
             "claim_note": note,
@@ -77,7 +90,7 @@ def kept_as_run(
         },
         seconds=seconds,
         parent=it.run.id,
-        name=f"{name} without {n:,} rows" + (f", step {taken['step']['at']:,}" if taken else ""),
+        name=f"{name} {what}" + (f", step {taken['step']['at']:,}" if taken else ""),
         notes=lambda run: (
             ({yardstick_of(it, selection): {"run": run, "seconds": seconds}} if yardstick else {})
             | ({preparing(it, name): {key: extra[key] for key in ("prepare_seconds", "served")}} if "served" in extra else {})

@@ -10,11 +10,13 @@ import pandas as pd
 
 from influence.actions._leaving import leaving, place
 from influence.actions._opened import Opened, chosen, opened, ranking
+from influence.actions._oracles import origin
+from influence.actions._relabelling import old_labels
 from influence.actions.report import in_words
 from influence.errors import BadInput
 from influence.files import write_table
 from influence.store import Project, Run
-from influence.types import Event, Report, Selection, ignore
+from influence.types import Event, Report, Selection, as_places, ignore
 
 UNCHANGED = "none: selected, and no model was changed"
 EXCLUDED = "left out when the model was trained"
@@ -36,13 +38,16 @@ def export_data(
     it was ranked, and the run and claim of its removal. In CSV files, text that a spreadsheet would take for a formula has an apostrophe in
     front.
 
-    Returns `path`, `n_train` (rows left), `n_removed`, `run`.
+    `relabelled.csv`, where labels were corrected: id, old and new label, run and claim of the last correction; `train.*` has the new ones.
+
+    Returns `path`, `n_train` (rows left), `n_removed`, `run`, and `n_relabelled` where labels were corrected.
 
     Raises:
         BadInput: there is no such run, no row was removed or selected, or `out` exists or cannot be written.
     """
     it = opened(project, run)
-    listed = _removed(it, ids, selection)
+    corrected = _relabelled(it)
+    listed = _removed(it, ids, selection, needed=not len(corrected))
     train = it.dataset.train
     left = train.take(~pd.Index(train.ids).isin(listed["id"].tolist()))
     name = f"{it.run.id}-data" + (f"-{selection[:8]}" if selection else "")
@@ -54,15 +59,17 @@ def export_data(
         write_table(table, folder / "train.csv")
         report(Event("export", 2, 3, note="Writing the removed rows"))
         write_table(listed, folder / "removed.csv")
+        if len(corrected):
+            write_table(corrected, folder / "relabelled.csv")
         report(Event("export", 3, 3))
-    path = place(project, out, f"{name}.zip")
+    path, more = place(project, out, f"{name}.zip"), {"n_relabelled": len(corrected)} if len(corrected) else {}
     project.record(
         "export_data",
         inputs={"run": it.run.id, "dataset": it.run.dataset},
         settings={"rules": sorted(set(listed["rule"]))},
-        measures={"n_train": len(left), "n_removed": len(listed)},
+        measures={"n_train": len(left), "n_removed": len(listed), **more},
     )
-    return {"path": str(path), "n_train": len(left), "n_removed": len(listed), "run": it.run.id}
+    return {"path": str(path), "n_train": len(left), "n_removed": len(listed), **more, "run": it.run.id}
 
 
 def _named(it: Opened, ids: np.ndarray, columns: pd.DataFrame) -> pd.DataFrame:
@@ -74,16 +81,29 @@ def _named(it: Opened, ids: np.ndarray, columns: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _removed(it: Opened, ids: Sequence[Any] | None, selection: str | None) -> pd.DataFrame:
+def _relabelled(it: Opened) -> pd.DataFrame:
+    """Return one row per row whose label was corrected and that is still there: id, old, new, run, claim."""
+    was = origin(it)
+    ids = old_labels(it, was).ids
+    by = {id: (run.id, run.body["claim"]) for run, rows in _selections(it) if rows.action == "relabel" for id in rows.ids}
+    old, new = (of.dataset.train for of in (was, it))
+    cells = [rows.columns[it.dataset.target].iloc[as_places(ids, rows.ids)].to_numpy() for rows in (old, new)]
+    told = [by.get(id, (it.run.id, it.run.body["claim"])) for id in ids.tolist()]
+    return pd.DataFrame({"id": ids, "old": cells[0], "new": cells[1], "run": [t[0] for t in told], "claim": [t[1] for t in told]})
+
+
+def _removed(it: Opened, ids: Sequence[Any] | None, selection: str | None, needed: bool = True) -> pd.DataFrame:
     """Return one row per removed id: why, by which score and rank, in which run and with what claim."""
     gone = set(it.trained.removed)
     rows: dict[Any, tuple[Any, ...]] = {}
     for run, chosen_then in _selections(it):
+        if chosen_then.action == "relabel":
+            continue
         for id, why in _reasons(it.project, chosen_then).items():
             if id in gone and id not in rows:
                 rows[id] = (id, *why, run.id, run.body["claim"])
     rows |= {id: (id, EXCLUDED, "", "", None, None, it.run.id, it.run.body["claim"]) for id in it.trained.removed if id not in rows}
-    if not rows:
+    if not rows and needed:
         selected = _selected(it, ids, selection)
         rows = {id: (id, *why, it.run.id, UNCHANGED) for id, why in _reasons(it.project, selected).items()}
     table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
@@ -103,7 +123,7 @@ def _selections(it: Opened) -> Iterator[tuple[Run, Selection]]:
     while chain[-1].parent:
         chain.append(it.project.run(chain[-1].parent))
     for run in reversed(chain):
-        if run.body.get("selection"):
+        if run.body.get("selection"):  # to remove or to relabel
             yield run, it.project.selection(run.body["selection"])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from influence.actions._scored import Described, short
+from influence.errors import BadInput
 from influence.registry import described, finders
 from influence.registry import mislabelled as scores_of_labels
 from influence.store import Project
@@ -86,6 +87,26 @@ def _computed(it: Opened, scorer: Any, report: Report, again: bool) -> dict[str,
             seconds=time.perf_counter() - began,
         )
     return found
+
+
+def correctable(table: pd.DataFrame, k: int) -> int:
+    """Return for how many of the first k rows another label than the given one is suggested."""
+    return int((table["suggested"] != table["given"]).head(k).sum())
+
+
+def correction(project: Project, found: Mapping[str, Any], k: int) -> Selection:
+    """Return those of the k likeliest wrong rows for which another label is suggested, to be given that.
+
+    Raises:
+        BadInput: there are fewer rows than k, or for none of these another label is suggested.
+    """
+    table = project.table(found["table"]).head(k)
+    table = table[table["suggested"] != table["given"]]
+    if not len(table):
+        raise BadInput(f"For none of these {k:,} rows another label is suggested. Look at more rows.")
+    reason = first(project, found, k).reason
+    words = f"{reason['words']}, where another label is suggested"
+    return Selection(tuple(table["id"].tolist()), "relabel", {**reason, "words": words}, tuple(table["suggested"].tolist()))
 
 
 def first(project: Project, found: Mapping[str, Any], k: int) -> Selection:

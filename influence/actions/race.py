@@ -36,8 +36,8 @@ def race(
     for name in methods:
         unlearning.make(name)
     it = opened(project, run)
-    rows = chosen(project, it, ids, selection)
-    if len(rows) == len(it.dataset.train):
+    rows = chosen(project, it, ids, selection, relabels=True)
+    if len(rows) == len(it.dataset.train) and rows.action == "remove":
         raise BadInput(f"All {len(rows):,} training rows are selected; a model needs some. Select fewer.")
     stored, lanes = project.put_selection(rows), []
     order = sorted(methods, key=lambda name: name != "retrain")  # first, so that it is trained once

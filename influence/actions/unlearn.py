@@ -15,6 +15,7 @@ from influence.actions._bands import bands
 from influence.actions._monitor import margins, monitor
 from influence.actions._opened import Opened, chosen, opened
 from influence.actions._refit import REFITTED, Refit, refit
+from influence.actions._relabelling import in_models_unit
 from influence.actions._unlearned import kept_as_run, preparing, yardstick_of
 from influence.errors import BadInput
 from influence.loop import Bound
@@ -35,8 +36,11 @@ def unlearn(
     group: str | None = None,
     query: str = "",
     report: Report = ignore,
+    labels: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
     """Unlearn `ids`, a kept `selection` (digest) or the current one, as a new run; the retrained model is made first, as the yardstick.
+
+    With `labels`, one for each row or one for all, the rows stay and their labels are corrected: the new run stands on data that say so.
 
     Events carry the live metrics; the first ones also those of the original and the retrained model, `original:*` and `retrained:*`, and
     between which values those of kept oracles lie, `oracles_low:*` and `oracles_high:*`. States that an approximate method went through are
@@ -46,8 +50,9 @@ def unlearn(
         BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.
     """
     it = opened(project, run)
-    rows = chosen(project, it, ids, selection)
-    if len(rows) == len(it.dataset.train):
+    rows = chosen(project, it, ids, selection, labels, relabels=True)
+    relabel, asked = rows.action == "relabel", in_models_unit(it, rows)
+    if len(rows) == len(it.dataset.train) and not relabel:
         raise BadInput(f"All {len(rows):,} training rows are selected; a model needs some. Select fewer.")
     unlearner = unlearning.make(method, set)
     if unlearner.unavailable(it.trained):
@@ -55,6 +60,8 @@ def unlearn(
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     count = it.trained.recipe.threads if it.trained.recipe else 1
     look = monitor(it.dataset, rows, query, by, count)
+    if relabel and getattr(unlearner, "preprocessing", "kept") == REFITTED:
+        raise BadInput("Other labels leave the rows where they are, so that preprocessing need not be fitted again. Set it to kept.")
     given = refit(it, rows) if getattr(unlearner, "preprocessing", "kept") == REFITTED else Refit(it.dataset, it.trained)
     original = look(training.load(it.trained))
     _tell(report, {"original": original})
@@ -73,7 +80,7 @@ def unlearn(
     with _kept(project, unlearner, look, report) as steps:
         said: dict[str, str] = {}
         heard = _hearing(steps.report, said)
-        made = unlearner(given.trained, given.dataset.train, rows, monitor=steps.look, report=heard, workspace=it.workspace)
+        made = unlearner(given.trained, given.dataset.train, asked, monitor=steps.look, report=heard, workspace=it.workspace)
         seconds = steps.worked
         paid = {"retrained": retrained["run"], "retrain_seconds": retrained["seconds"]} if retrained else {"retrain_seconds": seconds}
         seen = {"live": look(training.load(made)), "references": references, "watched": {"query": query, "group": by}}
@@ -95,6 +102,7 @@ def _result(run: str, body: Mapping[str, Any], prepared: Mapping[str, Any]) -> d
         "retrain_seconds": body["retrain_seconds"],
         "retrained": body.get("retrained", run),
         "n_removed": body["n_removed"],
+        **({"n_relabelled": body["n_relabelled"]} if "n_relabelled" in body else {}),
     }
 
 
@@ -182,7 +190,8 @@ def _oracle(
     if oracle.unavailable(it.trained):
         return {"run": None, "seconds": None, "metrics": {}}
     began, heard = time.perf_counter(), Aside(report)
-    made = oracle(it.trained, it.dataset.train, selection, report=lambda event: heard(replace(event, stage="retrain for comparison")))
+    rows = in_models_unit(it, selection)
+    made = oracle(it.trained, it.dataset.train, rows, report=lambda event: heard(replace(event, stage="retrain for comparison")))
     seconds = time.perf_counter() - began - heard.seconds
     new, _ = kept_as_run(project, it, selection, made, oracle, seconds, {"yardstick": True}, yardstick=True)
     return {"run": new, "seconds": seconds, "metrics": look(training.load(made))}

@@ -92,12 +92,13 @@ class Values:
 
     def put_selection(self, selection: Selection) -> str:
         """Keep a selection."""
-        return self.put_json({"ids": selection.ids, "action": selection.action, "reason": selection.reason})
+        labels = {"labels": selection.labels} if selection.labels else {}
+        return self.put_json({"ids": selection.ids, "action": selection.action, "reason": selection.reason, **labels})
 
     def selection(self, digest: str) -> Selection:
         """Return a kept selection."""
         kept = self.json(digest)
-        return Selection(tuple(kept["ids"]), kept["action"], kept["reason"])
+        return Selection(tuple(kept["ids"]), kept["action"], kept["reason"], tuple(kept.get("labels", ())))
 
     def put_dataset(self, dataset: Dataset) -> str:
         """Keep a data set: the examples of each role, and what is known of their columns."""

@@ -18,7 +18,8 @@ from influence.losses import per_example
 from influence.optim import step_sizes
 from influence.registry import option
 from influence.types import Event, Examples, Recipe, Report, Selection, Trained, ignore
-from influence.unlearning._rows import left, parted
+from influence.unlearning._emptied import still_said
+from influence.unlearning._rows import gone, parted
 from influence.workspace import Workspace
 
 L = TypeVar("L", bound=Loop)
@@ -28,6 +29,7 @@ LOOKS = 20  # times that the monitor is asked on the way
 SEEN = 512  # retained rows on which the retained loss is watched: the same rows each time, so that a small rise shows
 SHRINK, TRIES = 0.3, 6  # of the search for a step size
 LEARNT = 0.05  # share of the best guess's loss that a training counts as having gained at least: one that has hardly begun is no limit
+UNCHANGED = "The model is as it was: no step was kept. Choose finetune."
 SLACK = 0.01  # rise of the retained loss that the search lets pass as noise
 
 Look = Callable[[bool], None]
@@ -35,7 +37,7 @@ Look = Callable[[bool], None]
 
 
 class Request(NamedTuple):
-    """What is asked of a method: the model, its training rows, those that stay and those that go, and the recipe of the steps to take."""
+    """What is asked: model, rows, those that stay and those that go (to be relabelled: with new and old labels), the steps' recipe."""
 
     trained: Trained
     train: Examples
@@ -48,7 +50,7 @@ class Request(NamedTuple):
 class Descent(ABC):
     """What the methods that go on training share: their settings, and the way from a request to an unlearned model, claim L1.
 
-    A method says what its steps are (`laid_out`); the step size is searched for and the weights are kept here.
+    A method says what its steps are (`laid_out`); the step size is searched for here.
     """
 
     epochs: int = option(0, "Passes over the retained rows; 0: a fifth of the training's", min=0, max=1000)
@@ -94,9 +96,10 @@ class Descent(ABC):
             lr = self.lr or step_size(trained, retained, recipe, self.id, lambda event: report(replace(event, total=self.steps(asked))))
             loop, look = self.laid_out(asked._replace(recipe=replace(recipe, lr=lr)))
             descend(loop, self.id, monitor, report, look)
-        if loop.bound.vector().equal(training.load(trained).vector()):
-            report(Event(self.id, total := len(loop.batches), total, "The model is as it was: no step was kept. Choose finetune."))
-        return approximate(trained, selection, loop.bound, len(loop.batches), sum(loop.batches.lr) / len(loop.batches))
+        still, steps = loop.bound.vector().equal(training.load(trained).vector()), len(loop.batches)
+        if said := UNCHANGED if still else still_said(loop.bound, retained, forget):
+            report(Event(self.id, steps, steps, said))
+        return approximate(trained, selection, loop.bound, steps, sum(loop.batches.lr) / steps)
 
 
 def passes(rows: int, recipe: Recipe) -> int:
@@ -179,10 +182,7 @@ def guarded(loop: Loop, guard: Guard, brake: Callable[[bool], None] = lambda bra
 
 
 def step_size(trained: Trained, retained: Examples, recipe: Recipe, stage: str, report: Report) -> float:
-    """Return the largest of the recipe's step size times 1, 0.3, 0.09, … that does not raise the retained loss.
-
-    Each is tried on the first tenth of the steps, from the model's weights.
-    """
+    """Return the largest of the recipe's step size times 1, 0.3, 0.09, … that does not raise the retained loss in a tenth of the steps."""
     lr = recipe.lr
     for _ in range(TRIES):
         loop = resumed(Loop, trained, retained, replace(recipe, lr=lr))
@@ -243,8 +243,7 @@ def descend(
 def approximate(trained: Trained, selection: Selection, bound: Bound, steps: int, mean_step: float) -> Trained:
     """Return weights as an unlearned model, claim L1.
 
-    Only the last state is kept: earlier checkpoints and the trajectory saw the removed rows. The recipe stays, for its loss, its number
-    format and for training again without the rows.
+    Only the last state is kept: earlier ones and the trajectory saw the rows. The recipe stays: its loss, and training again without them.
     """
     final = training.checkpoint(bound.state(), steps, mean_step)
-    return Trained(trained.model, (final,), trained.recipe, "L1", None, (*trained.removed, *left(trained, selection)))
+    return Trained(trained.model, (final,), trained.recipe, "L1", None, gone(trained, selection))

@@ -7,10 +7,14 @@ neighbours know something of it: a mislabelled row is surprising among them, an 
     + (k-NN loss of the forget rows of that class - k-NN loss of retained rows of that class, each without itself),
 
 so the weakness of the neighbours as a model cancels, and for rows that are like the others nothing is left to be forgotten. Training rows
-alone are used. (Kurmanji et al., arXiv:2302.09880, §3.2, take validation rows of the same class for the first term and have no second.)
+alone are used. Of a class that goes whole no row is left to compare with: a model retrained without it says of its rows what it says of
+all others, that they are not of this class, so the target is the loss of the model on retained rows had they that label. (Kurmanji et
+al., arXiv:2302.09880, §3.2, take validation rows of the same class for the first term and have no second.)
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -32,9 +36,17 @@ def expected_losses(bound: Bound, recipe: Recipe, retained: Examples, forget: Ex
     target = torch.zeros(forget.outputs)
     for kind in kinds.tolist():
         gone, like = (sample(_of(rows, kind), each, recipe.seed, "asked") for rows in (forget, retained))
+        if not len(like):
+            target[kind] = _taken_for(bound, recipe, sample(retained, each, recipe.seed, "asked"), kind)
+            continue
         excess = neighbour_losses(recipe, reference, gone).mean() - neighbour_losses(recipe, reference, like).mean()
         target[kind] = losses(bound, recipe, like).mean() + excess
     return target.clamp(min=0.0)
+
+
+def _taken_for(bound: Bound, recipe: Recipe, examples: Examples, kind: int) -> torch.Tensor:
+    """Return the model's mean loss on rows if all were of one class."""
+    return losses(bound, recipe, replace(examples, y=np.full_like(examples.y, kind))).mean()
 
 
 def _of(examples: Examples, kind: int) -> Examples:

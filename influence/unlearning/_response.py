@@ -102,7 +102,9 @@ class Settled:
         return replace(self.of, rows=Rows(x, y, self.of.rows.loss), ids=examples.ids)
 
     def step(self, forget: Examples, retained: Examples, products: int = 0, rows: int = 0, turns: int = 1, seed: int = 0) -> torch.Tensor:
-        """Return the step (P,) that removes the rows; with no products by the factors alone, as far as first order goes.
+        """Return the step (P,) that removes the rows, or corrects them; with no products by the factors alone, as far as first order goes.
+
+        A row to forget that is among the retained ones, too, is there with its new label: what pulls is the difference of the two.
 
         Else by Newton's method on what is to be minimised without the rows (`Without`): at every turn loss and curvature are read anew
         where the last one led, from so many others of the retained rows, so that the weights do not fit a sample; products with the
@@ -111,7 +113,9 @@ class Settled:
         Raises:
             BadInput: it is not finite.
         """
-        g = gradient(self.rows(forget))
+        g, back = gradient(self.rows(forget)), np.isin(retained.ids, forget.ids)
+        if back.any():
+            g = g - gradient(self.rows(retained.take(back)))
         moved = torch.zeros_like(g)
         for turn in range(turns if products else 0):
             seen = sample(retained, rows, seed, f"curvature {turn}")

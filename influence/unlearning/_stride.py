@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from influence.loop import Bound, threads
@@ -14,8 +15,9 @@ from influence.registry import option
 from influence.training import load
 from influence.types import Event, Examples, Report, Selection, Trained, ignore
 from influence.unlearning._descent import LOOKS, Guard, Request, approximate, usual
+from influence.unlearning._emptied import still_said
 from influence.unlearning._response import by_id
-from influence.unlearning._rows import parted
+from influence.unlearning._rows import parted, relabelled
 from influence.workspace import Workspace
 
 Holds = Callable[[torch.Tensor], bool]
@@ -38,6 +40,7 @@ class Stride(ABC):
     cost: ClassVar[str]
     needs: ClassVar[str]
     reservation: ClassVar[str] = ""
+    relabels: ClassVar[bool] = False
     unchanged: ClassVar[str] = "The model is as it was: even a small part of the way would have harmed the retained rows. Choose retrain."
 
     def unavailable(self, trained: Trained) -> str:
@@ -71,7 +74,7 @@ class Stride(ABC):
             BadInput: the selection cannot be removed, or there is no way to go.
         """
         train = by_id(train)  # sums have one order, whatever order the rows stand in
-        retained, forget = parted(trained, train, selection)
+        retained, forget = parted(trained, train, selection) if selection.action == "remove" else self._as_before(trained, train, selection)
         asked = Request(trained, train, retained, forget, replace(usual(trained, train), seed=self.seed))
         with threads(asked.recipe.threads):
             bound = load(trained)
@@ -85,9 +88,20 @@ class Stride(ABC):
             part = next((k for k in range(LOOKS, 0, -1) if holds(start.lerp(goal, k / LOOKS))), 0)
             for k in range(LOOKS + 1):
                 bound.flat.copy_(start.lerp(goal, min(k, part) / LOOKS))
-                note = f"{self._said(part, bound.flat.equal(start))} {self.told(asked, bound, kept)}".strip() if k == LOOKS else ""
+                note = self._end(part, bound.flat.equal(start), asked, bound, kept) if k == LOOKS else ""
                 report(Event(self.id, k, LOOKS, note, monitor(bound) if monitor else {}))
         return approximate(trained, selection, bound, 1, 0.0)
+
+    def _as_before(self, trained: Trained, train: Examples, selection: Selection) -> tuple[Examples, Examples]:
+        """Return the rows with their new labels, and those that get one with the old."""
+        if not self.relabels:
+            return parted(trained, train, selection)  # which says so
+        rows, there = relabelled(trained, train, selection), ~np.isin(train.ids, list(trained.removed))
+        return rows.take(there), train.take(there & train.mask(selection.ids))
+
+    def _end(self, part: int, still: bool, asked: Request, bound: Bound, workspace: Workspace) -> str:
+        said = (self._said(part, still), self.told(asked, bound, workspace), still_said(bound, asked.retained, asked.forget))
+        return " ".join(filter(None, said))
 
     def _said(self, part: int, still: bool) -> str:
         if still:

@@ -24,12 +24,14 @@ from influence.workspace import Workspace
 @unlearning
 @dataclass(frozen=True)
 class InfluenceStep(Stride):
-    """Moves the weights once, to where they would have settled without the rows, as the curvature at the model's weights tells it.
+    """Moves the weights once, to where they would have settled without the rows, or with other labels, as the curvature tells it.
 
     No training: the curvature is read once per model and serves every request, so a request costs little more than a look at its own rows.
     It looks from where the model is: best for up to a few rows in a hundred that do not make up a kind of their own. The step is taken in
     parts and ends where the loss of the retained rows has given back more than `tolerance` of what training gained.
     """
+
+    relabels: ClassVar[bool] = True
 
     products: int = option(4, "Products with the curvature by which the step is refined; 0: its factors alone", min=0, max=100)
     turns: int = option(

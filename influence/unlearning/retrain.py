@@ -11,14 +11,14 @@ from influence.errors import BadInput
 from influence.loop import Bound
 from influence.registry import option, unlearning
 from influence.types import Examples, Report, Selection, Trained, ignore
-from influence.unlearning._rows import left, parted
+from influence.unlearning._rows import gone, parted, relabelled
 from influence.workspace import Workspace
 
 
 @unlearning
 @dataclass(frozen=True)
 class Retrain:
-    """Trains the model from the beginning by its recipe, without the rows: they had no part in the new weights.
+    """Trains the model from the beginning by its recipe, without the rows, or with their labels corrected: what was had no part in it.
 
     Truth *same* keeps the initial weights and every other row's place in the order, so that nothing but the removal differs.
     Truth *fresh* draws both anew from `seed`: a model as one would get it the next time. What was fitted on training rows before (scaling,
@@ -33,6 +33,7 @@ class Retrain:
     seed: int = option(1, "Truth fresh: seed of the initial weights and the order of rows", min=0, max=2**31 - 1, advanced=True)
 
     in_shards: ClassVar[bool] = True
+    relabels: ClassVar[bool] = True
     reservation: ClassVar[str] = ""
     cost: ClassVar[str] = "One full training."
     needs: ClassVar[str] = "The recipe by which the model was trained, and the retained rows."
@@ -50,15 +51,17 @@ class Retrain:
         report: Report = ignore,
         workspace: Workspace | None = None,
     ) -> Trained:
-        """Return the model trained without the selection, claim L2; `train` comes as `preprocessing` wants it.
+        """Return the model trained without the selection, or on its new labels, claim L2; `train` comes as `preprocessing` wants it.
 
         Raises:
-            BadInput: there is no recipe, or the selection cannot be removed.
+            BadInput: there is no recipe, or the selection cannot be removed or relabelled.
         """
         if trained.recipe is None:
             raise BadInput(self.unavailable(trained))
-        retained, _ = parted(trained, train, selection)
+        if selection.action == "relabel":
+            rows = relabelled(trained, train, selection)
+        else:
+            rows, _ = parted(trained, train, selection)
         recipe = trained.recipe if self.truth == "same" else replace(trained.recipe, seed=self.seed)
-        removed = (*trained.removed, *left(trained, selection))
-        made = training.train(trained.model, retained, recipe, removed=removed, monitor=monitor, report=report)
+        made = training.train(trained.model, rows, recipe, removed=gone(trained, selection), monitor=monitor, report=report)
         return replace(made, claim="L2")

@@ -210,14 +210,6 @@ def test_refuses_selections(case, name, selection, says):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_refuses_to_empty_a_class(case, name):
-    sevens = Selection(tuple(case.train.ids[case.train.y == 7].tolist()))
-    with pytest.raises(BadInput, match=f"All {len(sevens)} training rows of class '7'"):
-        unlearning.make(name)(case.trained, case.train, sevens)
-    unlearning.make(name)(case.trained, case.train, Selection(sevens.ids[1:]))
-
-
-@pytest.mark.parametrize("name", METHODS)
 def test_rows_already_removed_stay_away(case, name):
     first, second = case.selection.ids[:30], case.selection.ids[30:]
     shorter = training.train(case.model, case.train.without(Selection(first)), case.recipe, removed=first)
