@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import comparing, jobs, state
+from influence.ui import compared_decisions, compared_inside, compared_metrics, compared_predicted, compared_rows, comparing, jobs, state
 
+PARTS = {
+    "Metrics": compared_metrics.metrics,
+    "Decisions": compared_decisions.decisions,
+    "Representations": compared_inside.representations,
+    "Forgotten rows": compared_rows.forgotten,
+    "Predicted": compared_predicted.changes,
+}
 state.page("Compare", "Original, unlearned and retrained side by side, measured on the holdout rows, which no question ever saw.")
 state.need_run()
 run = comparing.choose()
@@ -18,13 +25,10 @@ if found is None:
     jobs.follow(job, on_done=lambda job: st.rerun(), key="compare.follow")
     st.stop()
 comparing.claim(run)
-st.subheader("What changed", anchor=False)
-comparing.metrics(run, found)
-st.subheader("Predicted and realised", anchor=False)
-comparing.changes(run, found)
-st.subheader("What it still shows of the removed rows", anchor=False)
-comparing.forgetting(run, found)
-st.subheader("Predictions that flipped", anchor=False)
-comparing.flips(run, found)
+comparing.beside(run, found)
+part = st.segmented_control(
+    "Part", list(PARTS), default="Metrics", required=True, label_visibility="collapsed", **state.shared("compare.part")
+)
+PARTS[part](run, found)
 state.link("verify", "Verify it", ":material/verified:", run=run.id)
 state.link("report", "Write the report", ":material/arrow_forward:", run=run.id)

@@ -183,6 +183,11 @@ def test_switching_the_run_forgets_the_other_ones_metric(made):
 # ---- Compare and Report
 
 
+def part(name: str) -> dict[str, str]:
+    """The address of a part of Compare."""
+    return {"compare.part": name}
+
+
 def test_compare_shows_every_model_and_what_came_true(made):
     project, runs = made
     found = project.noted(f"compare/{runs['unlearned']}/group")
@@ -192,12 +197,36 @@ def test_compare_shows_every_model_and_what_came_true(made):
     for row in metrics[(metrics["metric"] == "accuracy") & (metrics["group"] == "")].itertuples():
         assert wide.loc["Accuracy", row.role] == f"{words.number(row.value)} ({words.interval(row.low, row.high)})"
         assert wide.loc["Accuracy", "n"] == row.n
+    at = opened("compare", run=runs["unlearned"], **part("Predicted"))
     for rows in ("evaluation", "holdout"):
         change = project.table(found["tables"]["change"]).query("rows == @rows and role == 'unlearned'").set_index("measured_label")
         realised = shown(at, "metric", "predicted (95 %)", f"unlearned, {rows} rows").set_index("metric")[f"unlearned, {rows} rows"]
         assert realised.to_dict() == {label: words.signed(v) for label, v in change["measured"].items()}
-    flips = project.table(found["tables"]["flips"]).query("role == 'unlearned'")
-    assert f"**Unlearned**: {words.count(len(flips), 'prediction')} of" in said(at)
+
+
+def test_changes_stand_on_the_page_with_their_own_intervals_and_the_pair_of_a_gap(made):
+    project, runs = made
+    table = project.table(project.noted(f"compare/{runs['unlearned']}/group")["tables"]["metrics"])
+    at = opened("compare", run=runs["unlearned"], **{"compare.metric": words.title("equal_opportunity_gap")})
+    told = shown(at, "model", "change", "95 % low").set_index("model")
+    for row in table[(table["metric"] == "equal_opportunity_gap") & (table["role"] != "original")].itertuples():
+        line = told.loc[row.role.capitalize()]
+        assert (line["change"], line["95 % low"]) == (words.signed(row.change), words.signed(row.change_low))
+        assert line.iloc[0] == row.pair
+        assert line["n"] == row.change_n
+
+
+@pytest.mark.parametrize("which", ["Decisions", "Representations", "Forgotten rows", "Predicted"])
+@pytest.mark.parametrize("kind", ["numeric", "classes"])
+def test_every_part_of_compare_holds_for_numbers_and_for_many_classes(made, which, kind):
+    project, runs = made
+    ids = project.dataset(project.run(runs[kind]).dataset).train.ids[:14].tolist()
+    new = perform("unlearn", project, {"run": runs[kind], "ids": ids, "method": "finetune", "set": {"epochs": 1}})["run"]
+    if project.noted(f"compare/{new}/side") is None:
+        perform("compare", project, {"run": new, "group": "side"})
+    at = opened("compare", run=new, group="side", **part(which))
+    assert at.get("plotly_chart") or which == "Predicted"
+    assert "14 training rows" in said(at)
 
 
 def test_each_group_column_keeps_its_own_comparison(made):
@@ -208,7 +237,6 @@ def test_each_group_column_keeps_its_own_comparison(made):
         done(project, "compare", {"run": new, "group": group})
     for group in ("side", "age"):
         at = opened("compare", run=new, group=group)
-        assert "A numeric target has no predictions that flip" in said(at)
         assert "Compare" not in [b.label for b in at.button]
 
         names = shown(at, "name", "original")["name"].tolist()
@@ -221,12 +249,12 @@ def test_a_preview_made_after_the_comparison_can_be_put_beside_it(made):
     ids = project.dataset(project.run(runs["classes"]).dataset).train.ids[:12].tolist()
     new = perform("unlearn", project, {"run": runs["classes"], "ids": ids, "method": "finetune", "set": {"epochs": 1}})["run"]
     perform("compare", project, {"run": new, "group": "age"})
-    assert "Nothing was predicted" in said(opened("compare", run=new, group="age"))
+    assert "Nothing was predicted" in said(opened("compare", run=new, group="age", **part("Predicted")))
     perform("prepare", project, {"run": runs["classes"], "group": "age"})
-    at = opened("compare", run=new, group="age")
+    at = opened("compare", run=new, group="age", **part("Predicted"))
     assert "Compare again" in [b.label for b in at.button]
     done(project, "compare", {"run": new, "group": "age"})
-    assert "Compare again" not in [b.label for b in opened("compare", run=new, group="age").button]
+    assert "Compare again" not in [b.label for b in opened("compare", run=new, group="age", **part("Predicted")).button]
 
 
 def test_report_offers_the_page_and_shows_the_chain(made):

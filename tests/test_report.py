@@ -29,7 +29,7 @@ from influence.evidence.investigation import (
 )
 from influence.evidence.pictures import Mark, Row, Scale, forest
 from influence.evidence.report import IDS_SHOWN, render
-from influence.evidence.sentences import limits, summary, tiles, verdict
+from influence.evidence.sentences import limits, other, summary, tiles, verdict
 
 VOID = {"meta", "br", "link", "img", "hr", "input", "path", "circle", "rect", "line"}
 
@@ -74,7 +74,11 @@ def measure(
     metric: str, better: str, values: tuple[float, float, float], wide: float, column: str = "", group: str = "", headline: bool = False
 ):
     found = {role: Estimate(v, v - wide, v + wide, 8140) for role, v in zip(("original", "unlearned", "retrained"), values, strict=True)}
-    return Measure(metric, better, found, column, group, headline)
+    changes = {
+        role: Estimate(f.value - values[0], *(f.value - values[0] + s * wide / 2 for s in (-1, 1)), 8140) for role, f in found.items()
+    }
+    changes.pop("original")
+    return Measure(metric, better, found, column, group, headline, changes, f"Male {words.MINUS} Female" if column and not group else "")
 
 
 FULL = Investigation(
@@ -118,10 +122,11 @@ def full() -> str:
 def test_says_what_was_found_done_changed_and_what_it_cost(full):
     text = plain(Page(full).text)
     for sentence in (
-        "On 8,140 holdout rows, equal-opportunity gap by sex went from 0.108 (95 % 0.081 to 0.135) to 0.058 (95 % 0.031 to 0.085): "
-        "better. "
+        "On 8,140 holdout rows, equal-opportunity gap by sex (Male - Female) went from 0.108 (95 % 0.081 to 0.135) to 0.058 (95 % 0.031 to "
+        "0.085): better; the change is -0.050 (95 % -0.064 to -0.036). "
         "A model retrained without the rows has 0.052 (95 % 0.025 to 0.079). "
-        "accuracy went from 0.860 (95 % 0.853 to 0.867) to 0.861 (95 % 0.854 to 0.868): no clear change.",
+        "accuracy went from 0.860 (95 % 0.853 to 0.867) to 0.861 (95 % 0.854 to 0.868): no clear change; the change is +0.001 (95 % "
+        "-0.002 to 0.005).",
         "100 training rows (0.3 % of 32,561) were removed: the 100 rows predicted to lower it most. "
         "The model was made to forget them by Fine-tuning (claim L1: approximate). It took 0.18 s, 30 % of the 0.60 s that retraining "
         "took.",
@@ -193,7 +198,12 @@ def test_hostile_claims_and_roles_stay_text():
 @pytest.mark.parametrize("nothing", [None, math.nan])
 def test_no_interval_is_too_few_to_say(nothing):
     few = Measure(
-        "true-positive rate", "higher", {role: Estimate(0.5, nothing, nothing, 8) for role in ("original", "unlearned")}, "race", "Other"
+        "true-positive rate",
+        "higher",
+        {role: Estimate(0.5, nothing, nothing, 8) for role in ("original", "unlearned")},
+        "race",
+        "Other",
+        changes={"unlearned": Estimate(0.0, nothing, nothing, 8)},
     )
     asked = replace(FULL.question, measured=Estimate(0.5, nothing, nothing, 8))
     text = Page(render(replace(FULL, question=asked, comparison=(few,)))).text
@@ -359,8 +369,39 @@ def test_limits_follow_from_what_was_done():
     ],
 )
 def test_verdict(better, old, new, says):
-    bounds = (None, None) if old is None else (old - 0.02, old + 0.02)
-    assert verdict(Measure("m", better, {"original": Estimate(old, *bounds, 100), "unlearned": Estimate(new, n=100)})) == says
+    """By the interval of the change on the same rows, not by the models' own."""
+    wide = (None, None) if old is None else (old - 0.2, old + 0.2)
+    found = {"original": Estimate(old, *wide, 100), "unlearned": Estimate(new, n=100)}
+    changes = {} if old is None else {"unlearned": Estimate(new - old, new - old - 0.02, new - old + 0.02, 100)}
+    assert verdict(Measure("m", better, found, changes=changes)) == says
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (-0.05, "better"),
+        (-0.13, "better"),
+        (-0.17, "reversed"),
+        (-0.24, "reversed"),
+        (-0.3, "worse"),
+        (0.05, "worse"),
+        (0.01, "no clear change"),
+    ],
+)
+def test_a_gap_that_was_turned_around_is_not_better_for_that(change, says):
+    moved = (
+        Estimate(change, change - 0.045, change + 0.045, 100) if abs(change) > 0.06 else Estimate(change, change - 0.02, change + 0.02, 100)
+    )
+    found = {"original": Estimate(0.1, 0.0, 0.2, 100), "unlearned": Estimate(abs(0.1 + change), n=100)}
+    measure = Measure("gap", "lower", found, "sex", changes={"unlearned": moved}, pair=f"A {words.MINUS} B")
+    assert verdict(measure) == says
+    assert bool(other(measure)) is (0.1 + change < 0)
+
+
+def test_what_is_no_clear_change_of_size_is_said_so():
+    found = {"original": Estimate(0.02, 0.0, 0.1, 100), "unlearned": Estimate(0.01, n=100)}
+    moved = {"unlearned": Estimate(-0.03, -0.05, -0.01, 100)}
+    assert verdict(Measure("gap", "lower", found, "sex", changes=moved, pair=f"A {words.MINUS} B")) == "no clear change"
 
 
 # Words

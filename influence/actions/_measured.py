@@ -48,8 +48,20 @@ def comparison(table: pd.DataFrame, column: str, query: Mapping[str, Any], class
         values = {
             r["role"]: Estimate(_number(r["value"]), _number(r["low"]), _number(r["high"]), int(r["n"])) for r in rows.to_dict("records")
         }
-        found.append(told.Measure(words.title(name), rows["better"].iloc[0], values, where, group, (where, name, group) in top))
+        at_top, moved = (where, name, group) in top, _moved(rows)
+        pair = str(rows["pair"].max()) if moved else ""
+        found.append(told.Measure(words.title(name), rows["better"].iloc[0], values, where, group, at_top, moved, pair))
     return tuple(sorted(found, key=lambda one: (one.metric, one.column, one.group) != (words.title(metric), *asked[::2])))
+
+
+def _moved(rows: pd.DataFrame) -> dict[str, Estimate]:
+    """Return by model how a measure changed from the original's on the same rows, if the table tells."""
+    if "change" not in rows:
+        return {}
+    known = rows.dropna(subset="change").to_dict("records")
+    return {
+        r["role"]: Estimate(_number(r["change"]), _number(r["change_low"]), _number(r["change_high"]), int(r["change_n"])) for r in known
+    }
 
 
 def flips(project: Project, compared: dict[str, Any], it: Opened) -> tuple[told.Flips, ...]:

@@ -1,149 +1,141 @@
-"""Original, unlearned and retrained side by side: every standard metric, flipped predictions, and what was predicted."""
+"""Original, unlearned and retrained side by side: metrics and their changes, decisions, what is inside, and what was predicted."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from influence.actions._measures import tables, unit_of
+from influence.actions import _compared, _random_removal, _representations
+from influence.actions._compared import Compared
+from influence.actions._comparison import VERSION, key
+from influence.actions._measures import unit_of
 from influence.actions._opened import Opened, opened
 from influence.actions.confirm import questions_of
 from influence.actions.preview import in_units, kept, predicted
-from influence.data.dataset import Role
+from influence.actions.verify import newest
 from influence.errors import BadInput
 from influence.evaluation.flips import flips
 from influence.groups import columns_of
-from influence.registry import evaluation
 from influence.store import Project
-from influence.types import Event, Question, Report, Selection, ignore
-
-OWN = "own"
-"""What a comparison says that tells a numeric target in its own unit, as older ones do not."""
+from influence.types import Event, Question, Report, ignore
 
 
-def compare(project: Project, run: str, group: str | None = None, report: Report = ignore) -> dict[str, Any]:
-    """Compare an unlearned run with its parent and with the model retrained without the same rows, on the holdout rows.
+def compare(
+    project: Project, run: str | None = None, group: str | None = None, random: bool = False, report: Report = ignore
+) -> dict[str, Any]:
+    """Compare an unlearned run (default: the newest) with its parent and with the model retrained without the rows, on the holdout rows.
 
-    Tables (digests): `metrics` (role, run, metric, group, value, low, high, n, better; the fairness rows of `column`), `forgetting` (on the
-    removed rows), `flips` (holdout rows whose prediction differs from the original's), `change` (per standard metric and role: predicted
-    and realised, of a numeric target in its own unit).
+    `random`: beside them a model retrained without as many random rows (truth same), trained if there is none yet; once made, it stands in
+    every comparison of as many rows. Tables (digests): `metrics` (role, run, metric, group, value, low, high, n, better; the fairness rows
+    of `column`; how each changed from the original's on the same rows: change, change_low, change_high, change_n, and of a gap the `pair`
+    of groups that it is the change of), `classes` (recall and precision by class), `forgetting` (on removed rows), `flips` (holdout rows
+    whose prediction differs from the original's), `rows` (forgotten, retained and holdout rows with what each model says and its loss),
+    `attack` (how well the loss tells forgotten from holdout rows), `layers` (linear CKA of each two models), `places` (rows in the last
+    hidden layer), `change` (per standard metric and role: predicted and realised, of a numeric target in its own unit).
 
     Raises:
-        BadInput: there is no such run, it was not made by unlearning, or there is no such group column.
+        BadInput: there is no such run, it was not made by unlearning, there is no such group column, or the model can't be trained again.
     """
     began = time.perf_counter()
-    new = opened(project, run)
+    new = opened(project, run or newest(project))
     if new.run.parent is None:
         raise BadInput(f"Run {new.run.id} was not made by unlearning, so that there is nothing to compare it with. Give an unlearned run.")
-    runs = {"original": opened(project, new.run.parent), "unlearned": new}
-    if new.run.body.get("retrained"):
-        runs["retrained"] = opened(project, new.run.body["retrained"])
-    elif new.run.body.get("yardstick") or new.run.body.get("method", {}).get("name") == "retrain":
-        runs = {"original": runs["original"], "retrained": new}
     by = (new.run.body.get("groups") or [""])[0] if group is None else group
     if by:
         columns_of(new.dataset.holdout, by)  # or that is what is wrong with it
     selection = project.selection(new.run.body["selection"])
-    found = {
-        "metrics": _metrics(runs, by),
-        "forgetting": _forgetting(runs, selection),
-        "flips": _flips(runs),
-        "change": _change(project, runs, selection, by),
-    }
-    report(Event("compare", 1, 1))
-    digests = {name: project.put_table(table) for name, table in found.items() if len(table.columns)}
+    runs = _roles(project, new, len(selection), random, report)
+    tables = _tables(project, Compared(runs, selection, by), report)
     result = {
-        "tables": digests,
+        "tables": tables,
         "runs": {role: it.run.id for role, it in runs.items()},
         "group": by,
         "n_removed": len(selection),
-        "units": OWN,
+        "version": VERSION,
     }
     with project.transaction():
-        project.note(f"compare/{new.run.id}/{by}", result)
+        project.note(key(new.run.id, by), result)
         project.record(
             "compare",
             inputs={role: it.run.id for role, it in runs.items()},
             settings={"group": by},
-            outputs=digests,
+            outputs=tables,
             measures={},
             seconds=time.perf_counter() - began,
         )
     return result
 
 
-def _metrics(runs: dict[str, Opened], by: str) -> pd.DataFrame:
-    parts = []
-    for role, it in runs.items():
-        utility, fairness = tables(it.outputs("holdout").numpy(), it.dataset, "holdout", by)
-        for column, table in {"": utility, **fairness}.items():
-            parts.append(table.assign(role=role, run=it.run.id, column=column))
+def _tables(project: Project, it: Compared, report: Report) -> dict[str, str]:
+    """Measure everything and return the digests of the tables that have something to say."""
+    makers = {
+        "metrics": lambda: _compared.metrics(it),
+        "classes": lambda: _compared.classes(it),
+        "forgetting": lambda: _compared.forgetting(it),
+        "flips": lambda: _flips(it),
+        "rows": lambda: _compared.each(it),
+        "layers": lambda: _representations.layers(it),
+        "places": lambda: _representations.places(it),
+        "change": lambda: _change(project, it),
+    }
+    found = {}
+    for done, (name, make) in enumerate(makers.items()):
+        report(Event("compare", done, len(makers), note=name))
+        found[name] = make()
+    found["attack"] = _compared.attack(found["rows"], list(it.runs))
+    return {name: project.put_table(table) for name, table in found.items() if len(table.columns)}
+
+
+def _roles(project: Project, new: Opened, size: int, random: bool, report: Report) -> dict[str, Opened]:
+    """Return the models to compare by their role, the original first."""
+    assert new.run.parent is not None
+    original = opened(project, new.run.parent)
+    if new.run.body.get("retrained"):
+        runs = {"original": original, "unlearned": new, "retrained": opened(project, new.run.body["retrained"])}
+    elif new.run.body.get("yardstick") or new.run.body.get("method", {}).get("name") == "retrain":
+        runs = {"original": original, "retrained": new}
+    else:
+        runs = {"original": original, "unlearned": new}
+    known = _random_removal.kept(project, original.run.id, size)
+    if random and known is None:
+        known = _random_removal.train(original, size, report)
+    return {**runs, "random": opened(project, known)} if known else runs
+
+
+def _flips(it: Compared) -> pd.DataFrame:
+    rows = it.original.dataset.holdout
+    if not rows.classes:
+        return pd.DataFrame()
+    before = it.said("original", "holdout")
+    parts = [flips(before, it.said(role, "holdout"), rows)[0].assign(role=role) for role in it.runs if role != "original"]
     return pd.concat(parts, ignore_index=True)
 
 
-def _forgetting(runs: dict[str, Opened], selection: Selection) -> pd.DataFrame:
-    first = next(iter(runs.values()))
-    rows = first.dataset.train.mask(selection.ids)
-    forget = first.dataset.train.take(rows)
-    logits = {role: _answers(first, it, "train").numpy()[rows] for role, it in runs.items()}
-    measure = evaluation.make("forgetting")
-    parts = [
-        measure(values, forget, None if role == "retrained" else logits.get("retrained")).assign(role=role)
-        for role, values in logits.items()
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _answers(original: Opened, it: Opened, role: Role) -> torch.Tensor:
-    """Return a model's outputs on its own reading of a role's rows, in the target's units of the original's data."""
-    logits = it.outputs(role)
-    own, wanted = (dict(of.dataset.encoding.get("target") or {}) for of in (it, original))
-    if original.dataset.train.classes or own == wanted:
-        return logits
-    return (logits * own["sd"] + own["mean"] - wanted["mean"]) / wanted["sd"]
-
-
-def _said(original: Opened, it: Opened, questions: Mapping[str, Question]) -> dict[str, dict[str, np.ndarray]]:
+def _said(it: Compared, role: str, questions: Mapping[str, Question]) -> dict[str, dict[str, np.ndarray]]:
     """Return what questions to the original's rows say of a model that may read them otherwise: {"value": (Q,), "measured": (Q,)}."""
-    logits = {where: _answers(original, it, cast(Role, where)) for where in questions}
+    logits = {where: it.of_role(role, where) for where in questions}  # type: ignore[arg-type]
     return {
         where: {"value": question.value(logits[where]).numpy(), "measured": question.measured(logits[where]).numpy()}
         for where, question in questions.items()
     }
 
 
-def _flips(runs: dict[str, Opened]) -> pd.DataFrame:
-    it = runs["original"]
-    if not it.dataset.holdout.classes:
+def _change(project: Project, it: Compared) -> pd.DataFrame:
+    original = it.original
+    note = kept(project, original.run.id, it.by)
+    if note is None or it.selection.action == "relabel":  # scores are of removals
         return pd.DataFrame()
-    before = it.outputs("holdout").numpy()
-    parts = []
-    for role, other in runs.items():
-        if role != "original":
-            table, _ = flips(before, other.outputs("holdout").numpy(), it.dataset.holdout)
-            parts.append(table.assign(role=role))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _change(project: Project, runs: dict[str, Opened], selection: Selection, group: str) -> pd.DataFrame:
-    original = runs["original"]
-    note = kept(project, original.run.id, group)
-    if note is None:
-        return pd.DataFrame()
-    expected = predicted(in_units(note, original.dataset), project.scores(note["scores"]), selection.ids)
+    expected = predicted(in_units(note, original.dataset), project.scores(note["scores"]), it.selection.ids)
     units = [unit_of(original.dataset, note["queries"][label]["name"]) for label in note["labels"]]
     questions = questions_of(original, note)
-    before = _said(original, original, questions)
+    before = _said(it, "original", questions)
     rows: list[dict[str, Any]] = []
-    for role, it in runs.items():
-        if role == "original":
-            continue
-        after = _said(original, it, questions)
+    for role in (role for role in it.runs if role not in ("original", "random")):  # nothing was predicted of random rows
+        after = _said(it, role, questions)
         for where in questions:
             for i, label in enumerate(note["labels"]):
                 real = {

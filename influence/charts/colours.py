@@ -16,7 +16,10 @@ DIVERGING = {
 CIVIDIS = ["#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#E1CC55", "#FEE838"]
 SEQUENTIAL = {"light": CIVIDIS[5::-1], "dark": CIVIDIS[4:]}
 """Without the part that does not stand out from the ground: the rows of low values are seen, too."""
-ROLES = {"original": GROUPS[0], "unlearned": GROUPS[1], "retrained": GROUPS[2]}
+ROLES = {"original": GROUPS[0], "unlearned": GROUPS[1], "retrained": GROUPS[2], "random": GROUPS[3]}
+"""Of models that are compared; random: retrained without as many random rows."""
+PARTS = {"forgotten": GROUPS[4], "retained": GREY, "holdout": GROUPS[5]}
+"""Of rows, where models have the colours above."""
 
 
 def of_groups(names: Sequence[str]) -> dict[str, str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from influence.cli._app import command
 from influence.cli._options import Computing, Ids, Method, OnRun, Place, QueryName, QuerySet, Set, asked, many
-from influence.commands import known, numbers, pairs, read_ids
+from influence.commands import known, numbers, pairs, read_ids, read_labels
 from influence.errors import BadInput
+
+TABLES = ("metrics", "classes", "forgetting", "flips", "attack", "layers", "change")
+"""What --json tells whole; the tables with a line for each row are in the project."""
 
 
 @command
@@ -61,17 +65,23 @@ def unlearn(
     group: Annotated[
         str | None, typer.Option(help="Group column of the gap to watch, or up to three: 'sex & race'; default: the run's first.")
     ] = None,
+    relabel: Annotated[
+        Path | None, typer.Option(help="CSV with columns id and label, instead of --ids: these rows stay, with new labels.")
+    ] = None,
     set: Set,
     on: OnRun,
 ) -> None:
-    """Make the model forget rows (default: the project's current selection); a new run, beside the retrained model.
+    """Make the model forget rows (default: the project's current selection), or their labels; a new run, beside the retrained model.
 
     Raises:
-        BadInput: settings are given for several methods.
+        BadInput: settings are given for several methods, or both rows to remove and rows to relabel.
     """
-    what = {"ids": read_ids(ids), "group": group}
+    if relabel is not None and (ids is not None or len(method) > 1):
+        raise BadInput("Give either --ids or --relabel, and with --relabel one method: retrain or influence_step.")
+    corrected, labels = read_labels(relabel)
+    what = {"ids": read_ids(ids) if corrected is None else corrected, "group": group}
     if len(method) < 2:
-        on.act("unlearn", {**what, "method": "".join(method) or "retrain", "set": pairs(set)})
+        on.act("unlearn", {**what, "labels": labels, "method": "".join(method) or "retrain", "set": pairs(set)})
     elif set:
         raise BadInput("In a race methods have their default settings; got --set with several methods. Leave it out, or give one method.")
     else:
@@ -88,6 +98,22 @@ def roll_back(*, step: Annotated[int, typer.Option(help="Step whose state is tak
 def drop_steps(*, on: OnRun) -> None:
     """Delete the states that were kept on the way of an unlearned run (--run)."""
     on.act("drop_steps", {})
+
+
+@command
+def compare(
+    *,
+    group: Annotated[str | None, typer.Option(help="Group column, or up to three: 'sex & race'; default: the run's first.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="Beside them a model retrained without as many random rows.")] = False,
+    on: OnRun,
+) -> None:
+    """Compare a model that forgot rows (default: the newest) with the original and the retrained: metrics, decisions, attack, layers."""
+
+    def tell(home: Any, result: dict[str, Any]) -> None:
+        tables = {name: home.table(result["tables"][name]) for name in TABLES if name in result["tables"]}
+        result["figures"] = {name: table.to_dict("records") for name, table in tables.items()}
+
+    on.act("compare", {"group": group, "random": random}, tell)
 
 
 @command

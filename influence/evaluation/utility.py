@@ -68,19 +68,19 @@ def area(positive: np.ndarray, negative: np.ndarray) -> tuple[float, Interval]:
         positive: scores of the positive rows.
         negative: scores of the negative rows.
     """
-    above = _beaten(positive, negative)
+    above = beaten(positive, negative)
     found = float(above.mean())
     least = min(len(positive), len(negative))
     if least < FEWEST:
         return found, NONE
-    error = np.sqrt(above.var(ddof=1) / len(positive) + _beaten(negative, positive).var(ddof=1) / len(negative))
+    error = np.sqrt(above.var(ddof=1) / len(positive) + beaten(negative, positive).var(ddof=1) / len(negative))
     if min(found, 1 - found) < 1e-12:  # no spread is left to estimate from: as if the rarer class gave one answer per row
         return found, wilson(round(found) * least, least)
     half = Z * error / (found * (1 - found))
     return found, (float(expit(logit(found) - half)), float(expit(logit(found) + half)))
 
 
-def _beaten(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+def beaten(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the share of the others that each score exceeds, ties counting half."""
     ordered = np.sort(others)
     return (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / (2 * len(others))

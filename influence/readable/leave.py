@@ -37,4 +37,5 @@ def export_scores(project: Project, result: Result) -> list[str]:
 def export_data(project: Project, result: Result) -> list[str]:
     """The files written, and how many rows are left."""
     left, gone = words.count(result["n_train"], "training row"), words.count(result["n_removed"], "removed row")
-    return [f"{left} in train.parquet and train.csv, {gone} with the reasons in removed.csv: {result['path']}"]
+    more = f", {words.count(result['n_relabelled'], 'corrected label')} in relabelled.csv" if result.get("n_relabelled") else ""
+    return [f"{left} in train.parquet and train.csv, {gone} with the reasons in removed.csv{more}: {result['path']}"]

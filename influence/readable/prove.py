@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from influence.actions import agreement as agreed
 from influence.actions import smoothness as smooth
+from influence.actions.verify import attack_in_words, fairness_in_words, relearned_in_words
 from influence.actions.verify import in_words as overall_in_words
+from influence.evaluation._tables import wilson
 from influence.evaluation.fidelity import verdict
 from influence.evidence import words
 from influence.evidence.fidelity import RANKS, SIZE, figures, where
@@ -18,6 +20,8 @@ from influence.store import Project
 
 ATTACK = "attack: how well the loss tells forgotten from unseen rows (area under the curve); 0.5: no better than a guess."
 DISTANCE = "distance: of the forgotten rows' margins from the retrained model's, on average; 0: as if they had never been there."
+COMPARED_ATTACK = "Attack that takes rows of low loss for members; forgetting went well if the area is as under the retrained model:"
+LAYERS = "How alike models see holdout rows (linear CKA, unbiased): 1, the same but for a rotation and a scale; 0, nothing in common:"
 VERDICTS = {"inside": "as the oracles", "outside": "not as the oracles", "too few": words.TOO_FEW}
 SAID = {"well": "well", "roughly": "roughly", "poorly": "poorly", "unclear": words.TOO_FEW}
 LDS = "LDS: rank correlation of what was predicted for these sets with what happened; 1: the order is right, 0: no better than chance."
@@ -61,6 +65,59 @@ def agreement(project: Project, result: Result) -> list[str]:
 
 
 @says
+def compare(project: Project, result: Result) -> list[str]:
+    """Measures of all rows and gaps by model with their changes; then decisions that differ, the attack, and how alike layers are."""
+    tables = {name: project.table(digest) for name, digest in result["tables"].items()}
+    models = ", ".join(f"{role} {run}" for role, run in result["runs"].items())
+    return [
+        f"Without {words.count(result['n_removed'], 'row')}: {models}.",
+        "On the holdout rows; change: from the original on the same rows, with its own 95 % interval.",
+        *table("<<>>>>>", ("metric", "model", "value", "95 %", "change", "95 %", "n"), _compared(tables["metrics"])),
+        *_decided(tables["rows"], [role for role in result["runs"] if role != "original"]),
+        COMPARED_ATTACK,
+        *table("<>>>>", ("model", "area", "95 %", "forgotten", "holdout"), _attacked(tables["attack"])),
+        *_layers(tables["layers"]),
+    ]
+
+
+def _compared(found: Any) -> list[tuple[str, ...]]:
+    """Return what is said of each measure of all rows, and of each gap, by model."""
+    rows: list[tuple[str, ...]] = []
+    for r in found[found["group"] == ""].sort_values("metric", kind="stable").itertuples():
+        by = f" by {r.column}{f' ({r.pair})' if r.pair else ''}" if r.column else ""
+        moved = (words.signed(r.change), words.interval(r.change_low, r.change_high)) if words.known(r.change) else ("", "")
+        rows.append((r.metric + by, r.role, words.number(r.value), words.interval(r.low, r.high), *moved, f"{int(r.n):,}"))
+    return rows
+
+
+def _decided(rows: Any, roles: Sequence[str]) -> list[str]:
+    """Return how many decisions differ from the original's, by part of the rows; nothing for a number."""
+    if rows["said_original"].dtype.kind == "f":
+        return []
+    told = []
+    for part, own in rows.groupby("part", sort=False):
+        for role in roles:
+            hits, n = int((own["said_original"] != own[f"said_{role}"]).sum()), len(own)
+            told.append((part, role, f"{hits:,}", words.number(hits / n), words.interval(*wilson(hits, n)), f"{n:,}"))
+    return ["Decisions that differ from the original's:", *table("<<>>>>", ("rows", "model", "differ", "share", "95 %", "n"), told)]
+
+
+def _attacked(found: Any) -> list[tuple[str, ...]]:
+    rows = found[found["metric"] == "attack_auc"].itertuples()
+    return [(r.role, words.number(r.value), words.interval(r.low, r.high), f"{r.n:,}", f"{r.others:,}") for r in rows]
+
+
+def _layers(found: Any) -> list[str]:
+    """Return how alike layers are; a sentence where the models have none in common."""
+    if found.empty:
+        return ["These models have no layers in common that each row passes once."]
+    rows = [
+        (r.layer, f"{r.first} - {r.second}", words.number(r.value), words.interval(r.low, r.high), f"{r.n:,}") for r in found.itertuples()
+    ]
+    return [LAYERS, *table("<<>>>", ("layer", "models", "CKA", "95 %", "n"), rows)]
+
+
+@says
 def verify(project: Project, result: Result) -> list[str]:
     """The verdict, and each measure beside the oracles' band."""
     rows = [
@@ -71,7 +128,9 @@ def verify(project: Project, result: Result) -> list[str]:
     return [
         overall_in_words(result),
         *table("<>><", ("", "this model", "oracles", ""), rows),
-        *([f"KLOM and epsilon judge the method, from {result['runs']} originals."] if result["runs"] else []),
+        *([f"Epsilon, KLOM and U-LiRA judge the method, from {result['runs']} originals."] if result["runs"] else []),
+        *attack_in_words(result),
+        *filter(None, (fairness_in_words(result), relearned_in_words(result))),
         f"n = {words.count(result['n']['forget'], 'removed row')}. {made}",
     ]
 
@@ -84,7 +143,7 @@ def unlearn(project: Project, result: Result) -> list[str]:
     other = result["retrained"] not in (None, run.id)  # else it is this one, or none could be made
     others = {"before": old, **({"retrained": measured(project.run(result["retrained"]).body)} if other else {})}
     took = f"; retraining takes {words.duration(result['retrain_seconds'])}" if other else ""
-    claim, n = words.claim(result["claim"]), words.count(result["n_removed"], "row")
+    claim, n = words.claim(result["claim"]), words.became(result["n_removed"], result.get("n_relabelled", 0))
     rows = [
         (
             name, *(words.number(of.get(name, {}).get("value")) for of in others.values()), words.number(f["value"]),
@@ -93,7 +152,7 @@ def unlearn(project: Project, result: Result) -> list[str]:
         for name, f in measured(run.body).items()
     ]  # fmt: skip
     return [
-        f"Run {run.id}: the model without {n}, in {words.duration(result['seconds'])}{took}. On the holdout rows:",
+        f"Run {run.id}: the model {n}, in {words.duration(result['seconds'])}{took}. On the holdout rows:",
         *table("<" + ">" * (len(others) + 3), ("metric", *others, "now", "95 %", "n"), rows),
         f"Claim {result['claim']}, {claim.name.lower()}: {claim.meaning}",
         *filter(None, [result["claim_note"]]),

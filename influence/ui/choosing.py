@@ -53,7 +53,8 @@ def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Sco
 def _combined(run: Run, found: Selection, how: str) -> None:
     """Combine rows with the current selection; in one transaction, or what another tab adds in between would be lost."""
     with state.project().transaction():
-        made = HOW[how](found, own(run))
+        old = own(run)
+        made = HOW[how](found, None if old and old.action == "relabel" else old)  # rows to remove do not join rows to relabel
         if len(made):
             # Ids may mean other rows in other data, so a selection says of which data its rows are.
             state.project().choose(Selection(made.ids, made.action, {**made.reason, "dataset": run.dataset}))
@@ -121,6 +122,7 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
     st.markdown(
         f"**{words.count(len(selection), 'training row')}** of {len(train):,} ({words.percent(len(selection) / len(train))}): "
         f"{words.escaped(_short(str(selection.reason.get('words', selection.reason.get('rule', 'chosen')))))}."
+        + (" They stay, with new labels." if selection.action == "relabel" else "")
     )
     _origins(selection)
     foretold(selection)
@@ -136,11 +138,12 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
                 "share of all": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, color="gray"),
             },
         )
+    listing = {"id": selection.ids, **({"label": selection.labels} if selection.labels else {})}
     with st.container(horizontal=True):
         st.button("Undo", icon=":material/undo:", on_click=_undo, key="choosing.undo")
         st.button("Clear", icon=":material/close:", on_click=state.project().choose, args=(Selection(()),), key="choosing.clear")
         st.download_button(
-            "Download ids", lambda: csv_text(pd.DataFrame({"id": selection.ids})), "selection.csv", "text/csv", icon=":material/download:",
+            "Download ids", lambda: csv_text(pd.DataFrame(listing)), "selection.csv", "text/csv", icon=":material/download:",
             key="choosing.csv",
         )  # fmt: skip
         pinning.chosen(run, selection, "choosing")

@@ -16,6 +16,7 @@ from influence.ui import choosing, effects, kept, pinning, state, whochanges, wo
 
 RANKED = "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it."
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
+RELABELLED = "Predictions here are of removals. Retrain on the Run page to see what the new labels do."
 AGAINST = "The metric and its smooth version are predicted to go opposite ways: do not remove rows by this."
 SHORT = 8
 """Characters of a digest."""
@@ -34,11 +35,14 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
     selection = choosing.review(run, (state.group(), state.dataset(run).target), foretold)
     if selection:
         choosing.rows(run, selection)
-        state.link("run", "Unlearn these rows", ":material/arrow_forward:")
+        state.link("run", "Correct these labels" if selection.action == "relabel" else "Unlearn these rows", ":material/arrow_forward:")
 
 
 def _preview(run: Run, note: dict[str, Any], label: str, selection: Selection) -> None:
     """Show what is predicted for exactly the selected rows, the metric `label` and accuracy first."""
+    if selection.action == "relabel":
+        st.info(RELABELLED, icon=":material/info:")
+        return
     try:
         found = preview.predicted(note, kept.scores(note["scores"]), selection.ids)
     except BadInput as error:

@@ -16,6 +16,7 @@ from influence.types import Selection
 from influence.ui import costs, forms, jobs, lanes, live, racing, standing, state, stepping, words
 
 ONE, SEVERAL = "One method", "Race several"
+REMOVES = "It only removes rows."
 ATTACK = " Above 0.5, its loss tells the rows to forget from unseen ones; grey: where chance lies (95 %)."
 
 
@@ -24,6 +25,7 @@ def start(run: Run, selection: Selection) -> None:
     if not rows(run, selection):
         return
     many = st.segmented_control("How many methods", [ONE, SEVERAL], default=ONE, key="run.many", label_visibility="collapsed") == SEVERAL
+    relabel = selection.action == "relabel"
     left, right = st.columns([2, 1], gap="medium")
     with right:
         query = gap(run)
@@ -33,7 +35,7 @@ def start(run: Run, selection: Selection) -> None:
             racing.start(run, {"run": run.id, "group": state.group(), "query": query, "selection": chosen})
         return
     with left:
-        name, given = method(run)
+        name, given = method(run, relabel)
     if name:
         args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query, "selection": chosen}
         jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=costs.whole(run, name, selection))
@@ -51,17 +53,23 @@ def rows(run: Run, selection: Selection) -> bool:
     why = words.escaped(selection.reason.get("words", selection.reason.get("rule", "picked by hand"))).rstrip(".")
     with st.container(horizontal=True, vertical_alignment="center"):
         share = words.percent(len(selection) / total)
+        done = "relabelled" if selection.action == "relabel" else "removed"
         st.markdown(
-            f"**{words.count(len(selection), 'row')}** of {total:,} training rows ({share}) will be removed: {why}.", width="content"
+            f"**{words.count(len(selection), 'row')}** of {total:,} training rows ({share}) will be {done}: {why}.", width="content"
         )
         state.link("plan", "Change them on Plan")
     return True
 
 
-def method(run: Run) -> tuple[str, dict[str, Any]]:
-    """Draw the choice among the methods that are open to the model; return its id and settings, or ("", {})."""
+def method(run: Run, relabel: bool) -> tuple[str, dict[str, Any]]:
+    """Draw the choice among the methods that are open to the model and can do it; return its id and settings, or ("", {})."""
     trained = state.project().trained(run.id)
-    return forms.choose(unlearning, "run.method", "How", lambda made: str(made.unavailable(trained)), first=costs.FIRST)
+
+    def closed(made: Any) -> str:
+        return REMOVES if relabel and not getattr(made, "relabels", False) else str(made.unavailable(trained))
+
+    hidden = ("preprocessing",) if relabel else ()  # other labels leave the inputs as they are
+    return forms.choose(unlearning, "run.method", "How", closed, first=costs.FIRST, hidden=hidden)
 
 
 def gap(run: Run) -> str:
@@ -151,7 +159,8 @@ def outcome(made: Run, group: str) -> None:
     found = made.body
     before = state.project().run(made.parent)
     sentences = [
-        f"The model without {words.count(int(found.get('n_removed', 0)), 'row')} is ready after {words.duration(found.get('seconds'))}."
+        f"The model {words.became(int(found.get('n_removed', 0)), int(found.get('n_relabelled', 0)))} is ready after "
+        f"{words.duration(found.get('seconds'))}."
     ]
     name, old = standing.gap_of(before, group)
     if name:

@@ -84,12 +84,17 @@ def _rows(run: Run, found: dict[str, Any]) -> None:
             f"Select {f'these {k:,} rows' if k > 1 else 'this row'}", icon=":material/checklist:", key="labels.choose", on_click=_choose,
             args=(found, k),
         )  # fmt: skip
+        n = looked.correctable(table, k)
+        st.button(
+            f"Correct {words.count(n, 'label')}", icon=":material/edit:", key="labels.correct", on_click=_choose, args=(found, k, True),
+            disabled=not n, help="Gives those of these rows the suggested label where it is another; they are relabelled on Run.",
+        )  # fmt: skip
         st.download_button("Download all", lambda: csv_text(table), "labels.csv", "text/csv", icon=":material/download:", key="labels.csv")
 
 
-def _choose(found: dict[str, Any], k: int) -> None:
-    """Make the first k rows the selection."""
+def _choose(found: dict[str, Any], k: int, correct: bool = False) -> None:
+    """Make the first k rows the selection, to be removed or corrected."""
     try:
-        state.project().choose(looked.first(state.project(), found, k))
+        state.project().choose((looked.correction if correct else looked.first)(state.project(), found, k))
     except BadInput as error:
         st.session_state["choosing.error"] = str(error)

@@ -17,7 +17,7 @@ from influence.types import Selection
 from influence.ui import costs, jobs, lanes, live, state, words
 
 USUAL = ("retrain", "sisa", "influence_step", "finetune")
-"""Methods that are chosen at first, where they are open: what is exact, what comes nearest to it (docs/unlearning.md), and what most use."""
+"""Methods that are chosen at first, where they are open: the exact ones, what comes nearest (docs/unlearning.md), and what most use."""
 PARTS = {"forget": "forgotten", "retain": "retained", "test": "unseen"}
 SAMPLED = 4096
 
@@ -25,7 +25,8 @@ SAMPLED = 4096
 def start(run: Run, args: dict[str, Any]) -> None:
     """Draw the choice of methods with what each costs, and the button that lets them run one after another."""
     trained, selection = state.project().trained(run.id), state.project().selection(args["selection"])
-    open_ones = [name for name, cls in unlearning.classes.items() if not cls().unavailable(trained)]
+    fit = [name for name, cls in unlearning.classes.items() if selection.action == "remove" or getattr(cls, "relabels", False)]
+    open_ones = [name for name in fit if not unlearning.classes[name]().unavailable(trained)]
     doubts = {name: str(getattr(unlearning.classes[name], "reservation", "")) for name in open_ones}
     names = sorted(open_ones, key=lambda name: (name != costs.FIRST, bool(doubts[name])))
     usual = [name for name in names if name in USUAL]

@@ -10,6 +10,7 @@ from influence.evidence.words import (
     TOO_FEW,
     about,
     apart,
+    became,
     claim,
     count,
     duration,
@@ -26,8 +27,8 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "claim", "count", "duration", "escaped", "figure", "interval", "known", "lasting",
-    "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
+    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "became", "claim", "count", "duration", "escaped", "figure", "interval", "known",
+    "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"

@@ -1,0 +1,149 @@
+"""Compare's part on decisions: which predictions differ from the original's, from what to what, and of which rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from influence.charts.bubbles import bubbles
+from influence.charts.colours import ROLES
+from influence.charts.flows import flows
+from influence.data.dataset import Role
+from influence.evaluation._tables import wilson
+from influence.store import Run
+from influence.ui import compared_numbers, comparing, kept, pictures, state, words
+
+Draw: TypeAlias = Callable[[pd.DataFrame, str, Sequence[str]], None]
+ROWS = 1000
+"""Rows without pictures that are listed."""
+CLASSES, FLOWS = 6, 40
+"""With more classes only what changed is drawn, and of that the largest flows."""
+PARTS = {"holdout": "Holdout", "forgotten": "Forgotten", "retained": "Retained"}
+EVERYBODY = "all groups"
+WELL = {
+    "holdout": "If forgetting went well, the unlearned model decides as the retrained one does.",
+    "forgotten": "If forgetting went well, the unlearned model decides on these rows as the retrained one, which never saw them.",
+    "retained": "If forgetting went well, few of these change, and the same as under the retrained model.",
+}
+
+
+def decisions(run: Run, found: dict[str, Any]) -> None:
+    """Show how decisions flow from the original to each other model, and the rows of one flow."""
+    classes = state.dataset(run).train.classes
+    rows, draw = _chosen(found, len(classes))
+    if rows.empty:
+        st.caption("There are no such rows.")
+        return
+    if not classes:
+        compared_numbers.numbers(run, rows, found)
+        return
+    others = comparing.roles(found, first=False)
+    for column, role in zip(st.columns(len(others)), others, strict=True):
+        with column:
+            _change(rows, role)
+            draw(rows, role, classes)
+    st.caption(f"n = {words.count(len(rows), 'row')}. Coloured: the decision changed. {WELL[rows['part'].iloc[0]]}")
+    _listed(run, rows, others)
+
+
+def _chosen(found: dict[str, Any], classes: int) -> tuple[pd.DataFrame, Draw]:
+    """Draw the choice of rows, group and, of many classes, figure; return the rows and what draws them."""
+    table = kept.table(found["tables"]["rows"])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        part = st.segmented_control(
+            "Rows", list(PARTS), default="holdout", required=True, **state.shared("compare.rows", PARTS.__getitem__)
+        )
+        names = [EVERYBODY, *sorted(set(table["group"]) - {""})]
+        group = EVERYBODY
+        if len(names) > 1:
+            group = st.selectbox(
+                f"Groups by {words.escaped(found['group'])}", names, key="compare.flow_group", persist_state="session", width=240
+            )
+        figure = FLOWING
+        if classes > 2:
+            figure = st.segmented_control("Figure", list(FIGURES), default=FLOWING, required=True, **state.shared("compare.figure"))
+    return table[(table["part"] == part) & ((group == EVERYBODY) | (table["group"] == group))], FIGURES[figure]
+
+
+def _change(rows: pd.DataFrame, role: str) -> None:
+    """Say how many decisions a model changes, and how they came out."""
+    changed = rows[rows["said_original"] != rows[f"said_{role}"]]
+    right, wrong = (int((changed[f"said_{of}"] == changed["target"]).sum()) for of in (role, "original"))
+    share, between = len(changed) / len(rows), words.interval(*wilson(len(changed), len(rows)))
+    st.markdown(
+        f"**{comparing.NAMES[role]}**: {words.count(len(changed), 'prediction')} of {len(rows):,} differ from the original's "
+        f"({words.number(share)}; 95 %: {between}); {right:,} became right, {wrong:,} became wrong."
+    )
+
+
+def _flow(rows: pd.DataFrame, role: str, classes: Sequence[str]) -> None:
+    """Draw the largest flows; of many classes only those that change."""
+    name = comparing.NAMES[role]
+    every = _counts(rows if len(classes) <= CLASSES else rows[rows["said_original"] != rows[f"said_{role}"]], role)
+    if every.empty:
+        return
+    st.plotly_chart(
+        flows(every.head(FLOWS), "Original", name, ROLES[role]), key=f"compare.flow.{role}", config={"displayModeBar": False},
+        alt=f"How many rows each decision of the original became under {name}; the table below holds the rows",
+    )  # fmt: skip
+    if len(every) > FLOWS:
+        st.caption(f"The {FLOWS} largest of {len(every):,} flows; the others are {words.count(int(every['rows'][FLOWS:].sum()), 'row')}.")
+
+
+def _bubbles(rows: pd.DataFrame, role: str, classes: Sequence[str]) -> None:
+    """Draw every pair of decisions, those that stayed on the diagonal."""
+    st.plotly_chart(
+        bubbles(_counts(rows, role), _present(rows, role, classes), ("Original", comparing.NAMES[role]), ROLES[role]),
+        key=f"compare.bubbles.{role}", config={"displayModeBar": False},
+        alt=f"How many rows have each pair of decisions by the original and by {comparing.NAMES[role]}; the table below holds the rows",
+    )  # fmt: skip
+
+
+def _present(rows: pd.DataFrame, role: str, classes: Sequence[str]) -> list[str]:
+    """Return the classes in which one of both models puts a row, in their order."""
+    here = {*rows["said_original"], *rows[f"said_{role}"]}
+    return [name for name in classes if name in here]
+
+
+FLOWING = "Flows"
+FIGURES: dict[str, Draw] = {FLOWING: _flow, "Bubbles": _bubbles}
+
+
+def _counts(rows: pd.DataFrame, role: str) -> pd.DataFrame:
+    """Return how many rows became what: before, after, rows; the largest first."""
+    found = rows.groupby(["said_original", f"said_{role}"]).size().reset_index(name="rows")
+    return found.set_axis(["before", "after", "rows"], axis=1).sort_values("rows", ascending=False, kind="stable")
+
+
+def _listed(run: Run, rows: pd.DataFrame, roles: list[str]) -> None:
+    """Draw the choice of one flow that changes a decision, and its rows with how each model decides."""
+    ways = {}
+    for role in roles:
+        for flow in _counts(rows[rows["said_original"] != rows[f"said_{role}"]], role).itertuples():
+            said = f"{comparing.NAMES[role]}: {flow.before} → {flow.after} ({words.count(int(flow.rows), 'row')})"
+            ways[said] = (role, flow.before, flow.after)
+    if not ways:
+        return
+    role, before, after = ways[st.selectbox("Rows whose decision changed", list(ways), key="compare.flow")]
+    chosen = rows[(rows["said_original"] == before) & (rows[f"said_{role}"] == after)]
+    chosen = chosen.iloc[np.argsort(-np.abs(np.exp(-chosen["loss_original"]) - np.exp(-chosen[f"loss_{role}"])), kind="stable")]
+    first = chosen.head(pictures.PAGE if pictures.drawable(run) else ROWS)
+    role_of: Role = "holdout" if first["part"].iloc[0] == "holdout" else "train"
+    pictures.table(_told(first, ["original", *roles]), pictures.of_run(run, first["id"].to_numpy(), role_of), "Rows whose decision changed")
+    more = f" The first {len(first):,} of {len(chosen):,}." if len(chosen) > len(first) else ""
+    st.caption(f"Beside each decision, the probability of the true class; rows for which it changed most come first.{more}")
+
+
+def _told(rows: pd.DataFrame, roles: list[str]) -> pd.DataFrame:
+    """Return rows with each model's decision and what it gave the true class."""
+    said = {
+        comparing.NAMES[role]: [
+            f"{one} ({words.percent(float(np.exp(-loss)))})" for one, loss in zip(rows[f"said_{role}"], rows[f"loss_{role}"], strict=True)
+        ]
+        for role in roles
+    }
+    return rows[["id", "target", "group"]].assign(**said).rename(columns={"target": "true class"})
