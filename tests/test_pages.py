@@ -238,7 +238,7 @@ def test_a_refusal_of_the_work_is_its_sentence(fresh, shown):
     assert work(fresh).state == "failed"
     drawn(at)
     assert len(at.error) == 1
-    assert "would be removed" in at.error[0].value
+    assert "would remain, and a model needs two classes" in at.error[0].value
     assert "Start again" in [b.label for b in at.main.button]
 
 

@@ -162,7 +162,7 @@ def test_what_too_few_rows_can_answer_is_not_asked_first_and_can_be_neither_pinn
     assert any(b.label == "Pin this gap" for b in at.button)
     assert not by_key(at.button, "audit.why").disabled
     ran(chosen.set_value("true_positive_rate").run())
-    assert "too few rows to say anything of the equal opportunity gap" in said(at)
+    assert "too few rows to say anything of the equal-opportunity gap" in said(at)
     assert not any(b.label.startswith("Pin") for b in at.button)
     assert by_key(at.button, "audit.why").disabled
     assert "ten" in next(c.value for c in at.caption if "rows" in c.value and "group" in c.value)

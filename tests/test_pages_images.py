@@ -193,7 +193,7 @@ def test_rows_to_remove_and_flipped_predictions_have_pictures(tmp_path, shown):
     assert table["image"].tolist() == [thumbnails.of_pixels(x) for x in made.train.x[: pictures.PAGE]]
     new = perform("unlearn", project, {"run": run, "method": "retrain"})["run"]
     perform("compare", project, {"run": new, "group": "ink_level"})
-    at = shown(project, "compare", run=new)
+    at = shown(project, "compare", run=new, **{"compare.part": "Decisions"})
     table = next(table.value for table in at.dataframe if "image" in table.value)
     assert len(table)
     row = table.iloc[0]

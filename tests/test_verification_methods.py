@@ -72,7 +72,7 @@ def test_epsilon_ends():
 @pytest.mark.parametrize("apart", [0.0, 1.0, 2.0])
 def test_u_lira_of_normal_margins_is_right_as_often_as_the_likelihood_allows(apart):
     """Of two normal distributions so many standard deviations apart: Phi(apart / 2) (Carlini et al., arXiv:2112.03570)."""
-    own, oracles = normal(600, 100, mean=apart), normal(600, 100, seed=1)
+    own, oracles = normal(2400, 100, mean=apart), normal(2400, 100, seed=1)
     assert ULira()(own, oracles) == pytest.approx(norm.cdf(apart / 2), abs=0.012)
     found = ULira().at_rates(own, oracles)
     for rate, share in zip((0.01, 0.001), found, strict=True):

@@ -55,6 +55,12 @@ class Compared:
             "holdout": self.original.dataset.holdout.ids,
         }
 
+    def judged(self, part: str) -> Examples:
+        """Return the rows of a part by the labels that count: relabelled rows by their new ones."""
+        if part != "forgotten" or self.selection.action != "relabel":
+            return self.rows(part)
+        return self.rows(part, next(role for role in self.runs if role not in ("original", "random")))
+
     def rows(self, part: str, role: str = "original") -> Examples:
         """Return the rows of a part as a model's own data have them."""
         dataset = self.runs[role].dataset
@@ -137,7 +143,7 @@ def classes(it: Compared) -> pd.DataFrame:
 def forgetting(it: Compared) -> pd.DataFrame:
     """Return each model's figures on the removed rows, and how far it is from the retrained model there."""
     measure, truth = evaluation.make("forgetting"), it.said("retrained", "forgotten") if "retrained" in it.runs else None
-    rows = it.rows("forgotten")
+    rows = it.judged("forgotten")
     return pd.concat(
         [measure(it.said(role, "forgotten"), rows, None if role == "retrained" else truth).assign(role=role) for role in it.runs],
         ignore_index=True,
@@ -154,7 +160,7 @@ def each(it: Compared) -> pd.DataFrame:
     mean, sd = float(target.get("mean", 0.0)), float(target.get("sd", 1.0))
     parts = []
     for part in PARTS:
-        rows = it.rows(part)
+        rows = it.judged(part)
         names = np.asarray(rows.classes, dtype=object)
         known = names[rows.y] if len(names) else rows.y * sd + mean
         found = {"part": part, "id": rows.ids, "target": known, "group": _named(it, rows)}

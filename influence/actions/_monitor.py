@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,16 +26,22 @@ SHOWN = 4096  # retained rows that the live curve looks at: enough for a smooth 
 
 
 def monitor(
-    dataset: Dataset, selection: Selection, query: str, group: str, count: int, truth: np.ndarray | None = None
+    dataset: Dataset,
+    selection: Selection,
+    query: str,
+    group: str,
+    count: int,
+    truth: np.ndarray | None = None,
+    removed: Sequence[Any] = (),
 ) -> Callable[[Bound], dict[str, float]]:
     """Return a function from a module to its live metrics, measured on forget, retained and holdout rows.
 
     Those of `figures`, `accuracy` (holdout; for a numeric target `r2`), and with a group `gap` and `gap:<group>`. `truth`: margins of the
-    forget rows, (M,), of the model retrained without them.
+    forget rows, (M,), of the model retrained without them. `removed`: rows that the model did without before, which are none of the three.
     """
     train = dataset.train
     out = train.mask(selection.ids)
-    kept = np.flatnonzero(~out)
+    kept = np.flatnonzero(~out & ~np.isin(train.ids, list(removed)))
     if len(kept) > SHOWN:
         kept = kept[np.linspace(0, len(kept) - 1, SHOWN).astype(int)]
     parts = {"forget": train.take(out), "retain": train.take(kept), "test": dataset.holdout}

@@ -48,6 +48,7 @@ def new_run(
     }
     digest = project.put_dataset(dataset)
     with project.transaction():
+        project.put_trained(trained)  # again: a state that was kept on another run's way could have been deleted there meanwhile
         run = project.add_run(kind, digest, body, parent=parent, name=name or dataset.name)
         project.record(
             kind,

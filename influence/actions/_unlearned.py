@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from influence.actions import _steps
 from influence.actions._new_run import new_run
 from influence.actions._opened import Opened
@@ -13,11 +15,14 @@ from influence.actions._relabelling import corrected
 from influence.data.refit import is_fitted
 from influence.registry import described
 from influence.store import Project
-from influence.types import Selection, Trained
+from influence.types import Examples, Selection, Trained
 
 BROUGHT = "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1 although the weights never saw them."
 KEPT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1 although the weights never saw them."
-
+CLASSES = (
+    "Class list kept: the model has an output for a class of which it sees no row, so the claim is L1 although the weights never saw one. "
+    "For L2 train anew on data without the class."
+)
 BROUGHT_OUT = (
     "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1, whatever noise hides in the weights."
 )
@@ -54,10 +59,12 @@ def kept_as_run(
     relabel = selection.action == "relabel"
     given = corrected(it, selection) if relabel else given
     dataset = it.dataset if given is None else given.dataset
-    if relabel and made.claim == "L2" and not it.trained.removed:  # inputs were fitted without looking at labels
-        claim, note = (str(given.claim), given.note) if given else ("L2", "")
+    if relabel and made.claim == "L2" and not it.trained.removed and "brought" not in it.dataset.encoding:
+        claim, note = (str(given.claim), given.note) if given else ("L2", "")  # inputs were fitted without looking at labels
     else:
         claim, note = _claim(made, it.dataset.encoding, given, unlearner)
+    if claim == "L2" and _emptied(it, dataset.train, made):
+        claim, note = "L1", CLASSES
     note = " ".join(filter(None, [note, extra.get("told")]))  # what a method says at its end belongs to what may be claimed
     stored, final = project.put_selection(selection), project.put_state(made.final.load())
     # rows that the model was without are not forgotten, or corrected, again
@@ -97,6 +104,17 @@ def kept_as_run(
             | (steps.notes(run, final) if steps else {})
         ),
     )
+
+
+def _emptied(it: Opened, train: Examples, made: Trained) -> bool:
+    """Whether the list of classes has one of which the new model sees no row, though the old one did."""
+    if not train.classes:
+        return False
+    before, after = (
+        set(rows.y[~np.isin(rows.ids, list(gone))].tolist())
+        for rows, gone in ((it.dataset.train, it.trained.removed), (train, made.removed))
+    )
+    return bool(before - after)
 
 
 def _claim(made: Trained, encoding: Mapping[str, Any], given: Refit | None, unlearner: Any) -> tuple[str, str]:

@@ -48,13 +48,14 @@ def compare(
     if by:
         columns_of(new.dataset.holdout, by)  # or that is what is wrong with it
     selection = project.selection(new.run.body["selection"])
-    runs = _roles(project, new, len(selection), random, report)
+    runs = _roles(project, new, len(selection), random and selection.action == "remove", report)
     tables = _tables(project, Compared(runs, selection, by), report)
     result = {
         "tables": tables,
         "runs": {role: it.run.id for role, it in runs.items()},
         "group": by,
-        "n_removed": len(selection),
+        "n_removed": new.run.body["n_removed"],
+        "n_relabelled": new.run.body.get("n_relabelled", 0),
         "version": VERSION,
     }
     with project.transaction():

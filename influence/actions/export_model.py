@@ -200,6 +200,7 @@ def _card(it: Opened, folder: Path, format: str) -> card.Card:
         claim_note=body.get("claim_note", ""),
         method=body.get("method", {}).get("name", ""),
         removed=len(it.trained.removed),
+        relabelled=it.run.body.get("n_relabelled", 0),
         overall=metrics["intervals"],
         gaps=metrics["gaps"],
         groups=metrics["groups"],

@@ -13,7 +13,7 @@ from influence.registry import unlearning
 from influence.store import Project
 from influence.types import Event, Report, Trained, ignore
 
-CARRIED = ("retrained", "retrain_seconds", "references", "watched")
+CARRIED = ("retrained", "retrain_seconds", "references", "watched", "prepare_seconds")
 """What holds for every model that forgot the same rows."""
 
 

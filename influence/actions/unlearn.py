@@ -58,8 +58,8 @@ def unlearn(
     if unlearner.unavailable(it.trained):
         raise BadInput(unlearner.unavailable(it.trained))
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
-    count = it.trained.recipe.threads if it.trained.recipe else 1
-    look = monitor(it.dataset, rows, query, by, count)
+    count, gone = it.trained.recipe.threads if it.trained.recipe else 1, it.trained.removed
+    look = monitor(it.dataset, rows, query, by, count, removed=gone)
     if relabel and getattr(unlearner, "preprocessing", "kept") == REFITTED:
         raise BadInput("Other labels leave the rows where they are, so that preprocessing need not be fitted again. Set it to kept.")
     given = refit(it, rows) if getattr(unlearner, "preprocessing", "kept") == REFITTED else Refit(it.dataset, it.trained)
@@ -72,10 +72,10 @@ def unlearn(
     references = {"original": original}
     if retrained and retrained["run"]:
         truth = margins(it.dataset, rows, training.load(project.trained(retrained["run"])), count)
-        look = monitor(it.dataset, rows, query, by, count, truth)
+        look = monitor(it.dataset, rows, query, by, count, truth, gone)
         references = {"original": look(training.load(it.trained)), "retrained": retrained["metrics"]}
         _tell(report, {**references, **bands(project, retrained["run"], truth)})
-    look = look if given.dataset is it.dataset else monitor(given.dataset, rows, query, by, count)
+    look = look if given.dataset is it.dataset else monitor(given.dataset, rows, query, by, count, removed=gone)
     prepared = _prepared(project, it, unlearner, given, report)
     with _kept(project, unlearner, look, report) as steps:
         said: dict[str, str] = {}

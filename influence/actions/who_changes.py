@@ -29,14 +29,16 @@ SHARES = ("accuracy", "rate", "auc", "calibration")
 """What the names of metrics between 0 and 1 end with, or gaps between such."""
 
 
-def key(run: str, ids: Sequence[Any], group: str) -> str:
-    """Return the name under which what is predicted without these rows is kept."""
-    return f"who/{run}/{short({'rows': sorted(map(str, ids)), 'group': group})}"
+def key(project: Project, run: str, ids: Sequence[Any], group: str) -> str:
+    """Return the name under which what is predicted without these rows is kept: by the scores of the prepared preview, if there is one."""
+    prepared = preview.kept(project, run, group)
+    by = {"rows": sorted(map(str, ids)), "group": group, "scores": prepared["scores"] if prepared else ""}
+    return f"who/{run}/{short(by)}"
 
 
 def kept(project: Project, run: Run, ids: Sequence[Any], group: str) -> dict[str, Any] | None:
     """Return what was predicted without these rows, or None."""
-    found: dict[str, Any] | None = project.noted(key(run.id, ids, group))
+    found: dict[str, Any] | None = project.noted(key(project, run.id, ids, group))
     return found
 
 
@@ -80,11 +82,16 @@ def who_changes(
         "seconds": seconds,
     }
     with project.transaction():
-        project.note(key(it.run.id, rows.ids, by), note)
+        project.note(key(project, it.run.id, rows.ids, by), note)
         project.record(
             "who_changes",
-            inputs={"run": it.run.id, "dataset": it.run.dataset, "selection": project.put_selection(rows)},
-            settings={"group": by, **STEP},
+            inputs={
+                "run": it.run.id,
+                "dataset": it.run.dataset,
+                "selection": project.put_selection(rows),
+                **({"scores": prepared["scores"]} if (prepared := preview.kept(project, it.run.id, by)) else {}),
+            },
+            settings={"group": by, "models": _anew.COUNT, "seed": _anew.SEED, **STEP},
             outputs={"metrics": note["metrics"], "moved": note["moved"]},
             measures={},
             seconds=seconds,

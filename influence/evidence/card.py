@@ -29,7 +29,8 @@ class Card:
     """What a card tells. `predicts`: the target with its classes or unit, in words.
 
     `overall`, `gaps`, `groups`: figures on the holdout rows: of all, between the groups of a column, of one group of a column. `removed`:
-    rows that the model was made to forget or trained without. `files`: what lies beside the card, and how to use it.
+    rows that the model was made to forget or trained without; `relabelled`: rows given another label.
+    `files`: what lies beside the card, and how to use it.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Card:
     claim_note: str = ""
     method: str = ""
     removed: int = 0
+    relabelled: int = 0
     overall: Figures = field(default_factory=dict)
     gaps: Mapping[str, Figures] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
@@ -69,10 +71,19 @@ def _text(value: object) -> str:
     return words.escaped(" ".join(str(value).split()))
 
 
+def _became(it: Card) -> str:
+    """Say what became of training rows."""
+    how, parts = f" by `{it.method}`" if it.method else "", []
+    if it.removed:
+        parts.append(f"It does without {words.count(it.removed, 'training row')}{how}. ")
+    if it.relabelled:
+        parts.append(f"{words.count(it.relabelled, 'training row')} {'was' if it.relabelled == 1 else 'were'} given another label{how}. ")
+    return "".join(parts) or "Nothing was removed from it. "
+
+
 def _origin(it: Card) -> str:
     level = words.claim(it.claim)
-    how = f" by `{it.method}`" if it.method else ""
-    gone = f"It does without {words.count(it.removed, 'training row')}{how}. " if it.removed else "Nothing was removed from it. "
+    gone = _became(it)
     named = it.claim if level.name.lower() == it.claim else f"{it.claim}, {level.name.lower()}"
     lines = [f"{gone}Claim **{named}**: {level.meaning} {_text(it.claim_note)}".strip()]
     if it.record:
@@ -120,7 +131,7 @@ def _row(name: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _limits(it: Card) -> list[str]:
     found = [SIMULATED] if it.data.simulated else []
-    found += [TRACES] if it.removed and it.claim in ("L0", "L1") else []
+    found += [TRACES] if (it.removed or it.relabelled) and it.claim in ("L0", "L1") else []
     found += [COPIES] if it.removed else []
     return [*found, *LIMITS]
 

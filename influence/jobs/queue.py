@@ -149,7 +149,7 @@ def finish(
     open_ones = [job.c.id == id, job.c.state.in_(("running", "lost"))]
     with project.catalogue.write() as connection:
         done = connection.execute(update(job).where(*open_ones, *([] if only_if is None else [only_if])).values(**values))
-        if done.rowcount:
+        if done.rowcount and error != SILENT:  # a worker that was asleep with its machine may live, and then stands still as before
             _go_on(connection, id)
     return done.rowcount > 0
 

@@ -18,13 +18,22 @@ ATTACK = (
     "retrained one's; one below it is no success either: those rows stand out."
 )
 
+REMOVED = (
+    "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not better."
+)
+RELABELLED = (
+    "On the relabelled rows themselves (“forgotten” below), by their new labels. The retrained model learnt these: an unlearned model "
+    "should look like it, not worse and not better."
+)
+
 
 def forgotten(run: Run, found: dict[str, Any]) -> None:
     """Show each model on the removed rows, how its losses are spread, and what the attack finds."""
     _figures(run, found)
     rows = kept.table(found["tables"]["rows"])
     _losses(run, rows, comparing.roles(found))
-    _attack(rows, found)
+    if not comparing.relabelled(run):  # rows that stay are members of every training
+        _attack(rows, found)
 
 
 def _figures(run: Run, found: dict[str, Any]) -> None:
@@ -36,10 +45,7 @@ def _figures(run: Run, found: dict[str, Any]) -> None:
     wide = said.pivot_table(index=["metric", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index()
     shown = wide.fillna("itself")[["metric", *(r for r in ROLES if r in wide), "n"]].rename(columns={"random": "random removal"})
     st.dataframe(shown, hide_index=True, alt="Each model on the removed rows, with 95 % intervals.")
-    st.caption(
-        "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not "
-        "better." + kept.units(run)
-    )
+    st.caption((RELABELLED if comparing.relabelled(run) else REMOVED) + kept.units(run))
 
 
 def _losses(run: Run, rows: pd.DataFrame, roles: list[str]) -> None:

@@ -37,6 +37,11 @@ def choose() -> Run | None:
     return next(r for r in made if r.id == chosen)
 
 
+def relabelled(run: Run) -> bool:
+    """Whether the run's rows were given other labels, not removed."""
+    return bool(run.body.get("n_relabelled"))
+
+
 def kept_comparison(run: Run) -> dict[str, Any] | None:
     """Return the comparison made for this run and group column, or None."""
     return _comparison.kept(state.project(), run.id, state.group())
@@ -49,8 +54,9 @@ def claim(run: Run) -> None:
     whole = body.get("retrain_seconds")
     if whole and body["method"]["name"] != "retrain":
         cost += f", {words.percent(body['seconds'] / whole, 0)} of the {words.duration(whole)} that retraining took"
-    if body.get("served"):
-        cost += f"; preparation took {words.duration(body['prepare_seconds'])}, once for all requests ({body['served']:,} so far)"
+    if body.get("prepare_seconds"):
+        served = f" ({body['served']:,} so far)" if body.get("served") else ""
+        cost += f"; preparation took {words.duration(body['prepare_seconds'])}, once for all requests{served}"
     done = words.became(body["n_removed"], body.get("n_relabelled", 0), "training row")
     st.markdown(
         f"**{words.title(body['method']['name'])}** {done}. {cost}. "
@@ -65,7 +71,11 @@ def roles(found: dict[str, Any], first: bool = True) -> list[str]:
 
 def beside(run: Run, found: dict[str, Any]) -> None:
     """Offer to train a model without as many random rows, if there is none and the original can be trained again."""
-    if "random" in found["runs"] or no_recipe(asking.trained(found["runs"]["original"], str(state.project().path)), "", ""):
+    if (
+        relabelled(run)
+        or "random" in found["runs"]
+        or no_recipe(asking.trained(found["runs"]["original"], str(state.project().path)), "", "")
+    ):
         return
     args = {"run": run.id, "group": found["group"], "random": True}
     job = jobs.run_button("Add a random removal", "compare", args, "compare.random", help=RANDOM, primary=False, icon=":material/casino:")

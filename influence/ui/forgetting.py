@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from influence import jobs as queue
+from influence.data.refit import WAYS
 from influence.errors import BadInput
 from influence.jobs import Job
 from influence.registry import queries, unlearning
@@ -179,5 +180,6 @@ def outcome(made: Run, group: str) -> None:
 def _higher(made: Run) -> str:
     """Return how a retraining whose preprocessing was kept would come to the exact claim, if it can."""
     kept = made.body["method"]["name"] == costs.FIRST and made.body["method"]["given"].get("preprocessing") == "kept"
-    can = made.body.get("claim") == "L1" and "brought" not in state.dataset(made).encoding
+    encoding = state.dataset(made).encoding
+    can = made.body.get("claim") == "L1" and "brought" not in encoding and encoding.get("kind") in WAYS and made.body.get("n_removed")
     return " For L2 choose Retrain with its setting Preprocessing at Refitted." if kept and can else ""

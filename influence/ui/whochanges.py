@@ -97,7 +97,8 @@ def shown(run: Run, note: Mapping[str, Any]) -> None:
         )  # fmt: skip
     st.caption(
         f"90 %: one model trained anew from another seed, on these {words.count(note['n_evaluation'], 'evaluation row')}. Rests on "
-        f"{note['seeds']} trainings with new seeds and {note['without']} without other rows."
+        f"{note['seeds']} trainings with new seeds and {note['without']} without other rows. "
+        "With no rows removed, too, one in ten would lie outside."
     )
     _moved(run, kept.table(note["moved"]), note["seeds"])
 
