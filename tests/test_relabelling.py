@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from influence.actions import _oracles, perform
+from influence.actions import _oracles, _unlearned, perform
+from influence.actions._monitor import monitor
 from influence.actions._opened import opened
 from influence.errors import BadInput
+from influence.evidence import card
 from influence.store import Project
-from influence.types import Selection
+from influence.types import Examples, Selection
 
 SETTINGS = {"data": "bundled:loans", "data_set": {"n": 900}, "set": {"epochs": 12, "batch_size": 64}}
 
@@ -87,6 +92,13 @@ def test_comparison_report_and_cleaned_data_say_relabelled(made, tmp_path):
     project, runs = made
     compared = perform("compare", project, {"run": runs["influence_step"]})
     assert {"metrics", "forgetting"} <= set(compared["tables"])
+    assert (compared["n_removed"], compared["n_relabelled"]) == (0, len(opened(project, runs["original"]).dataset.planted))
+    rows = project.table(compared["tables"]["rows"])
+    mine = rows[rows["part"] == "forgotten"]
+    assert set(mine["target"]) == {"granted"}, "what a corrected row should be told is its new label"
+    assert (mine["said_retrained"] == mine["target"]).mean() > (mine["said_original"] == mine["target"]).mean()
+    with_random = perform("compare", project, {"run": runs["influence_step"], "random": True})
+    assert "random" not in with_random["runs"], "a removal is no control of a correction"
     out = perform("export_data", project, {"run": runs["retrain"], "out": str(tmp_path / "data")})
     old = opened(project, runs["original"]).dataset
     table = pd.read_parquet(tmp_path / "data" / "train.parquet")
@@ -177,7 +189,10 @@ def test_unseen_rows_of_a_forgotten_class_are_counted_apart(tmp_path):
     first = perform("train", project, how)["run"]
     rows = opened(project, first).dataset
     ids = rows.train.ids[rows.train.y == 0].tolist()
-    run = perform("unlearn", project, {"run": first, "ids": ids, "method": "retrain"})["run"]
+    made = perform("unlearn", project, {"run": first, "ids": ids, "method": "retrain"})
+    run = made["run"]
+    assert made["claim"] == "L1", "the list of classes was made with the removed rows, and kept"
+    assert "Class list kept" in made["claim_note"] or "Preprocessing kept" in made["claim_note"]
     table = project.table(perform("compare", project, {"run": run})["tables"]["metrics"]).set_index(["role", "metric"])
     own, others = (table.loc[("retrained", f"{which}_accuracy")] for which in ("forgotten_class", "other_classes"))
     n = (rows.holdout.y == 0).sum()
@@ -185,3 +200,31 @@ def test_unseen_rows_of_a_forgotten_class_are_counted_apart(tmp_path):
     assert others["value"] > 0.9
     verified = perform("verify", project, {"run": run, "oracles": 3})
     assert {"forgotten_class_accuracy", "other_classes_accuracy"} <= {line["metric"] for line in verified["fairness"]["rows"]}
+
+
+def test_a_class_that_is_left_without_rows_keeps_the_claim_below_exact():
+    rows = Examples(np.zeros((4, 1), np.float32), np.array([0, 0, 1, 2]), np.arange(4), pd.DataFrame(index=range(4)), ("a", "b", "c"))
+    opened_one = SimpleNamespace(dataset=SimpleNamespace(train=rows), trained=SimpleNamespace(removed=()))
+    gone, kept = (SimpleNamespace(removed=ids) for ids in ((2,), (0,)))
+    assert _unlearned._emptied(opened_one, rows, gone)
+    assert not _unlearned._emptied(opened_one, rows, kept)
+    assert _unlearned._emptied(opened_one, replace(rows, y=np.array([0, 0, 0, 2])), SimpleNamespace(removed=()))
+
+
+def test_a_card_tells_rows_that_were_relabelled_and_what_that_leaves_open():
+    it = SimpleNamespace(removed=0, relabelled=3, method="influence_step")
+    assert card._became(it) == "3 training rows were given another label by `influence_step`. "
+    assert card._became(SimpleNamespace(removed=0, relabelled=0, method="")) == "Nothing was removed from it. "
+
+
+def test_live_metrics_are_of_no_row_that_the_model_did_without_before(made):
+    project, runs = made
+    it = opened(project, runs["original"])
+    ids, before = it.dataset.train.ids[:5].tolist(), it.dataset.train.ids[5:205].tolist()
+    seen = []
+    look = monitor(it.dataset, Selection(tuple(ids)), "", "", 1, removed=before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("influence.actions._monitor.figures", lambda outputs, parts, *rest: seen.append(parts) or {})
+        look(it.bound)
+    assert not np.isin(seen[0]["retain"].ids, before + ids).any()
+    assert len(seen[0]["retain"]) == len(it.dataset.train) - 205
