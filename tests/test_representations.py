@@ -78,6 +78,15 @@ def test_too_few_rows_and_rows_seen_alike_say_nothing():
     assert np.isnan(cka(kernel(features()), kernel(np.ones((80, 3))))[0])
 
 
+def test_layers_of_very_different_scale_are_compared_all_the_same():
+    x = features()
+    y = x + np.random.default_rng(3).normal(size=x.shape)
+    same = cka(kernel(x), kernel(y))[0]
+    assert same < 0.99
+    for scale in (1e-4, 1e4):
+        assert cka(kernel(x), kernel(scale * y))[0] == pytest.approx(same, rel=1e-6)
+
+
 def test_a_turned_layer_has_not_moved_and_a_moved_row_has():
     x = features()
     y = x @ ortho_group.rvs(6, random_state=1) + 2

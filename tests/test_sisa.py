@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from influence import grads, training
-from influence.actions import perform
+from influence.actions import _oracles, perform
 from influence.digest import digest
 from influence.errors import BadInput
 from influence.loop import Loop
@@ -299,6 +299,18 @@ def test_a_run_in_shards_is_unlearned_verified_compared_and_reported(made):
     assert verdict["trained"] == 2
     assert perform("compare", project, {"run": result["run"]})["runs"].keys() == {"original", "unlearned", "retrained"}
     assert "ensemble" in (project.path / perform("report", project, {"run": result["run"]})["html"]).read_text()
+
+
+def test_oracles_are_laid_out_as_the_users_model_could_have_been():
+    """By some seeds a shard has too few rows: those are passed over, or no oracle could be trained for a model that could."""
+    few, ids, there = recipe(shards=5, slices=4), np.arange(120), np.ones(120, bool)
+    found = _oracles.seeds(few, ids, there, 1_000_003, 64)
+    fits = [Layout.of(replace(few, seed=seed), ids, ()).fits(there) for seed in range(1_000_003, found[-1] + 1)]
+    assert len(found) == len(set(found)) == 64 == sum(fits) < len(fits)
+    assert _oracles.seeds(few, ids, there, 1_000_003, 9) == found[:9]
+    assert _oracles.seeds(recipe(), ids, there, 5, 3) == [5, 6, 7]
+    with pytest.raises(BadInput, match="Train with fewer shards"):
+        _oracles.seeds(few, ids[:30], there[:30], 0, 4)
 
 
 def test_preprocessing_is_fitted_again_for_shards_too(made):

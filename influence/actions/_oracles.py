@@ -186,10 +186,31 @@ def _train(it: Opened, there: int, count: int, total: int, report: Report) -> No
 
     train, began = it.dataset.train, time.perf_counter()
     stay = np.repeat(1.0 - train.mask(it.trained.removed).astype(np.float32)[None], size, 0)
-    thetas = train_many(it.trained.model, train, recipe, stay, [SEED + there + k for k in range(size)], (), step)
+    thetas = train_many(it.trained.model, train, recipe, stay, seeds(recipe, train.ids, stay[0] > 0, SEED, there + size)[there:], (), step)
     found = [_said(it, theta) for theta in thetas]
     _pace.noted(it.project, it.run, size, time.perf_counter() - began)
     it.project.note(key(it), [*_whole(it), *({part: it.project.put_array(out) for part, out in each.items()} for each in found)])
+
+
+def seeds(recipe: Recipe, ids: np.ndarray, present: np.ndarray, first: int, count: int) -> list[int]:
+    """Return the first `count` seeds from `first` on; in shards those by which no shard has too few rows, as the user's has not.
+
+    Raises:
+        BadInput: hardly any seed is such.
+    """
+    from influence.shards.layout import Layout
+
+    if not recipe.sharded:
+        return list(range(first, first + count))
+    found: list[int] = []
+    for seed in range(first, first + 20 * count):
+        if Layout.of(replace(recipe, seed=seed), ids, ()).fits(present):
+            found.append(seed)
+        if len(found) == count:
+            return found
+    raise BadInput(
+        f"Only {len(found)} of {20 * count} ways to lay out these shards leave each enough rows. Train with fewer shards or slices."
+    )
 
 
 def _said(it: Opened, theta: torch.Tensor) -> dict[str, np.ndarray]:

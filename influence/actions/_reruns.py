@@ -68,7 +68,7 @@ def _add(it: Opened, there: int, size: int, report: Report) -> None:
         parent = opened(it.project, it.run.parent)
         train, gone = parent.dataset.train, in_models_unit(parent, given)
     stay = np.repeat(1.0 - train.mask(before).astype(np.float32)[None], size, 0) if before else np.ones((size, len(train)), np.float32)
-    seeds = [SEED + there + k for k in range(size)]
+    seeds = _oracles.seeds(recipe, train.ids, stay[0] > 0, SEED, there + size)[there:]
     beat = lambda event: report(replace(event, stage="reruns", metrics={}))  # noqa: E731
     made = []
     for seed, theta in zip(seeds, train_many(it.trained.model, train, recipe, stay, seeds, (), beat), strict=True):

@@ -20,8 +20,8 @@ from influence.types import Examples, Selection, Trained
 BROUGHT = "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1 although the weights never saw them."
 KEPT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1 although the weights never saw them."
 CLASSES = (
-    "Class list kept: the model has an output for a class of which it sees no row, so the claim is L1 although the weights never saw one. "
-    "For L2 train anew on data without the class."
+    "Class list kept: the model has an output for a class of which no row is left, which tells that there were some, so the claim is L1. "
+    "For more, train anew on data without the class."
 )
 BROUGHT_OUT = (
     "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1, whatever noise hides in the weights."
@@ -63,7 +63,7 @@ def kept_as_run(
         claim, note = (str(given.claim), given.note) if given else ("L2", "")  # inputs were fitted without looking at labels
     else:
         claim, note = _claim(made, it.dataset.encoding, given, unlearner)
-    if claim == "L2" and _emptied(it, dataset.train, made):
+    if claim in ("L2", "L3") and _emptied(it, dataset.train, made):
         claim, note = "L1", CLASSES
     note = " ".join(filter(None, [note, extra.get("told")]))  # what a method says at its end belongs to what may be claimed
     stored, final = project.put_selection(selection), project.put_state(made.final.load())

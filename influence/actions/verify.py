@@ -58,6 +58,8 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
         raise BadInput(f"Run {it.run.id} does without none of its training rows: there is nothing to verify. Choose an unlearned run.")
     if oracles < FEWEST:
         raise BadInput(f"{oracles} oracles were asked for; it takes at least {FEWEST}, and 19 for a verdict at 5 %.")
+    if runs and oracles < FEWEST_RUNS:
+        raise BadInput(f"{oracles} oracles were asked for; a method is judged beside at least {FEWEST_RUNS}. Ask for more, or for no runs.")
     if 0 < runs < FEWEST_RUNS:
         raise BadInput(
             f"{runs} runs of the method were asked for; it takes at least {FEWEST_RUNS} to be told from oracles. Or ask for none."

@@ -34,7 +34,7 @@ def cka(first: np.ndarray, second: np.ndarray) -> tuple[float, Interval]:
         return np.nan, (np.nan, np.nan)
     pairs = ((first, second), (first, first), (second, second))
     (across, own, other), without = zip(*(_hsic(*pair) for pair in pairs), strict=True)
-    if min(own, other) <= 1e-12 * max(float(np.square(first).mean()), float(np.square(second).mean()), 1e-300):
+    if any(mine <= 1e-12 * max(float(np.square(k).mean()), 1e-300) for mine, k in ((own, first), (other, second))):
         return np.nan, (np.nan, np.nan)
     found = float(np.clip(across / np.sqrt(own * other), -1.0, 1.0))
     spread = np.sqrt(np.maximum(without[1] * without[2], 1e-300))

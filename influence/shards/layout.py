@@ -72,6 +72,14 @@ class Layout:
         again = np.arange(self.recipe.slices) >= self.first(ids)[:, None]
         return float(self.steps[again].sum() / self.steps.sum())
 
+    def fits(self, present: np.ndarray) -> bool:
+        """Whether no shard has too few rows."""
+        try:
+            self.refuse(present)
+        except BadInput:
+            return False
+        return True
+
     def refuse(self, present: np.ndarray) -> None:
         """Refuse shards with too few rows; `present`: which of the roll are there, (N,) bool.
 

@@ -112,12 +112,13 @@ class NoisyFinetune:
         """Return the loop whose first steps are noisy.
 
         Raises:
-            BadInput: there are fewer steps than noisy ones.
+            BadInput: no step follows the noisy ones: what layers keep of the last one's rows would stay, without noise.
         """
         loop = resumed(Noised, trained, retained, recipe)
-        if self.noisy_steps > len(loop.batches):
+        if self.noisy_steps >= len(loop.batches):
             raise BadInput(
-                f"There are {len(loop.batches):,} steps; {self.noisy_steps:,} cannot be noisy. Lower noisy_steps or raise epochs."
+                f"There are {len(loop.batches):,} steps, so that {self.noisy_steps:,} cannot be noisy: one has to follow. "
+                "Lower noisy_steps, or raise epochs."
             )
         fresh = Bound(trained.model, recipe.seed, recipe.dtype)
         loop.noisy, loop.fresh = self.noisy_steps, fresh.state()
@@ -159,7 +160,7 @@ class Noisy(Optimizer):
     def step(self, theta: torch.Tensor, slots: Slots, g: torch.Tensor, lr: float, t: int) -> None:
         """Take step t in place."""
         if t >= self.chosen.noisy_steps:
-            self.rule.step(theta, slots, g, lr, t)
+            self.rule.step(theta, slots, g, lr, t - self.chosen.noisy_steps)
             return
         back = self.recipe.weight_decay * (theta - self.centre)
         noise = torch.from_numpy(self.drawn.standard_normal(len(theta)))
@@ -179,5 +180,7 @@ def deviation(recipe: Recipe, chosen: NoisyFinetune) -> float:
 
 
 def ball(vector: torch.Tensor, radius: float) -> torch.Tensor:
-    """Return the nearest vector of at most this length."""
+    """Return the nearest vector of at most this length; zeros for one that is not finite, so that the bound holds whatever comes."""
+    if not vector.isfinite().all():
+        return torch.zeros_like(vector)
     return vector * min(1.0, radius / max(float(vector.norm()), 1e-30))
