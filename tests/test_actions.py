@@ -221,8 +221,8 @@ def test_the_cost_of_unlearning_is_told_without_the_looks_of_the_live_curves(mad
     project, first = made
     slow = unlearn.monitor
 
-    def watched(*args):
-        look = slow(*args)
+    def watched(*args, **given):
+        look = slow(*args, **given)
 
         def looks(bound):
             time.sleep(0.05)
