@@ -27,6 +27,7 @@ def chosen(trained):
     return project
 
 
+@pytest.mark.slow
 def test_three_methods_race_and_the_table_fills_in(trained, chosen, opened):
     w = opened(trained).open("run")
     w.page.get_by_text("Race several", exact=True).click()
@@ -55,10 +56,16 @@ def until(w, true) -> None:
         w.page.wait_for_timeout(50)
 
 
+def start(w, epochs: str) -> None:
+    """Start a fine-tuning."""
+    w.page.get_by_text("Finetune", exact=True).click()
+    w.settle().enter("Epochs", epochs).press("Start unlearning")
+
+
 def slow(w, epochs: str = "1000") -> str:
     """Start a long fine-tuning; return the job's id."""
-    w.page.get_by_text("Finetune", exact=True).click()
-    w.settle().enter("Epochs", epochs).press("Start unlearning").sees("Rows to forget").sees("Pause")
+    start(w, epochs)
+    w.sees("Rows to forget").sees("Pause")
     return re.search(r"job=([^&]+)", w.page.url).group(1)
 
 
@@ -79,9 +86,10 @@ def test_a_run_is_paused_reloaded_resumed_and_cancelled(trained, chosen, opened)
     assert jobs.get(chosen, id).state == "cancelled"
 
 
+@pytest.mark.slow
 def test_a_kept_step_is_taken_as_the_result(trained, chosen, opened):
     w = opened(trained).open("run")
-    slow(w, "2")
+    start(w, "2")
     w.sees("is ready after").sees("On the way").settle()
     slider = w.page.get_by_role("slider").first
     slider.focus()
