@@ -29,6 +29,10 @@ def lanes_of(at) -> pd.DataFrame:
     return next(frame.value for frame in at.dataframe if "Method" in frame.value.columns).set_index("Method")
 
 
+def looked_at(at):
+    return next(box for box in at.selectbox if box.key == "run.lane")
+
+
 def test_a_race_is_one_job_per_method_retraining_first_and_each_is_cancelled_alone(fresh, shown):
     at = raced(fresh, shown)
     asked = jobs.listed(fresh)
@@ -82,8 +86,7 @@ def test_what_a_command_made_stands_beside_what_the_page_asked_for(fresh, shown)
     at = shown(fresh, "run")
     assert list(lanes_of(at).index) == ["Do nothing", "Retrain", "Finetune", words.title("scrub")]
     assert lanes_of(at).loc["Retrain", "Of retraining"] == words.percent(1.0, 0)
-    box = next(box for box in at.selectbox if box.key == "run.lane")
-    box.set_value(words.title("scrub")).run()
+    looked_at(at).set_value(words.title("scrub")).run()
     slider = next(s for s in at.select_slider if s.key.startswith("steps."))
     slider.set_value(step["step"]).run()
     table = next(frame.value for frame in at.dataframe if "metric" in frame.value.columns).set_index("metric")
@@ -92,6 +95,21 @@ def test_what_a_command_made_stands_beside_what_the_page_asked_for(fresh, shown)
     assert (work(fresh).action, fresh.runs()[0].body["step"]["at"]) == ("roll_back", step["step"])
     press(drawn(at), "Delete the kept steps")
     assert _steps.held(fresh, made["run"]) == []
+
+
+def test_what_was_asked_last_is_looked_at_once_it_is_over_and_then_what_people_choose(fresh, shown):
+    args = {"method": "finetune", "run": fresh.run().id, "selection": fresh.put_selection(fresh.current())}
+    first, second = (jobs.submit(fresh, "unlearn", {**args, "set": {"epochs": epochs}}) for epochs in (1000, 1))
+    jobs.cancel(fresh, first)
+    at = shown(fresh, "run", job=second)
+    assert looked_at(at).value == "Finetune (epochs 1000)"
+    assert work(fresh).id == second
+    drawn(at)
+    assert looked_at(at).value == "Finetune (epochs 1)"
+    looked_at(at).set_value("Finetune (epochs 1000)").run()
+    assert looked_at(drawn(at)).value == "Finetune (epochs 1000)"
+    copied = shown(fresh, "run", job=second, **{"run.lane": "Finetune (epochs 1000)"})
+    assert looked_at(copied).value == "Finetune (epochs 1000)"
 
 
 def test_how_to_reach_the_exact_claim_is_said_where_preprocessing_was_kept(fresh, shown):

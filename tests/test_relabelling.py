@@ -203,11 +203,11 @@ def test_unseen_rows_of_a_forgotten_class_are_counted_apart(tmp_path):
 
 def test_a_class_that_is_left_without_rows_keeps_the_claim_below_exact():
     rows = Examples(np.zeros((4, 1), np.float32), np.array([0, 0, 1, 2]), np.arange(4), pd.DataFrame(index=range(4)), ("a", "b", "c"))
-    opened_one = SimpleNamespace(dataset=SimpleNamespace(train=rows), trained=SimpleNamespace(removed=()))
-    gone, kept = (SimpleNamespace(removed=ids) for ids in ((2,), (0,)))
-    assert _unlearned._emptied(opened_one, rows, gone)
-    assert not _unlearned._emptied(opened_one, rows, kept)
-    assert _unlearned._emptied(opened_one, replace(rows, y=np.array([0, 0, 0, 2])), SimpleNamespace(removed=()))
+    assert _unlearned._emptied(rows, SimpleNamespace(removed=(2,)))
+    assert _unlearned._emptied(rows, SimpleNamespace(removed=(2, 0))), "an earlier request took the last"
+    assert not _unlearned._emptied(rows, SimpleNamespace(removed=(0,)))
+    assert _unlearned._emptied(replace(rows, y=np.array([0, 0, 0, 2])), SimpleNamespace(removed=()))
+    assert not _unlearned._emptied(replace(rows, classes=()), SimpleNamespace(removed=(2,)))
 
 
 def test_a_card_tells_rows_that_were_relabelled_and_what_that_leaves_open():

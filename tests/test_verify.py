@@ -23,8 +23,12 @@ SETTINGS = {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
+    return without_planted(tmp_path_factory.mktemp("project") / "p")
+
+
+def without_planted(folder):
     """A project with a model of simulated loans, retrained without its planted rows, and one that only claims to be."""
-    project = Project(tmp_path_factory.mktemp("project") / "p")
+    project = Project(folder)
     first = perform("train", project, SETTINGS)["run"]
     ids = list(opened(project, first).dataset.planted)
     how = {"retrain": {"truth": "fresh", "seed": 3}, "finetune": {}}

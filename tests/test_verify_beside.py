@@ -14,27 +14,21 @@ from influence import training
 from influence.actions import _judged_groups, _oracles, _relearning, perform
 from influence.actions._opened import opened
 from influence.actions._verified import attack_in_words, fairness_in_words, in_words, meant, relearned_in_words
-from influence.store import Project
 from influence.verification._pool import PARTS, Pool
 from influence.verification._verdict import adjusted, at_rates, overall
 from influence.verification.rmia import at_rates as attacked
 from tests.test_verification import examples, pool
+from tests.test_verify import without_planted
 from tests.tiny import bind, recipe
 from tests.tiny import examples as rows_of
-
-SETTINGS = {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A project with a model of simulated loans, retrained without its planted rows, and one that only claims to be, both verified."""
-    project = Project(tmp_path_factory.mktemp("project") / "p")
-    first = perform("train", project, SETTINGS)["run"]
-    ids = list(opened(project, first).dataset.planted)
-    how = {"retrain": {"truth": "fresh", "seed": 3}, "finetune": {}}
-    runs = {name: perform("unlearn", project, {"run": first, "ids": ids, "method": name, "set": set})["run"] for name, set in how.items()}
-    told = {name: perform("verify", project, {"run": run, "oracles": 24}) for name, run in runs.items()}
-    return project, {"original": first, **runs}, told
+    project, runs = without_planted(tmp_path_factory.mktemp("project") / "p")
+    told = {name: perform("verify", project, {"run": run, "oracles": 24}) for name, run in runs.items() if name != "original"}
+    return project, runs, told
 
 
 def test_a_model_that_kept_something_learns_it_again_faster_than_oracles(made):

@@ -113,8 +113,9 @@ def discard(project: Project, gone: list[str]) -> None:
     """Delete objects, but those that a run, a record or the steps of a run name."""
     if not gone:
         return
-    named = set(digests([run.body.get("checkpoints") for run in project.runs()]))
-    named |= set(digests([record.body.get("outputs") for record in project.records()]))
-    named |= set(digests(list(project.notes(PREFIX).values())))
-    for digest in set(gone) - named:
-        project.objects.drop(digest)
+    with project.transaction():  # no run can come to name one between the look and the deletion
+        named = set(digests([run.body.get("checkpoints") for run in project.runs()]))
+        named |= set(digests([record.body.get("outputs") for record in project.records()]))
+        named |= set(digests(list(project.notes(PREFIX).values())))
+        for digest in set(gone) - named:
+            project.objects.drop(digest)

@@ -29,16 +29,15 @@ SHARES = ("accuracy", "rate", "auc", "calibration")
 """What the names of metrics between 0 and 1 end with, or gaps between such."""
 
 
-def key(project: Project, run: str, ids: Sequence[Any], group: str) -> str:
-    """Return the name under which what is predicted without these rows is kept: by the scores of the prepared preview, if there is one."""
-    prepared = preview.kept(project, run, group)
+def key(run: str, ids: Sequence[Any], group: str, prepared: Mapping[str, Any] | None) -> str:
+    """Return the name under which what is predicted without these rows is kept; `prepared`: the preview that gave figures, if any."""
     by = {"rows": sorted(map(str, ids)), "group": group, "scores": prepared["scores"] if prepared else ""}
     return f"who/{run}/{short(by)}"
 
 
 def kept(project: Project, run: Run, ids: Sequence[Any], group: str) -> dict[str, Any] | None:
     """Return what was predicted without these rows, or None."""
-    found: dict[str, Any] | None = project.noted(key(project, run.id, ids, group))
+    found: dict[str, Any] | None = project.noted(key(run.id, ids, group, preview.kept(project, run.id, group)))
     return found
 
 
@@ -64,10 +63,10 @@ def who_changes(
     gone = it.dataset.train.mask(rows.ids) & it.seen
     if not gone.any() or (gone == it.seen).all():
         raise BadInput(f"{int(gone.sum()):,} of the {int(it.seen.sum()):,} rows that training saw are selected. Select some, but not all.")
-    trained = _anew.grow(it, report)
+    trained, prepared = _anew.grow(it, report), preview.kept(project, it.run.id, by)
     now, moved = it.outputs("evaluation").numpy(), _moved(it, np.concatenate([_calibrating(it), gone[None]]), report)
     seeds, without = _anew.outputs(project, it.run.id, "seeds"), _anew.outputs(project, it.run.id, "without")
-    found = foretold(it.dataset, by, now, moved, seeds, without, _scored(it, by, gone))
+    found = foretold(it.dataset, by, now, moved, seeds, without, _scored(it, prepared, gone))
     seconds = time.perf_counter() - began
     note = {
         "run": it.run.id,
@@ -82,14 +81,14 @@ def who_changes(
         "seconds": seconds,
     }
     with project.transaction():
-        project.note(key(project, it.run.id, rows.ids, by), note)
+        project.note(key(it.run.id, rows.ids, by, prepared), note)
         project.record(
             "who_changes",
             inputs={
                 "run": it.run.id,
                 "dataset": it.run.dataset,
                 "selection": project.put_selection(rows),
-                **({"scores": prepared["scores"]} if (prepared := preview.kept(project, it.run.id, by)) else {}),
+                **({"scores": prepared["scores"]} if prepared else {}),
             },
             settings={"group": by, "models": _anew.COUNT, "seed": _anew.SEED, **STEP},
             outputs={"metrics": note["metrics"], "moved": note["moved"]},
@@ -113,9 +112,8 @@ Scored: TypeAlias = dict[tuple[str, str], tuple[dict[str, float], float, float]]
 """Of metrics, by metric and group: the fit of realised on predicted changes, and of the asked rows the predicted change and the reach."""
 
 
-def _scored(it: Opened, group: str, gone: np.ndarray) -> Scored:
+def _scored(it: Opened, note: dict[str, Any] | None, gone: np.ndarray) -> Scored:
     """Return what a prepared preview predicts by scores: more exact than a step in the weights, for the few metrics that it has."""
-    note = preview.kept(it.project, it.run.id, group)
     if note is None or not note["calibration"]:
         return {}
     note, values = preview.in_units(note, it.dataset), it.project.scores(note["scores"]).values

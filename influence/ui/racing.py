@@ -209,9 +209,17 @@ def _way(lane: lanes.Lane, name: str) -> pd.DataFrame:
 
 
 def closer(found: Sequence[lanes.Lane]) -> lanes.Lane | None:
-    """Draw the choice of the method that is over and looked at below; return it, or None if there is none."""
+    """Draw the choice of the method that is over and looked at below; return it, or None if there is none.
+
+    What was asked last is looked at once it is over; then, or where an address says otherwise, it is for people to choose.
+    """
     over = {lane.name: lane for lane in found if lane.job is None or lane.job.over}
     if not over:
         return None
+    asked = st.query_params.get("job")
+    followed = st.session_state.setdefault("run.followed", asked if "run.lane" in st.query_params else None)
+    ended = next((lane.name for lane in over.values() if lane.job and lane.job.id == asked), None)
+    if ended and followed != asked:
+        st.session_state["run.followed"], st.session_state["run.lane"] = asked, ended
     name = st.selectbox("Look closer at", list(over), **state.shared("run.lane"))
     return over[name]
