@@ -97,6 +97,10 @@ def test_comparison_report_and_cleaned_data_say_relabelled(made, tmp_path):
     mine = rows[rows["part"] == "forgotten"]
     assert set(mine["target"]) == {"granted"}, "what a corrected row should be told is its new label"
     assert (mine["said_retrained"] == mine["target"]).mean() > (mine["said_original"] == mine["target"]).mean()
+    gone = perform("unlearn", project, {"run": runs["original"], "ids": mine["id"].tolist(), "method": "finetune", "set": {"epochs": 1}})[
+        "run"
+    ]
+    assert "random" in perform("compare", project, {"run": gone, "random": True})["runs"]
     with_random = perform("compare", project, {"run": runs["influence_step"], "random": True})
     assert "random" not in with_random["runs"], "a removal is no control of a correction"
     out = perform("export_data", project, {"run": runs["retrain"], "out": str(tmp_path / "data")})

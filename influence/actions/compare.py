@@ -48,7 +48,7 @@ def compare(
     if by:
         columns_of(new.dataset.holdout, by)  # or that is what is wrong with it
     selection = project.selection(new.run.body["selection"])
-    runs = _roles(project, new, len(selection), random and selection.action == "remove", report)
+    runs = _roles(project, new, len(selection) if selection.action == "remove" else 0, random, report)
     tables = _tables(project, Compared(runs, selection, by), report)
     result = {
         "tables": tables,
@@ -92,7 +92,7 @@ def _tables(project: Project, it: Compared, report: Report) -> dict[str, str]:
 
 
 def _roles(project: Project, new: Opened, size: int, random: bool, report: Report) -> dict[str, Opened]:
-    """Return the models to compare by their role, the original first."""
+    """Return the models to compare by their role, the original first; `size`: rows removed, of which a random removal takes as many."""
     assert new.run.parent is not None
     original = opened(project, new.run.parent)
     if new.run.body.get("retrained"):
@@ -101,8 +101,8 @@ def _roles(project: Project, new: Opened, size: int, random: bool, report: Repor
         runs = {"original": original, "retrained": new}
     else:
         runs = {"original": original, "unlearned": new}
-    known = _random_removal.kept(project, original.run.id, size)
-    if random and known is None:
+    known = _random_removal.kept(project, original.run.id, size) if size else None
+    if random and size and known is None:
         known = _random_removal.train(original, size, report)
     return {**runs, "random": opened(project, known)} if known else runs
 

@@ -171,6 +171,8 @@ def outcome(made: Run, group: str) -> None:
     st.success("  \n".join(sentences), icon=":material/check_circle:")
     level = words.claim(str(found.get("claim", "")))
     st.caption(f"Claim: {level.name}. {level.meaning} {found.get('claim_note', '')}{_higher(made)}")
+    if made.body.get("n_relabelled"):
+        st.caption("“Forgotten rows” are those that were relabelled, by the labels they had: what the model should no longer say of them.")
     with st.container(horizontal=True):
         state.link("compare", "Compare it with the other models", run=made.id)
         state.link("verify", "Verify it", run=made.id)

@@ -18,7 +18,7 @@ from influence.workspace import Workspace
 @unlearning
 @dataclass(frozen=True)
 class Retrain:
-    """Trains the model from the beginning by its recipe, without the rows, or with their labels corrected: what was had no part in it.
+    """Trains the model from the beginning by its recipe, without the rows or with their labels corrected.
 
     Truth *same* keeps the initial weights and every other row's place in the order, so that nothing but the removal differs.
     Truth *fresh* draws both anew from `seed`: a model as one would get it the next time. What was fitted on training rows before (scaling,

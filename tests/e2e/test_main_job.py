@@ -50,9 +50,10 @@ def rows_of(button) -> int:
 
 def compared(w) -> None:
     """From the end of a run to Compare with its figures."""
-    w.follow("Compare it", "compare").press("Compare").sees("What changed").settle()
+    w.follow("Compare it", "compare").press("Compare").sees("Change from the original").settle()
     assert re.search(r"n = \d", w.text())
-    w.sees("What it still shows of the removed rows")
+    w.page.get_by_text("Forgotten rows", exact=True).click()
+    w.sees("On the removed rows themselves")
 
 
 def reported(w) -> str:
