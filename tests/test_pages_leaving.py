@@ -43,6 +43,17 @@ def test_the_report_page_writes_the_unlearned_model_and_its_original(made, tmp_p
     assert done(project)["run"] == runs["loans"]
 
 
+def test_the_report_page_writes_the_data_with_corrected_labels(made):
+    project, runs = made
+    train = project.dataset(project.run(runs["loans"]).dataset).train
+    first = int(np.flatnonzero(train.y == 0)[0])
+    args = {"run": runs["loans"], "ids": [train.ids[first].item()], "labels": [train.classes[1]], "method": "influence_step"}
+    at = opened("report", run=perform("unlearn", project, args)["run"])
+    assert "with 1 corrected label, and the list of these" in said(at)
+    ran(by_key(at.button, "leaving.data").click().run())
+    assert done(project)["n_relabelled"] == 1
+
+
 def test_the_report_page_writes_the_data_that_are_left(made):
     project, runs = made
     at = opened("report", run=runs["unlearned"])

@@ -12,6 +12,7 @@ import pytest
 from influence.actions import _oracles, _unlearned, perform
 from influence.actions._monitor import monitor
 from influence.actions._opened import opened
+from influence.actions._verified import in_words
 from influence.errors import BadInput
 from influence.evidence import card
 from influence.store import Project
@@ -79,6 +80,14 @@ def test_oracles_are_trained_on_the_corrected_labels_and_judged_by_the_old_ones(
     assert found["overall"]["verdict"] == "inside"
     step = perform("verify", project, {"run": runs["influence_step"], "oracles": 19})
     assert step["trained"] == 0  # the same oracles
+
+
+def test_the_verdict_speaks_of_labels_not_of_rows(made):
+    project, runs = made
+    found = perform("verify", project, {"run": runs["retrain"], "oracles": 2})
+    assert found["relabelled"] == len(opened(project, runs["original"]).dataset.planted)
+    assert in_words(found) == "Too few to say: 2 models trained without the old labels; a verdict at 5 % takes 19."
+    assert "never saw the rows" in in_words({**found, "relabelled": 0, "overall": {"verdict": "inside", "chance": 0.5}})
 
 
 def test_a_method_is_judged_by_relabelling_again(made):

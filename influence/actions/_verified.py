@@ -25,17 +25,18 @@ def as_unusual(chance: float, oracles: int) -> str:
 def in_words(result: Mapping[str, Any]) -> str:
     """Return the verdict of all measures together in a sentence."""
     of, count = result["overall"], words.count(result["oracles"], "model")
+    what = "old labels" if result.get("relabelled") else "rows"
     if of["verdict"] == "too few":
-        return f"Too few to say: {count} trained without the rows; a verdict at 5 % takes 19."
+        return f"Too few to say: {count} trained without the {what}; a verdict at 5 % takes 19."
     unusual = f"{as_unusual(of['chance'], result['oracles'])} of these are as unusual"
     if of["verdict"] == "inside":
-        return f"This model can't be told from {count} that never saw the rows: {unusual}."
+        return f"This model can't be told from {count} that never saw the {what}: {unusual}."
     apart = [
         each["label"].lower() + (f" ({meaning})" if (meaning := meant(name, each)) else "")
         for name, each in result["measures"].items() if each["verdict"] == "outside"
     ]  # fmt: skip
     where = f" It differs in: {', '.join(apart)}." if apart else ""
-    return f"This model can be told from {count} that never saw the rows: {unusual}.{where}"
+    return f"This model can be told from {count} that never saw the {what}: {unusual}.{where}"
 
 
 def told(result: Mapping[str, Any]) -> str:

@@ -77,6 +77,7 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
         "oracles": oracles,
         "kept": _oracles.held(it),
         "forgot": len(_oracles.forgotten(it)),
+        "relabelled": it.run.body.get("n_relabelled", 0),
         "runs": runs,
         "trained": max(0, oracles - known),
         "n": {part: len(rows) for part, rows in _oracles.parts(it).items()},

@@ -71,13 +71,16 @@ def _tracked(job: Job) -> None:
 
 def _data(run: Run) -> None:
     st.markdown("**The data without the rows**")
-    removed = len(run.body.get("removed", ()))
-    chosen = None if removed else state.selection()
-    if not removed and chosen is None:
+    removed, corrected = len(run.body.get("removed", ())), run.body.get("n_relabelled", 0)
+    chosen = None if removed or corrected else state.selection()
+    if not removed and not corrected and chosen is None:
         st.caption("This model does without no row, and none is selected: the data are those that were brought.")
         return
-    n = words.count(removed or len(chosen or ()), "removed row" if removed else "selected row")
-    st.caption(f"The training rows that are left, as Parquet and CSV, and the list of {n} with rule, score, rank and claim.")
+    if corrected and not removed:
+        st.caption(f"The training rows as Parquet and CSV, with {words.count(corrected, 'corrected label')}, and the list of these.")
+    else:
+        n = words.count(removed or len(chosen or ()), "removed row" if removed else "selected row")
+        st.caption(f"The training rows that are left, as Parquet and CSV, and the list of {n} with rule, score, rank and claim.")
     args: dict[str, Any] = {"run": run.id}
     args |= {"selection": state.project().put_selection(chosen)} if chosen else {}
     job = jobs.run_button("Write the data", "export_data", args, "leaving.data", icon=":material/table:", primary=False)

@@ -20,8 +20,9 @@ COUNTS = (24, 64, 128)
 RUNS = {0: "this model alone", 12: "12 runs of its method", 24: "24 runs of its method"}
 SAID = {"inside": "as the oracles", "outside": "not as the oracles", "too few": "too few oracles"}
 ORACLE = (
-    "An oracle is this model's recipe trained anew, from a new seed, without the removed rows: what the model would have been had it never "
-    "seen them. No two are equal, so the question is not whether the model equals one, but whether it can be told from them."
+    "An oracle is this model's recipe trained anew, from a new seed, without the removed rows or old labels: what the model would have "
+    "been had it never seen them. No two are equal, so the question is not whether the model equals one, but whether it can be told from "
+    "them."
 )
 
 
@@ -73,6 +74,7 @@ def measures(found: dict[str, Any]) -> None:
     n = found["n"]
     kinds = (("forget", "removed row"), ("retained", "retained row"), ("unseen", "holdout row"))
     rows = ", ".join(words.count(n[part], name) for part, name in kinds)
+    rows += " (relabelled ones among the removed, by their old labels)" if found.get("relabelled") else ""
     rows += f" (of {found['forgot']:,} removed)" if found["forgot"] > n["forget"] else ""
     st.caption(
         f"On {rows}; {words.count(found['oracles'], 'oracle')}. The verdict above is corrected for how many measures there are: "

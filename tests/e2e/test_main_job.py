@@ -53,7 +53,7 @@ def compared(w) -> None:
     w.follow("Compare it", "compare").press("Compare").sees("Change from the original").settle()
     assert re.search(r"n = \d", w.text())
     w.page.get_by_text("Forgotten rows", exact=True).click()
-    w.sees("On the removed rows themselves")
+    w.sees("On the removed rows themselves").settle()
 
 
 def reported(w) -> str:
