@@ -262,6 +262,20 @@ def test_a_yardstick_is_noted_with_its_record_or_not_at_all(made, monkeypatch):
     assert (len(project.records()), len(project.runs())) == before
 
 
+def test_the_watched_groups_are_guarded_unless_the_settings_say_otherwise(made):
+    project, first = made
+    ids = opened(project, first["run"]).dataset.train.ids[20:25].tolist()
+    for given, expected in (({}, "group"), ({"guard": ""}, "")):
+        run = perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "influence_step", "set": given})["run"]
+        assert project.run(run).body["method"]["given"].get("guard", "") == expected
+    assert (
+        "guard"
+        not in project.run(perform("unlearn", project, {"run": first["run"], "ids": ids, "method": "finetune"})["run"]).body["method"][
+            "given"
+        ]
+    )
+
+
 def test_the_current_selection_is_what_unlearn_takes(made):
     project, first = made
     ids = opened(project, first["run"]).dataset.train.ids[:5].tolist()

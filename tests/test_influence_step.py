@@ -15,7 +15,7 @@ from influence.errors import BadInput
 from influence.registry import models, unlearning
 from influence.types import Event, Examples, Recipe, Selection, Trained
 from influence.unlearning import _response
-from influence.unlearning._descent import Guard
+from influence.unlearning._guard import Guard
 from influence.unlearning._response import Settled, Without, by_id
 from influence.workspace import Workspace
 

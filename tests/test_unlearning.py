@@ -19,7 +19,8 @@ from influence.losses import per_example
 from influence.registry import models, unlearning
 from influence.types import Examples, Recipe, Selection, Trained
 from influence.unlearning import _descent, _neighbours, neggrad_plus
-from influence.unlearning._descent import Guard, Request, constant_loss, losses, resumed, sample, shortened, step_size
+from influence.unlearning._descent import Request, resumed, shortened, step_size
+from influence.unlearning._guard import Guard, losses
 from influence.unlearning._neighbours import expected_losses, neighbour_losses
 
 
@@ -309,48 +310,6 @@ def test_shortened_keeps_what_belongs_to_the_model():
     assert shortened(trained, train, 2, 8, 0).epochs == 2
     assert shortened(replace(trained, recipe=None), train, 0, 0, 0).loss == "cross_entropy"
     assert shortened(replace(trained, recipe=None), replace(train, classes=()), 0, 0, 0).loss == "squared"
-
-
-def test_guard_allows_a_share_of_what_training_gained():
-    train, _, _ = cancer()
-    trained = fitted(train)
-    bound, start = training.load(trained), mean_loss(trained, train)
-    share = np.bincount(train.y) / len(train)
-    guess = -(share * np.log(share)).sum()
-    assert constant_loss(trained.recipe, train) == pytest.approx(guess, rel=1e-5)
-    guard = Guard(bound, trained.recipe, train, 0.1)
-    assert guard.most == pytest.approx(start + 0.1 * (guess - start), rel=1e-3)
-    assert guard.holds(bound)
-    bound.flat.mul_(-1.0)
-    assert not guard.holds(bound)
-    bound.flat.fill_(torch.nan)
-    assert not guard.holds(bound)
-
-
-def test_a_training_that_has_hardly_begun_is_no_limit():
-    train, _, _ = cancer()
-    bound = training.load(fitted(train, epochs=1, lr=1e-6))
-    guess = constant_loss(Recipe(), train)
-    guard = Guard(bound, Recipe(), train, 0.1)
-    start = guard.loss(bound)
-    assert start > 0.9 * guess
-    assert guard.most >= start + 0.1 * 0.05 * guess - 1e-6
-
-
-def test_constant_loss_of_a_numeric_target_is_its_variance():
-    y = np.random.default_rng(0).normal(size=50).astype(np.float32)
-    rows = Examples(y[:, None], y, np.arange(50), pd.DataFrame(index=range(50)))
-    assert constant_loss(Recipe(loss="squared"), rows) == pytest.approx(y.var(), rel=1e-5)
-
-
-def test_sample_depends_on_ids_alone():
-    train, _, _ = cancer()
-    shown = sample(train, 50, 0, "guard")
-    assert len(shown) == 50
-    turned = sample(train.take(np.arange(len(train))[::-1].copy()), 50, 0, "guard")
-    assert set(shown.ids) == set(turned.ids)
-    assert set(shown.ids) != set(sample(train, 50, 1, "guard").ids)
-    assert sample(train, 10_000, 0, "guard") is train
 
 
 def test_losses_are_those_of_the_recipe():

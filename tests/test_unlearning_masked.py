@@ -18,7 +18,8 @@ from influence.optim import optimizer
 from influence.registry import unlearning
 from influence.types import Event, Examples, Selection, Trained
 from influence.unlearning import msg
-from influence.unlearning._descent import Request, sample, shortened
+from influence.unlearning._descent import Request, shortened
+from influence.unlearning._guard import sample
 from influence.unlearning._masked import Shared, slope
 from influence.unlearning.last_layers import last
 from influence.unlearning.salun import relabelled

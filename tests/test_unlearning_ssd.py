@@ -15,7 +15,7 @@ from influence.loop import tensors
 from influence.registry import unlearning
 from influence.types import Event, Examples, Selection, Trained
 from influence.unlearning import ssd
-from influence.unlearning._descent import Guard, losses
+from influence.unlearning._guard import Guard, losses
 from tests.tiny import Built, bind, examples, recipe
 
 

@@ -19,7 +19,7 @@ from influence.actions._relabelling import in_models_unit
 from influence.actions._unlearned import kept_as_run, preparing, yardstick_of
 from influence.errors import BadInput
 from influence.loop import Bound
-from influence.registry import unlearning
+from influence.registry import settings, unlearning
 from influence.store import Project
 from influence.types import Event, Report, Selection, ignore
 from influence.unlearning._descent import Descent
@@ -44,7 +44,7 @@ def unlearn(
 
     Events carry the live metrics; the first ones also those of the original and the retrained model, `original:*` and `retrained:*`, and
     between which values those of kept oracles lie, `oracles_low:*` and `oracles_high:*`. States that an approximate method went through are
-    kept for `roll_back`. The model that `retrain` makes as it is set by default is trained once, as everybody's yardstick.
+    kept for `roll_back`. The groups of `group` are guarded, too, by methods that watch the retained rows. The model that `retrain` makes as it is set by default is trained once, as everybody's yardstick.
 
     Raises:
         BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.
@@ -54,10 +54,10 @@ def unlearn(
     relabel, asked = rows.action == "relabel", in_models_unit(it, rows)
     if len(rows) == len(it.dataset.train) and not relabel:
         raise BadInput(f"All {len(rows):,} training rows are selected; a model needs some. Select fewer.")
-    unlearner = unlearning.make(method, set)
+    by = (it.run.body.get("groups") or [""])[0] if group is None else group
+    unlearner = unlearning.make(method, _guarding(method, set or {}, by))
     if unlearner.unavailable(it.trained):
         raise BadInput(unlearner.unavailable(it.trained))
-    by = (it.run.body.get("groups") or [""])[0] if group is None else group
     count, gone = it.trained.recipe.threads if it.trained.recipe else 1, it.trained.removed
     look = monitor(it.dataset, rows, query, by, count, removed=gone)
     if relabel and getattr(unlearner, "preprocessing", "kept") == REFITTED:
@@ -88,6 +88,12 @@ def unlearn(
         new, body = kept_as_run(project, it, rows, made, unlearner, seconds, told, yardstick=is_truth, given=given, steps=steps)
     _steps.fade(project)
     return _result(new, body, prepared)
+
+
+def _guarding(method: str, given: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """Return the settings with the watched groups as those to guard, if the method guards any and the settings name none."""
+    able = any(each.name == "guard" for each in settings(unlearning.classes[method])) if method in unlearning.classes else False
+    return {**({"guard": group} if able and group else {}), **given}
 
 
 def _result(run: str, body: Mapping[str, Any], prepared: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def method(run: Run, relabel: bool) -> tuple[str, dict[str, Any]]:
     def closed(made: Any) -> str:
         return REMOVES if relabel and not getattr(made, "relabels", False) else str(made.unavailable(trained))
 
-    hidden = ("preprocessing",) if relabel else ()  # other labels leave the inputs as they are
+    hidden = ("guard", *(("preprocessing",) if relabel else ()))  # watched groups are guarded; other labels leave the inputs as they are
     return forms.choose(unlearning, "run.method", "How", closed, first=costs.FIRST, hidden=hidden)
 
 
@@ -81,7 +81,7 @@ def gap(run: Run) -> str:
     names = [name for name in queries.classes if name.endswith("_gap") and (classes or name in standing.GAPS[1:])]
     usual = standing.GAPS[0] if classes else standing.GAPS[1]
     start = names.index(usual) if usual in names else 0
-    label, about = f"Gap to watch, by {words.escaped(state.group())}", "Measured on holdout rows while the model forgets."
+    label, about = f"Gap to watch, by {words.escaped(state.group())}", "Measured on holdout rows while the model forgets. No retained group may lose more than all may."
     return st.selectbox(label, names, index=start, format_func=words.title, key="run.gap", help=about, persist_state="session") or ""
 
 

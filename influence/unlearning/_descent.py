@@ -7,18 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 
-from influence import grads, training
+from influence import training
 from influence.errors import BadInput
-from influence.keyed import keys
-from influence.loop import Batches, Bound, Loop, tensors, threads
-from influence.losses import per_example
+from influence.loop import Batches, Bound, Loop, threads
 from influence.optim import step_sizes
 from influence.registry import option
 from influence.types import Event, Examples, Recipe, Report, Selection, Trained, ignore
 from influence.unlearning._emptied import still_said
+from influence.unlearning._guard import Guard, Look
 from influence.unlearning._rows import gone, parted
 from influence.workspace import Workspace
 
@@ -26,14 +24,9 @@ L = TypeVar("L", bound=Loop)
 
 OFTEN = 256  # steps after which live curves move in any case: a fraction of a second on small models
 LOOKS = 20  # times that the monitor is asked on the way
-SEEN = 512  # retained rows on which the retained loss is watched: the same rows each time, so that a small rise shows
 SHRINK, TRIES = 0.3, 6  # of the search for a step size
-LEARNT = 0.05  # share of the best guess's loss that a training counts as having gained at least: one that has hardly begun is no limit
 UNCHANGED = "The model is as it was: no step was kept. Choose finetune."
 SLACK = 0.01  # rise of the retained loss that the search lets pass as noise
-
-Look = Callable[[bool], None]
-"""What is done before each evaluation step and, with True, at the end."""
 
 
 class Request(NamedTuple):
@@ -121,64 +114,6 @@ def shortened(trained: Trained, train: Examples, epochs: int, batch_size: int, s
     base = usual(trained, train)
     length = epochs or max(1, round(base.epochs / 5))
     return replace(base, epochs=length, batch_size=batch_size or base.batch_size, seed=seed, schedule="linear", warmup=0.0)
-
-
-def sample(examples: Examples, n: int, seed: int, purpose: str) -> Examples:
-    """Return at most n rows, drawn by key, in the order they stand."""
-    if len(examples) <= n:
-        return examples
-    return examples.take(np.sort(np.argsort(keys(seed, purpose, examples.ids), kind="stable")[:n]))
-
-
-def losses(bound: Bound, recipe: Recipe, examples: Examples) -> torch.Tensor:
-    """Return the loss of each example in evaluation mode, (N,)."""
-    return per_example(recipe.loss, grads.outputs(bound, examples), tensors(examples, recipe.dtype)[1])
-
-
-class Guard:
-    """Says whether the retained rows still fare well, on a keyed sample of them; no other data is looked at.
-
-    The loss may rise over its start by `slack` times what training gained over the best constant guess: a share, so that it means the same
-    for every loss and for models that start near zero.
-    """
-
-    def __init__(self, bound: Bound, recipe: Recipe, retained: Examples, slack: float) -> None:
-        self.recipe, self.rows = recipe, sample(retained, SEEN, recipe.seed, "guard")
-        start, guess = self.loss(bound), constant_loss(recipe, self.rows)
-        self.most = start + slack * max(guess - start, LEARNT * guess)
-
-    def loss(self, bound: Bound) -> float:
-        """Mean loss of the sample."""
-        return float(losses(bound, self.recipe, self.rows).mean())
-
-    def holds(self, bound: Bound) -> bool:
-        """Whether the loss is finite and within its limit."""
-        return self.loss(bound) <= self.most
-
-
-def constant_loss(recipe: Recipe, examples: Examples) -> float:
-    """Return the loss of saying the class frequencies, or the mean target, of every row."""
-    y = tensors(examples, recipe.dtype)[1]
-    if examples.classes:
-        share = torch.bincount(y, minlength=len(examples.classes)) / len(y)
-        return float(-(share * share.clamp(min=1e-12).log()).sum())
-    return float(per_example(recipe.loss, y.mean().expand(len(y), 1), y).mean())
-
-
-def guarded(loop: Loop, guard: Guard, brake: Callable[[bool], None] = lambda braked: None) -> Look:
-    """Return what is done at every look: say whether the retained rows suffer; at the end go back to the last weights at which not."""
-    safe = loop.bound.state()
-
-    def look(last: bool) -> None:
-        nonlocal safe
-        suffers = not guard.holds(loop.bound)
-        brake(suffers)
-        if not suffers:
-            safe = loop.bound.state()
-        elif last:
-            loop.bound.load(safe)
-
-    return look
 
 
 def step_size(trained: Trained, retained: Examples, recipe: Recipe, stage: str, report: Report) -> float:

@@ -22,7 +22,7 @@ import torch
 from influence.loop import Bound, tensors
 from influence.losses import per_example
 from influence.types import Examples, Recipe, leaves
-from influence.unlearning._descent import losses, sample
+from influence.unlearning._guard import losses, sample
 
 NEIGHBOURS = 10
 REFERENCE, ASKED = 4096, 1024  # rows to search among, rows to ask about: the cost stays the same however many rows there are

@@ -21,7 +21,7 @@ from influence.grads import Rows
 from influence.loop import tensors
 from influence.settled import factors, objective
 from influence.types import Examples, Report, Trained, ignore
-from influence.unlearning._descent import sample
+from influence.unlearning._guard import sample
 from influence.workspace import Workspace
 
 TOLERANCE = 1e-3

@@ -14,8 +14,9 @@ from influence.loop import Bound, threads
 from influence.registry import option
 from influence.training import load
 from influence.types import Event, Examples, Report, Selection, Trained, ignore
-from influence.unlearning._descent import LOOKS, Guard, Request, approximate, usual
+from influence.unlearning._descent import LOOKS, Request, approximate, usual
 from influence.unlearning._emptied import still_said
+from influence.unlearning._guard import Guarded
 from influence.unlearning._response import by_id
 from influence.unlearning._rows import parted, relabelled
 from influence.workspace import Workspace
@@ -25,15 +26,12 @@ Holds = Callable[[torch.Tensor], bool]
 
 
 @dataclass(frozen=True)
-class Stride(ABC):
+class Stride(Guarded, ABC):
     """Goes from the model's weights towards others, in parts of the way, as far as the rows allow; claim L1.
 
     A method says where to (`goal`), and what more than the retained rows' loss has to hold on the way (`fares`).
     """
 
-    tolerance: float = option(
-        0.1, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
-    )
     seed: int = option(0, "Which of the retained rows are looked at", min=0, max=2**31 - 1, advanced=True)
 
     id: ClassVar[str]
@@ -78,17 +76,19 @@ class Stride(ABC):
         asked = Request(trained, train, retained, forget, replace(usual(trained, train), seed=self.seed))
         with threads(asked.recipe.threads):
             bound = load(trained)
-            start, guard, fares = bound.flat.clone(), Guard(bound, asked.recipe, retained, self.tolerance), self.fares(bound, asked)
+            start, guard, fares = bound.flat.clone(), self.guarding(bound, asked.recipe, retained), self.fares(bound, asked)
 
             def holds(weights: torch.Tensor) -> bool:
                 bound.flat.copy_(weights)
                 return guard.holds(bound) and fares()
 
             goal = self.goal(asked, bound, holds, kept := workspace or Workspace())
-            part = next((k for k in range(LOOKS, 0, -1) if holds(start.lerp(goal, k / LOOKS))), 0)
+            part, hurt = LOOKS, ""
+            while part and not holds(start.lerp(goal, part / LOOKS)):
+                part, hurt = part - 1, guard.harmed(bound)
             for k in range(LOOKS + 1):
                 bound.flat.copy_(start.lerp(goal, min(k, part) / LOOKS))
-                note = self._end(part, bound.flat.equal(start), asked, bound, kept) if k == LOOKS else ""
+                note = self._end(self._said(part, bound.flat.equal(start), hurt), asked, bound, kept) if k == LOOKS else ""
                 report(Event(self.id, k, LOOKS, note, monitor(bound) if monitor else {}))
         return approximate(trained, selection, bound, 1, 0.0)
 
@@ -99,14 +99,14 @@ class Stride(ABC):
         rows, there = relabelled(trained, train, selection), ~np.isin(train.ids, list(trained.removed))
         return rows.take(there), train.take(there & train.mask(selection.ids))
 
-    def _end(self, part: int, still: bool, asked: Request, bound: Bound, workspace: Workspace) -> str:
-        said = (self._said(part, still), self.told(asked, bound, workspace), still_said(bound, asked.retained, asked.forget))
+    def _end(self, way: str, asked: Request, bound: Bound, workspace: Workspace) -> str:
+        said = (way, self.told(asked, bound, workspace), still_said(bound, asked.retained, asked.forget))
         return " ".join(filter(None, said))
 
-    def _said(self, part: int, still: bool) -> str:
+    def _said(self, part: int, still: bool, hurt: str) -> str:
         if still:
             return self.unchanged
         if part == LOOKS:
             return ""
-        share = f"{part / LOOKS:.0%}"
-        return f"Only {share} of the way was gone: more would have harmed the retained rows. Choose retrain for so large a removal."
+        share, rows = f"{part / LOOKS:.0%}", f"retained rows of {hurt}" if hurt else "retained rows"
+        return f"Only {share} of the way was gone: more would have harmed the {rows}. Choose retrain for so large a removal."

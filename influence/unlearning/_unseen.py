@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from influence.loop import Bound
-from influence.unlearning._descent import Request, losses, sample
+from influence.unlearning._descent import Request
+from influence.unlearning._guard import losses, sample
 from influence.unlearning._neighbours import expected_losses
 
 WATCHED = 1024

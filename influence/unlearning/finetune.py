@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from influence.loop import Loop
 from influence.registry import unlearning
-from influence.unlearning._descent import Descent, Look, Request, no_look, resumed
+from influence.unlearning._descent import Descent, Request, no_look, resumed
+from influence.unlearning._guard import Look
 
 
 @unlearning

@@ -13,21 +13,19 @@ import torch
 
 from influence.loop import Loop
 from influence.registry import option, unlearning
-from influence.unlearning._descent import Descent, Guard, Look, Request, guarded, resumed
+from influence.unlearning._descent import Descent, Request, resumed
+from influence.unlearning._guard import Guarded, Look, guarded
 
 
 @unlearning
 @dataclass(frozen=True)
-class L1Sparse(Descent):
+class L1Sparse(Guarded, Descent):
     """Goes on training on the retained rows while all weights are drawn towards zero, so that what few rows taught is let go first.
 
     The penalty falls to zero with the steps. Weights at which the retained rows suffer are not kept. Approximate.
     """
 
     gamma: float = option(1e-4, "Penalty at the start, times the sum of the weights' sizes", min=0.0, max=1.0)
-    tolerance: float = option(
-        0.1, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
-    )
 
     cost: ClassVar[str] = "About a quarter of a training: a fifth for the passes and the rest for the step size."
     needs: ClassVar[str] = "The retained rows; without a recipe the usual loss and step size are taken."
@@ -36,7 +34,7 @@ class L1Sparse(Descent):
         """Return training on the retained rows with the penalty."""
         loop = resumed(Sparse, asked.trained, asked.retained, asked.recipe)
         loop.gamma = self.gamma
-        return loop, guarded(loop, Guard(loop.bound, asked.recipe, asked.retained, self.tolerance))
+        return loop, guarded(loop, self.guarding(loop.bound, asked.recipe, asked.retained))
 
 
 @dataclass

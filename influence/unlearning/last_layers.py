@@ -15,13 +15,14 @@ import torch
 from influence.loop import Bound, Loop, begun
 from influence.registry import option, unlearning
 from influence.training import load
-from influence.unlearning._descent import Descent, Guard, Look, Request, guarded
+from influence.unlearning._descent import Descent, Request
+from influence.unlearning._guard import Guarded, Look, guarded
 from influence.unlearning._masked import Masked, masked
 
 
 @unlearning
 @dataclass(frozen=True)
-class LastLayers(Descent):
+class LastLayers(Guarded, Descent):
     """Trains the last layers on the retained rows; the layers before them stay as they are.
 
     What the earlier layers have learnt of the removed rows stays in them. Weights at which the retained rows suffer are not kept.
@@ -30,9 +31,6 @@ class LastLayers(Descent):
 
     layers: int = option(1, "How many layers are trained, from the end; layers that hold no weights do not count", min=0, max=10_000)
     begin: Literal["kept", "drawn anew"] = option("kept", "Where they begin: as they are (CF-k), or drawn anew (EU-k)")
-    tolerance: float = option(
-        0.1, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
-    )
 
     cost: ClassVar[str] = "About a quarter of a training: a fifth for the passes and the rest for the step size."
     needs: ClassVar[str] = "The retained rows; without a recipe the usual loss and step size are taken."
@@ -44,7 +42,7 @@ class LastLayers(Descent):
         if self.begin == "drawn anew":
             loop.begin = torch.where(moving, begun(asked.trained.model, asked.recipe).flat, loop.bound.flat)
         loop.still = before(loop.bound, self.layers)
-        return loop, guarded(loop, Guard(loop.bound, asked.recipe, asked.retained, self.tolerance))
+        return loop, guarded(loop, self.guarding(loop.bound, asked.recipe, asked.retained))
 
 
 @dataclass

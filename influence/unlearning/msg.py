@@ -17,7 +17,8 @@ from influence.loop import Bound, Loop, begun
 from influence.registry import option, unlearning
 from influence.training import load
 from influence.types import Trained
-from influence.unlearning._descent import Descent, Guard, Look, Request, guarded, sample
+from influence.unlearning._descent import Descent, Request
+from influence.unlearning._guard import Guarded, Look, guarded, sample
 from influence.unlearning._masked import Masked, first, masked, slope
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -25,7 +26,7 @@ KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @unlearning
 @dataclass(frozen=True)
-class MSG(Descent):
+class MSG(Guarded, Descent):
     """Draws weights anew that matter alike to retained and removed rows, and goes on training on the retained rows.
 
     Of the weights of linear layers and convolutions those are drawn anew on which the loss of retained rows less that of removed rows
@@ -34,9 +35,6 @@ class MSG(Descent):
 
     share: float = option(0.3, "Share of the weights that are drawn anew", min=0.0, max=1.0)
     slow: float = option(0.1, "Part of each step that the other weights take", min=0.0, max=1.0)
-    tolerance: float = option(
-        0.1, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
-    )
 
     reservation: ClassVar[str] = "A small model loses more by it than it forgets: fine-tuning came nearer to retraining."
     cost: ClassVar[str] = "About a third of a training: a fifth for the passes, and the step size and the looks."
@@ -61,7 +59,7 @@ class MSG(Descent):
         drawn = smallest(bound, slope(bound, recipe, beside) - slope(bound, recipe, asked.forget), self.share)
         loop = masked(Masked, asked, asked.retained, torch.where(drawn, 1.0, torch.full_like(bound.flat, self.slow)))
         loop.begin = torch.where(drawn, begun(asked.trained.model, recipe).flat, loop.bound.flat)
-        return loop, guarded(loop, Guard(loop.bound, recipe, asked.retained, self.tolerance))
+        return loop, guarded(loop, self.guarding(loop.bound, recipe, asked.retained))
 
 
 def smallest(bound: Bound, g: torch.Tensor, share: float) -> torch.Tensor:

@@ -13,13 +13,14 @@ from influence.loop import Batches, Loop
 from influence.optim import step_sizes
 from influence.registry import option, unlearning
 from influence.types import as_places
-from influence.unlearning._descent import Descent, Guard, Look, Request, guarded, resumed
+from influence.unlearning._descent import Descent, Request, resumed
+from influence.unlearning._guard import Guarded, Look, guarded
 from influence.unlearning._neighbours import expected_losses
 
 
 @unlearning
 @dataclass(frozen=True)
-class NegGradPlus(Descent):
+class NegGradPlus(Guarded, Descent):
     """Descends on the retained rows and climbs on the removed ones: alpha · loss(retained) - (1 - alpha) · loss(removed) in every step.
 
     Climbing has no end of its own and soon ruins a model, so it pauses where either brake holds, and plain fine-tuning goes on: when the
@@ -46,7 +47,7 @@ class NegGradPlus(Descent):
         def brake(braked: bool) -> None:
             loop.braked = braked
 
-        return loop, guarded(loop, Guard(loop.bound, asked.recipe, asked.retained, self.tolerance), brake)
+        return loop, guarded(loop, self.guarding(loop.bound, asked.recipe, asked.retained), brake)
 
 
 @dataclass

@@ -18,7 +18,8 @@ from influence.loop import Loop
 from influence.registry import option, unlearning
 from influence.training import load
 from influence.types import Examples
-from influence.unlearning._descent import Descent, Guard, Look, Request, guarded, passes
+from influence.unlearning._descent import Descent, Request, passes
+from influence.unlearning._guard import Guarded, Look, guarded
 from influence.unlearning._masked import Masked, first, masked, slope
 from influence.unlearning._response import by_id
 from influence.unlearning._unseen import like_unseen
@@ -26,7 +27,7 @@ from influence.unlearning._unseen import like_unseen
 
 @unlearning
 @dataclass(frozen=True)
-class SalUn(Descent):
+class SalUn(Guarded, Descent):
     """Gives the removed rows random other labels and goes on training on them beside the retained rows.
 
     Only the weights move on which the loss of the removed rows depends most; the others stay as they are. A row with a numeric target gets
@@ -35,9 +36,6 @@ class SalUn(Descent):
     """
 
     share: float = option(0.5, "Share of the weights that move", min=0.0, max=1.0)
-    tolerance: float = option(
-        0.1, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
-    )
 
     reservation: ClassVar[str] = "Where rows were learnt by heart it teaches wrong labels in their place, and other rows change with them."
     cost: ClassVar[str] = "About a third of a training: a fifth for the passes, and the step size and the looks."
@@ -53,7 +51,7 @@ class SalUn(Descent):
         rows = asked.train.take(asked.train.mask(np.concatenate([asked.retained.ids, asked.forget.ids])))
         loop = masked(Relabelled, asked, relabelled(asked, rows), moving)
         loop.gone = torch.from_numpy(rows.mask(asked.forget.ids))
-        unseen, kept = like_unseen(loop.bound, asked), guarded(loop, Guard(loop.bound, asked.recipe, asked.retained, self.tolerance))
+        unseen, kept = like_unseen(loop.bound, asked), guarded(loop, self.guarding(loop.bound, asked.recipe, asked.retained))
 
         def look(last: bool) -> None:
             loop.paused = unseen() >= 0

@@ -20,13 +20,14 @@ from influence.optim import step_sizes
 from influence.registry import option, unlearning
 from influence.training import load
 from influence.types import Recipe, State, as_places
-from influence.unlearning._descent import Descent, Guard, Look, Request, passes, resumed
+from influence.unlearning._descent import Descent, Request, passes, resumed
+from influence.unlearning._guard import Guard, Guarded, Look
 from influence.unlearning._unseen import like_unseen
 
 
 @unlearning
 @dataclass(frozen=True)
-class Scrub(Descent):
+class Scrub(Guarded, Descent):
     """Turns the model away from what it said of the removed rows, then towards what it said of the retained ones and their labels, in turn.
 
     After the last turn it goes back to the weights at which the removed rows were nearest to the loss that their nearest retained
@@ -37,9 +38,6 @@ class Scrub(Descent):
     alpha: float = option(0.001, "Weight of staying near the model on the retained rows", min=0.0, max=100.0)
     gamma: float = option(0.99, "Weight of the loss of the retained rows", min=0.0, max=100.0)
     away: int = option(0, "Passes over the removed rows, one before each pass over the retained ones; 0: three for ten", min=0, max=1000)
-    tolerance: float = option(
-        0.1, "Share of what training gained on the retained rows that may be given back", min=0.0, max=1.0, advanced=True
-    )
 
     cost: ClassVar[str] = "About a third of a training: a fifth for the passes, and the step size and the looks."
 
@@ -56,7 +54,7 @@ class Scrub(Descent):
         loop = resumed(Scrubbed, asked.trained, asked.train, asked.recipe)
         loop.alpha, loop.gamma, loop.taught = self.alpha, self.gamma, grads.outputs(load(asked.trained), asked.train)
         _in_turn(loop, asked, self._turns(asked.recipe))
-        return loop, watched(loop, asked, Guard(loop.bound, asked.recipe, asked.retained, self.tolerance))
+        return loop, watched(loop, asked, self.guarding(loop.bound, asked.recipe, asked.retained))
 
 
 @dataclass

@@ -21,7 +21,8 @@ from influence.grads.query import slices
 from influence.loop import Bound, tensors
 from influence.registry import option, unlearning
 from influence.types import Examples
-from influence.unlearning._descent import Request, losses
+from influence.unlearning._descent import Request
+from influence.unlearning._guard import losses
 from influence.unlearning._stride import Holds, Stride
 from influence.workspace import Workspace
 
