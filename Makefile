@@ -35,8 +35,9 @@ bench: setup ## list the benchmarks, or run one: make bench NAME=speed ARGS="--h
 captum-suite: setup ## Captum's own tests of TracIn, run on influence.drop_in
 	@$(PY) -m scripts.captum_suite
 
-bench-cifar: setup ## the metagradient on all of the CIFAR-10 subset with a full ResNet-9: a long night, or a GPU; goes on where it was stopped
+bench-cifar: bench-setup ## metagradient and unlearning on all of the CIFAR-10 subset with a full ResNet-9: long nights, or a GPU; goes on where it was stopped
 	$(PY) -m benchmarks.truth cifar_full --methods metagradient,tracin
+	$(PY) -m benchmarks.unlearning cifar_full
 
 bench-speed: setup ## time exact gradient products against training epochs and Captum (ARGS="--only mlp" to choose)
 	$(PY) -m benchmarks.speed $(ARGS)

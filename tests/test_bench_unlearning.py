@@ -64,7 +64,8 @@ def test_tables_have_nothing_and_retrain_first_and_mark_what_is_within_twice_the
     for method, klom in (("scrub", 3.0), ("finetune", 1.9), ("retrain", 1.0), ("nothing", 9.0)):
         drawn.keep(f"adult/random/0.01/{method}", {**row, "klom": klom})
     drawn.keep("adult/random/0.01/ssd", {"refused": "No."})
-    ((_, rows),) = drawn.cells()
+    drawn.keep("cifar/random/0.1/nothing", {**row, "klom": 9.0})
+    (_, rows), _ = drawn.cells()
     assert list(rows) == ["nothing", "retrain", "finetune", "scrub", "ssd"]
     drawn.PAGE.write_text("Head\n" + drawn.MARK + "stale")
     monkeypatch.setattr(drawn, "_picture", lambda shown: None)
@@ -72,5 +73,11 @@ def test_tables_have_nothing_and_retrain_first_and_mark_what_is_within_twice_the
     text = drawn.PAGE.read_text()
     assert text.startswith("Head\n")
     assert "stale" not in text
-    for line in ("| finetune | **1.90** (null 1.00)", "| scrub | 3.00 (null", "| ssd | No. |"):
+    for line in (
+        "| finetune | **1.90** (null 1.00)",
+        "| scrub | 3.00 (null",
+        "| ssd | No. |",
+        "### adult, random\n",
+        "### cifar, random 10%\n",
+    ):
         assert line in text

@@ -9,6 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from benchmarks.unlearning.strata import SHARE
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "unlearning.json"
 PAGE, PICTURE = ROOT / "docs" / "unlearning.md", ROOT / "docs" / "images" / "unlearning.svg"
@@ -51,11 +53,12 @@ def draw() -> None:
 
 
 def _table(name: str, rows: Table) -> str:
-    data, kind, _ = name.split("/")
+    data, kind, share = name.split("/")
+    title = f"### {data}, {kind}" + (f" {float(share):.0%}" if float(share) != SHARE else "")
     one = next(found for found in rows.values() if "klom" in found)
     many = f"{one['forgotten']:,} of {one['rows']:,} rows, {one['models']} models and as many oracles"
     about = f"{many}; a training takes {one['train_seconds']:.2g} s."
-    return "\n".join(["", f"### {data}, {kind}", "", about, "", *HEAD, *(_line(method, found) for method, found in rows.items()), ""])
+    return "\n".join(["", title, "", about, "", *HEAD, *(_line(method, found) for method, found in rows.items()), ""])
 
 
 def _line(method: str, found: dict[str, Any]) -> str:
