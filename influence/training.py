@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.conv import _ConvNd
 
 from influence.digest import digest
 from influence.errors import BadInput
@@ -124,7 +125,8 @@ def train_many(
     `weights`: (R, N). `seeds`: R seeds for initial weights (those of a training outside Lethe stay), order and draws (truth *fresh*), or
     None: the recipe's for all (truth *same*).
     Side by side, the same arithmetic as `train` up to the order of floating-point sums (batched matrix products); one after another where
-    PyTorch cannot put a model side by side (batch statistics, LSTM), or would draw other masks for it than for a single training.
+    PyTorch cannot put a model side by side (batch statistics, LSTM), would draw other masks for it than for a single training, or takes
+    longer so (convolutions on a CPU: twice as long).
 
     Raises:
         BadInput: a training diverged.
@@ -132,7 +134,8 @@ def train_many(
     with threads(recipe.threads):
         own = [recipe if seed is None else replace(recipe, seed=seed) for seed in (seeds if seeds is not None else [None] * len(weights))]
         last = None if recipe.sharded else Loop.of(model, examples, own[-1], weights[-1], removed)
-        beside = None if last is None or last.norms else _SideBySide.of(model, examples, recipe, weights, seeds, removed)
+        alone = last is None or last.norms or _quicker_alone(last.bound, len(own))
+        beside = None if alone else _SideBySide.of(model, examples, recipe, weights, seeds, removed)
         if last is not None and beside is not None and beside.agrees(last):
             states = beside.run(report)
         else:
@@ -140,6 +143,12 @@ def train_many(
     if not torch.isfinite(states).all():
         raise BadInput(f"A retraining diverged at step size {recipe.lr}. Lower lr.")
     return states.cpu()
+
+
+def _quicker_alone(bound: Bound, models: int) -> bool:
+    """Whether models train quicker one after another: a CPU's convolutions have no batched form, one for each model."""
+    convolves = any(isinstance(layer, _ConvNd) for layer in bound.module.modules())
+    return models == 1 or (convolves and bound.device.type == "cpu")
 
 
 def _one_by_one(

@@ -146,5 +146,6 @@ def test_train_many_equals_train(what, seeds):
     for seed, w in zip(seeds or [0, 0, 0], weights, strict=True):
         alone.append(Bound(model, 0, how.dtype).load(train(model, rows, replace(how, seed=seed), weights=w).final.load()).vector().numpy())
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-8, atol=1e-11)
+    # "channel dropout" has a convolution, which a CPU does quicker for one model at a time
     beside = "side by side" in events[0].note
-    assert beside == (what not in (*MIXED, "lstm", "encoder layer") and (seeds is None or what == "attention"))
+    assert beside == (what not in (*MIXED, "lstm", "encoder layer", "channel dropout") and (seeds is None or what == "attention"))
