@@ -15,14 +15,14 @@ from influence.curvature import Objective, cg, damping, fit, ggn, gradient
 from influence.curvature import ekfac as ekfac_file
 from influence.curvature.blocks import put
 from influence.curvature.ggn import _backward, _forward
-from influence.curvature.outputs import EXACT, curved, root
+from influence.curvature.outputs import EXACT, FEW, curved, root
 from influence.grads import Rows, row_gradients
 from influence.loop import Bound
 from influence.losses import per_example
 from influence.types import Event
 from tests.tiny import MODULES, OTHERS, Built, recipe
 
-products = sys.modules["influence.curvature.ggn"]
+products, outputs = (sys.modules[f"influence.curvature.{name}"] for name in ("ggn", "outputs"))
 N = 9
 LOSSES = ["cross_entropy", "squared", "huber"]
 SHAPES = {**{name: shape for name, (shape, _) in MODULES.items()}, **dict.fromkeys(OTHERS, (4,))}
@@ -102,6 +102,24 @@ def test_two_classes_need_one_column_and_many_are_drawn_by_id():
     torch.testing.assert_close(mean, second("cross_entropy", out[0], torch.tensor(0)), rtol=0, atol=0.02)
     again = root("cross_entropy", out.expand(4000, -1), torch.zeros(4000), np.arange(4000)[::-1])
     torch.testing.assert_close(again[0].flip(0), many[0])
+
+
+def test_of_many_rows_one_column_is_drawn_and_the_sum_is_right():
+    out, ids = torch.randn(1, 3, dtype=torch.float64), np.arange(4000)
+    rows = (out.expand(4000, -1), torch.zeros(4000), ids)
+    few, many = root("cross_entropy", *rows, among=FEW // 3), root("cross_entropy", *rows, among=FEW // 3 + 1)
+    assert (len(few), len(many)) == (3, 1)
+    torch.testing.assert_close(many[0].T @ many[0] / 4000, second("cross_entropy", out[0], torch.tensor(0)), rtol=0, atol=0.02)
+
+
+def test_factors_of_many_rows_are_near_those_of_all_columns(monkeypatch):
+    of = objective(Fixed(nn.Linear(4, 3)), n=3000, classes=3)
+    exact = fit(of)
+    monkeypatch.setattr(outputs, "FEW", 0)
+    drawn, v = fit(of), torch.randn(1, of.bound.flat.numel(), dtype=torch.float64)
+    assert not torch.equal(exact.spectrum()[0], drawn.spectrum()[0])
+    near = torch.cosine_similarity(exact.solve(v, 0.01), drawn.solve(v, 0.01))
+    assert 0.99 < float(near) < 1
 
 
 @pytest.mark.parametrize("what", SHAPES)

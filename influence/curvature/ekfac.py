@@ -3,8 +3,8 @@
 George, Laurent, Bouthillier, Ballas and Vincent, arXiv:1806.03884; for influence functions Grosse et al., arXiv:2308.03296, section 2.
 For a layer with inputs a and deltas d, K-FAC takes E[a a^T] x E[d d^T] for the curvature; EK-FAC keeps the eigenvectors of the two and
 fits every eigenvalue, E[(U_d^T g U_a)²]. Deltas come from a root of each row's second derivative by its outputs (`outputs.py`): for
-cross-entropy, the Fisher information under the model's own predictions, exact over the classes where they are few. Nothing is drawn in
-sequence: the factors are a function of model, rows and settings.
+cross-entropy, the Fisher information under the model's own predictions, exact over the classes where they and the rows are few. Nothing
+is drawn in sequence: the factors are a function of model, rows and settings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from influence.grads.rows import Rows, gathered, planned, singly
 from influence.grads.uses import Plan, uses
 from influence.types import Event, Report, ignore
 
-VERSION = 1
+VERSION = 2
 ROWS = 128
 """Rows read at a time."""
 FORMED = 2**24
@@ -129,7 +129,7 @@ class _Passes:
             rows = of.rows.cut(cut)
             with torch.no_grad():
                 out = of.bound.module(rows.on(of.bound)[0])
-                columns = root(rows.loss, out, rows.target.to(out.device), of.ids[cut], self.seed)
+                columns = root(rows.loss, out, rows.target.to(out.device), of.ids[cut], self.seed, len(of.rows))
             for column in columns:
                 yield Rows(rows.x, column, "linear"), False
             if real:
