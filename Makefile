@@ -24,7 +24,7 @@ check: setup ## format, lint, types, import contracts
 # Files of tests run one per core; then the browser has the machine to itself. pytest ends with 5 where ARGS chooses none of a part.
 test: check browser ## all checks and all tests but the slow ones (ARGS="-k name" to choose)
 	$(PY) -m pytest -m "not slow and not browser" -n auto --maxprocesses 8 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
-	$(PY) -m pytest -m "browser and not slow" $(ARGS) || [ $$? -eq 5 ]
+	$(PY) -m pytest -o testpaths=tests/e2e -m "browser and not slow" $(ARGS) || [ $$? -eq 5 ]
 
 test-slow: setup browser ## the slow tests alone
 	$(PY) -m pytest -m slow $(ARGS)

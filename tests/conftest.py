@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread, and the folder of real data."""
+"""What all tests share: one torch thread, no waiting for the disk, and the folder of real data."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,14 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cuts():
+    """Nothing is waited for until it has reached the disk: what a test writes need not outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +66,17 @@ def table(classes: int, folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A project and its runs by what is special about them."""
-    folder = tmp_path_factory.mktemp("investigation")
+    """A project and its runs by what is special about them; a copy for each file, of one that is trained once."""
+    once, own = tmp_path_factory.getbasetemp() / "investigation_once", tmp_path_factory.mktemp("investigation") / "p"
+    runs = trained_once(once)
+    shutil.copytree(once / "p", own)
+    return Project(own), dict(runs)
+
+
+@cache
+def trained_once(folder: Path) -> dict[str, str]:
+    """Train every kind of run in a project in the folder and return them by name."""
+    folder.mkdir()
     project = Project(folder / "p")
     runs = {
         "numeric": perform("train", project, table(0, folder))["run"],
@@ -79,7 +90,7 @@ def made(tmp_path_factory):
     unlearned = perform("unlearn", project, {"run": run, "ids": ids, "method": "finetune", "set": {"epochs": 1}})
     runs |= {"unlearned": unlearned["run"], "retrained": unlearned["retrained"]}
     perform("compare", project, {"run": runs["unlearned"], "group": "group"})
-    return project, runs
+    return runs
 
 
 @pytest.fixture(autouse=True)

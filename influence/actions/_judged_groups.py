@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from influence.actions import _oracles
 from influence.actions._measures import group_columns, in_units
 from influence.actions._whole_classes import by_forgotten, gone_whole
 from influence.errors import BadInput
@@ -73,7 +72,7 @@ def _figures(it: Opened, outputs: np.ndarray, rows: Examples) -> pd.DataFrame:
 
 def before(it: Opened, rows: Examples) -> np.ndarray | None:
     """Return what the model said of the rows before any were removed, (M, C); None if it reads a numeric target otherwise."""
-    was = _oracles.origin(it)
+    was = it.origin
     if not same_target(it, was):
         return None
     return was.answers(was.dataset.holdout.take(was.dataset.holdout.mask(rows.ids))).numpy()

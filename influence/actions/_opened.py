@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,14 @@ class Opened:
     def bound(self) -> Bound:
         """The module at its final weights."""
         return training.load(self.trained)
+
+    @cached_property
+    def origin(self) -> Opened:
+        """The run that this one's chain of removals began with."""
+        run = self.run
+        while run.kind == "unlearn" and run.parent:
+            run = self.project.run(run.parent)
+        return self if run is self.run else replace(self, run=run)
 
     @cached_property
     def workspace(self) -> Workspace:

@@ -60,15 +60,7 @@ def recipe_of(it: Opened) -> Recipe:
 
 def first(it: Opened) -> Trained:
     """Return the model that the run's chain of removals began with."""
-    return origin(it).trained
-
-
-def origin(it: Opened) -> Opened:
-    """Return the run that the run's chain of removals began with."""
-    run = it.run
-    while run.kind == "unlearn" and run.parent:
-        run = it.project.run(run.parent)
-    return replace(it, run=run)
+    return it.origin.trained
 
 
 def _shuffled(course: Course) -> bool:
@@ -88,7 +80,7 @@ def key(it: Opened) -> str:
     gone = sorted(map(str, it.trained.removed))
     judged = sorted(map(str, forgotten(it)))
     of = {"data": it.run.dataset, "gone": gone, "judged": judged, "rows": (ROWS, UNSEEN), RELEARNED: STEPS}
-    old = old_labels(it, origin(it))
+    old = old_labels(it, it.origin)
     of |= {"old labels": old.digest} if len(old) else {}
     decides = {"model": it.trained.model, "recipe": replace(recipe, seed=0), **of}
     return f"oracles/{digest(decides)[:32]}"
@@ -97,12 +89,12 @@ def key(it: Opened) -> str:
 def forgotten(it: Opened) -> tuple[Any, ...]:
     """Return the ids that were removed since the first training, not those that it was made without, and those that were relabelled."""
     never = set(first(it).removed)
-    return (*(i for i in it.trained.removed if i not in never), *old_labels(it, origin(it)).ids.tolist())
+    return (*(i for i in it.trained.removed if i not in never), *old_labels(it, it.origin).ids.tolist())
 
 
 def parts(it: Opened) -> Mapping[Rows, Examples]:
     """Return the rows on which models are compared."""
-    train, relabelled = it.dataset.train, old_labels(it, origin(it))
+    train, relabelled = it.dataset.train, old_labels(it, it.origin)
     out = train.mask(forgotten(it))
     was = train.y.copy()
     was[train.mask(relabelled.ids)] = relabelled.y  # what is to be forgotten of these is the old label

@@ -86,7 +86,7 @@ class Relearn:
 
 def told(it: Opened, curves: np.ndarray) -> dict[str, Any]:
     """Return the curves (1 + K, steps + 1) beside the original's, and the Anamnesis index: steps needed, judged over oracles."""
-    was, rows = _oracles.origin(it), _oracles.parts(it)["forget"]
+    was, rows = it.origin, _oracles.parts(it)["forget"]
     own = None
     if _judged_groups.same_target(it, was):
         train = was.dataset.train

@@ -10,7 +10,6 @@ import pandas as pd
 
 from influence.actions._leaving import leaving, place
 from influence.actions._opened import Opened, chosen, opened, ranking
-from influence.actions._oracles import origin
 from influence.actions._relabelling import old_labels
 from influence.actions.report import in_words
 from influence.errors import BadInput
@@ -83,7 +82,7 @@ def _named(it: Opened, ids: np.ndarray, columns: pd.DataFrame) -> pd.DataFrame:
 
 def _relabelled(it: Opened) -> pd.DataFrame:
     """Return one row per row whose label was corrected and that is still there: id, old, new, run, claim."""
-    was = origin(it)
+    was = it.origin
     ids = old_labels(it, was).ids
     by = {id: (run.id, run.body["claim"]) for run, rows in _selections(it) if rows.action == "relabel" for id in rows.ids}
     old, new = (of.dataset.train for of in (was, it))

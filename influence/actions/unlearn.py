@@ -44,7 +44,8 @@ def unlearn(
 
     Events carry the live metrics; the first ones also those of the original and the retrained model, `original:*` and `retrained:*`, and
     between which values those of kept oracles lie, `oracles_low:*` and `oracles_high:*`. States that an approximate method went through are
-    kept for `roll_back`. The groups of `group` are guarded, too, by methods that watch the retained rows. The model that `retrain` makes as it is set by default is trained once, as everybody's yardstick.
+    kept for `roll_back`. Methods that watch the retained rows guard the groups of `group`, too. The model that `retrain` makes as it is
+    set by default is trained once, as everybody's yardstick.
 
     Raises:
         BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.

@@ -6,7 +6,8 @@ import pickle
 
 import pytest
 
-from influence.ui.site import places
+from influence.ui.site import Place, places
+from scripts.drive import Window, serve
 
 NO_TABLE = {
     "pickled.csv": pickle.dumps({"weights": list(range(100))}, protocol=5),
@@ -15,12 +16,32 @@ NO_TABLE = {
 }
 
 
-@pytest.mark.parametrize("place", places().values(), ids=places())
-def test_the_first_request_to_a_server_may_be_any_page(place, server, opened):
-    w = opened(server).open("" if place.name == "start" else place.name)
+FIRST = [pytest.param(place, id=name, marks=() if name in ("start", "plan") else pytest.mark.slow) for name, place in places().items()]
+
+
+def is_open(w: Window, place: Place) -> None:
+    """The page's heading is seen, and every page can be gone to."""
     assert w.page.get_by_role("heading", name=place.title, exact=True).first.is_visible()
     names = w.page.get_by_test_id("stSidebarNavLink").all_inner_texts()
     assert [name.split(maxsplit=1)[-1] for name in names] == [p.title for p in places().values()]
+
+
+@pytest.mark.parametrize("place", FIRST)
+def test_the_first_request_to_a_server_may_be_any_page(place, server, opened):
+    """Slow for all pages but two: that a page opens by its link is seen below, and that a server needs no other page first by these two."""
+    is_open(opened(server).open("" if place.name == "start" else place.name), place)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """One server on an empty project."""
+    with serve(tmp_path_factory.mktemp("empty") / "project") as running:
+        yield running
+
+
+@pytest.mark.parametrize("place", places().values(), ids=places())
+def test_a_new_window_may_begin_with_any_page(place, empty, opened):
+    is_open(opened(empty).open("" if place.name == "start" else place.name), place)
 
 
 def test_a_link_opens_the_tab_in_which_it_was_copied(trained, opened):
