@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -298,6 +299,15 @@ def test_factors_save_iterations():
     factors, b = fit(of), directions(of)
     plain, helped = (cg(lambda v: ggn(of, v), b, p, 1000, 1e-6).iterations for p in (None, lambda v: factors.solve(v, 0.0)))
     assert helped < 0.2 * plain
+
+
+def test_a_solve_that_ends_early_is_nearer_with_every_product_though_its_residual_grows():
+    a = torch.logspace(0, 4, 12, dtype=torch.float64)
+    b, rough = torch.ones(1, 12, dtype=torch.float64), a * torch.linspace(1, 0.02, 12, dtype=torch.float64)
+    found = [cg(lambda v: v * a, b, lambda r: r / rough, k, 1e-12) for k in range(8)]
+    errors = [float((a * (solved.x - b / a).square()).sum()) for solved in found]
+    assert found[1].residual > 1 == found[0].residual
+    assert all(later < earlier for earlier, later in pairwise(errors))
 
 
 def test_a_solve_that_fell_short_says_so():

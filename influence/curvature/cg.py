@@ -33,12 +33,14 @@ def cg(
     """Solve A x = b for each row of b, (Q, P), until every relative residual is below `tolerance` or `iterations` are over.
 
     `precondition` applies an approximate inverse of A. Each event's metrics have the largest relative residual; a note says so where the
-    tolerance was not reached. Of each solution the iterate with the smallest residual is returned.
+    tolerance was not reached. Of each solution the last iterate is returned at which x^T A x / 2 - b^T x fell, or the residual: the former
+    falls with every product until rounding hides it, while the residual of a solve that ends early can be larger than at the start.
     """
     turn = precondition or (lambda r: r)
     scale = b.norm(dim=1).clamp(min=torch.finfo(b.dtype).tiny)
     x, r = torch.zeros_like(b), b.clone()
     best, least = x.clone(), torch.where(b.norm(dim=1) > 0, 1.0, 0.0).to(b.dtype)
+    lowest = torch.zeros_like(least)
     z = turn(r)
     p, rz = z.clone(), (r * z).sum(1)
     done = 0
@@ -50,9 +52,9 @@ def cg(
         rz, before = (r * z).sum(1), rz
         p = z + _ratio(rz, before) * p
         done += 1
-        now = r.norm(dim=1) / scale
-        better = now < least
-        best[better], least = x[better], torch.where(better, now, least)
+        energy, now = -(x * (b + r)).sum(1) / 2, r.norm(dim=1) / scale
+        better = (energy < lowest) | (now < least)
+        best[better], least, lowest = x[better], torch.where(better, now, least), torch.minimum(lowest, energy)
         finished = done == iterations or not bool((least > tolerance).any())
         report(
             Event(
