@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, jacrev
 
-from influence.curvature import Objective, cg, damping, fit, ggn, gradient
+from influence.curvature import Objective, cg, damping, fit, ggn, gradient, kept
 from influence.curvature import ekfac as ekfac_file
 from influence.curvature.blocks import put
 from influence.curvature.ggn import _backward, _forward
@@ -273,6 +273,39 @@ def test_factors_go_on_where_they_stopped(tmp_path, monkeypatch):
     torch.testing.assert_close(factors.solve(v, 0.1), fit(of).solve(v, 0.1))
     monkeypatch.setattr(ekfac_file._Passes, "_asked", None)
     torch.testing.assert_close(fit(of, tmp_path).solve(v, 0.1), factors.solve(v, 0.1))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared"])
+@pytest.mark.parametrize("what", SHAPES)
+def test_products_on_a_kept_graph_are_those_of_the_matrix(what, loss):
+    of = replace(built(what, loss=loss, classes=3), decay=0.3)
+    v = directions(of)
+    product, expected = kept(of), ggn(of, v)
+    for _ in range(2):
+        torch.testing.assert_close(product(v), expected, rtol=1e-9, atol=1e-12)
+    of.bound.flat.mul_(1.5)
+    assert torch.equal(product(v), product(v)), "a kept graph stays that of the weights at which it was made"
+
+
+@pytest.mark.parametrize("why", ["too large", "once only"])
+def test_without_a_kept_graph_products_go_forward_each_time(why, monkeypatch):
+    of, made = built("layer norm"), []
+    inner = products._Graph.__init__
+    monkeypatch.setattr(products._Graph, "__init__", lambda self, of, rows: made.append(len(rows)) or inner(self, of, rows))
+    v = directions(of)
+    kept(of)
+    assert made == [4, N]
+    if why == "too large":
+        monkeypatch.setattr(products, "KEPT", 0)
+    else:
+
+        def once(self, v):
+            raise RuntimeError("derivative not implemented")
+
+        monkeypatch.setattr(products._Graph, "__call__", once)
+    made.clear()
+    torch.testing.assert_close(kept(of)(v), ggn(of, v))
+    assert made == ([4] if why == "too large" else [4, N])
 
 
 def test_conjugate_gradients_solve_all_sides_and_the_factors_help():

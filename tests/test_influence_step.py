@@ -88,10 +88,10 @@ def test_one_turn_is_the_dense_solve(monkeypatch):
         return torch.nn.functional.cross_entropy(z, torch.from_numpy(np.array(part.y)), reduction="sum") / 300
 
     flat = bound.flat.clone()
-    hessian = torch.autograd.functional.hessian(lambda f: loss(f, retained), flat) + (0.01 + of.ridge) * torch.eye(len(flat))
+    hessian = torch.autograd.functional.hessian(lambda f: loss(f, retained), flat) + (0.01 + 1 / of.tau) * torch.eye(len(flat))
     g = torch.autograd.functional.jacobian(lambda f: loss(f, forget), flat)
     dense = torch.linalg.solve(hessian.double(), g)
-    torch.testing.assert_close(step / of.shortfall(g[None]), dense, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(step, dense, rtol=1e-4, atol=1e-8)
 
 
 def test_without_products_it_is_the_factors_alone():
@@ -100,28 +100,34 @@ def test_without_products_it_is_the_factors_alone():
     of, forget = Settled.at(trained, train, Workspace()), train.take(np.arange(40))
     g = _response.gradient(of.rows(forget))[None]
     told = of.step(forget, train.take(np.arange(40, 300)), products=0)
-    torch.testing.assert_close(told, of.curvature.solve(g, of.ridge)[0] * of.shortfall(g))
+    h = 0.01 + torch.cat([block.values.flatten() for block in of.curvature.blocks])
+    assert float(told @ g[0]) < float((g[0] @ g[0]) * of.tau)
+    twice = replace(of, ridge=1e9)  # hardly trained at all: what the slope moves in that time
+    torch.testing.assert_close(twice.step(forget, forget.take(np.arange(0)), products=0), twice.tau * g[0], rtol=1e-6, atol=0.0)
+    settled = replace(of, ridge=1e-12)  # trained for ever: Newton's step by the factors
+    torch.testing.assert_close(settled.step(forget, forget.take(np.arange(0)), products=0), of.curvature.solve(g, 0.0)[0])
+    assert float(h.min()) >= 0.01
 
 
-def test_shortfall_makes_up_what_damping_takes():
-    """Gradient descent on a quadratic for a time: along the steepest and the flattest directions damping is right, between them short."""
+@pytest.mark.parametrize("turns", [1, 3, 10])
+def test_of_a_quadratic_the_way_is_that_of_implicit_euler_and_tends_to_gradient_flow(turns, monkeypatch):
+    monkeypatch.setattr(_response, "TOLERANCE", 1e-12)
     train = rows()
-    trained = fitted(train, epochs=20, weight_decay=0.0, lr=0.02)
-    of = Settled.at(trained, train, Workspace())
-    tau = 20 * 0.02 / (1 - trained.recipe.momentum)
-    assert of.ridge == pytest.approx(1 / tau, rel=1e-6)
-    g = torch.randn(1, len(of.of.bound.flat), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    ratio = of.shortfall(g)
-    assert 1.0 <= ratio <= 1.31, "(1 - e^-x) (1 + x) / x is at most 1.3"
-    h = of.curvature.spectrum()[0]
-    by_hand = (1 - torch.exp(-h * tau)) / h.clamp(min=1e-12) * (h + 1 / tau)
-    assert float(by_hand.min()) - 1e-6 <= ratio <= float(by_hand.max()) + 1e-6
+    of = Settled.at(fitted(train, epochs=20, weight_decay=0.0, lr=0.02), train, Workspace())
+    forget, retained = train.take(np.arange(60)), train.take(np.arange(60, 300))
+    x = torch.from_numpy(np.column_stack([retained.x, np.ones(240)])).double()
+    h, u = torch.linalg.eigh(2 * x.T @ x / 300)
+    g = u.T @ _response.gradient(of.rows(forget))
+    told = u.T @ of.step(forget, retained, products=60, rows=300, turns=turns)
+    flow = (1 - torch.exp(-h * of.tau)) / h * g
+    torch.testing.assert_close(told, (1 - (1 + h * of.tau / turns) ** -turns) / h * g, rtol=1e-5, atol=1e-9)
+    assert float((told - flow).norm() / flow.norm()) < 0.5 / turns
 
 
 def test_time_is_that_of_the_recipe():
     for decay, tau in ((0.0, 7.0), (0.01, 50.0), (0.5, 3.0)):
         ridge = decay / np.expm1(decay * tau) if decay else 1 / tau
-        assert _response._time(ridge, decay) == pytest.approx(tau)
+        assert Settled(SimpleNamespace(decay=decay), None, ridge).tau == pytest.approx(tau)
 
 
 def test_goal_has_the_slope_of_the_removed_rows_and_its_own_gradient():
@@ -167,7 +173,6 @@ def test_every_turn_looks_at_other_rows(monkeypatch):
     trained, seen = fitted(train, epochs=5), []
     inner = _response.sample
     monkeypatch.setattr(_response, "sample", lambda *given: seen.append(inner(*given)) or seen[-1])
-    monkeypatch.setattr(_response, "ENOUGH", 0.0)
     of = Settled.at(trained, train, Workspace())
     of.step(train.take(np.arange(40)), train.take(np.arange(40, 300)), products=2, rows=50, turns=3)
     assert len(seen) == 3

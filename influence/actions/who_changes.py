@@ -23,7 +23,7 @@ from influence.types import Event, Report, ignore
 
 LISTED = 200
 """Evaluation rows that are kept: those predicted to move most."""
-STEP = {"products": 4, "rows": 1000, "turns": 3}
+STEP = {"products": 8, "rows": 1000, "turns": 3}
 """How the step in weights is found: `Settled.step`, with the curvature read anew on the way."""
 SHARES = ("accuracy", "rate", "auc", "calibration")
 """What the names of metrics between 0 and 1 end with, or gaps between such."""

@@ -2,6 +2,6 @@
 
 from influence.curvature.cg import cg
 from influence.curvature.ekfac import EKFAC, fit
-from influence.curvature.ggn import Objective, ggn, gradient
+from influence.curvature.ggn import Objective, ggn, gradient, kept
 
-__all__ = ["EKFAC", "Objective", "cg", "fit", "ggn", "gradient"]
+__all__ = ["EKFAC", "Objective", "cg", "fit", "ggn", "gradient", "kept"]

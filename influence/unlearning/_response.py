@@ -1,9 +1,10 @@
-"""How the weights would settle without a set of rows: the step that removes them all at once, to first order in their weight.
+"""How the weights would settle without a set of rows: the way that a training of the same length would take from where it ended.
 
-Removing the rows F moves the minimum of the objective by (H + decay)^-1 sum_F grad l_i / n (Koh and Liang, arXiv:1703.04730), with H the
-Gauss-Newton matrix. A training of length tau has answered to the data along a direction of curvature h by (1 - e^(-h tau)) / h; damping
-makes Tikhonov's filter 1 / (h + damping) of it, which has the same ends and is too small between them, by up to a third. What is lacking is
-read off the factors along the direction that is asked for, and made up by one number, `shortfall`.
+Removing the rows F adds their gradient g = sum_F grad l_i / n to the slope. To first order a training of length tau has answered to it
+along a direction of curvature h by (1 - e^(-h tau)) / h, between 1 / h at a minimum (Koh and Liang, arXiv:1703.04730) and tau where nothing
+is curved: gradient flow for a time tau on what is to be minimised without the rows (`Without`). It is followed in a few implicit Euler
+steps, each a damped Newton step with damping steps / tau; loss and curvature are read anew at each, so that the line is not stretched.
+After k steps a direction has got 1 - (1 + h tau / k)^-k of its way, which tends to 1 - e^(-h tau).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from influence.curvature import EKFAC, Objective, cg, damping, ggn, gradient
+from influence.curvature import EKFAC, Objective, cg, damping, gradient, kept
 from influence.curvature.blocks import Block
 from influence.curvature.cg import Product
 from influence.errors import BadInput
@@ -26,8 +27,6 @@ from influence.workspace import Workspace
 
 TOLERANCE = 1e-3
 """Relative residual at which a solve ends before its products are spent."""
-ENOUGH = 0.05
-"""A turn that moves the weights by less than this share of the whole way is the last."""
 HALVED = 6
 """How often a step may be halved."""
 
@@ -61,18 +60,21 @@ class Without:
             loss = float(losses(self.of.bound.module(x)).double().sum()) / self.of.n
         return loss - float(self.pull @ moved) + self.of.decay / 2 * float(moved @ moved)
 
-    def turn(self, moved: torch.Tensor, precondition: Product, products: int, curvature: Product | None = None) -> torch.Tensor:
+    def turn(
+        self, moved: torch.Tensor, precondition: Product, products: int, curvature: Product | None = None, near: float = 0.0
+    ) -> torch.Tensor:
         """Return Newton's step from the start plus `moved`, or half of it, a quarter, …, the first that leads down; else zeros.
 
-        `curvature`: products with it at these weights, where there is a quicker way to them.
+        `curvature`: products with it at these weights, where there is a quicker way to them. `near`: damping, by which the step is kept
+        short: half of it times the step's square is minimised, too.
         """
         flat = self.of.bound.flat
         flat.copy_(self.start + moved)
-        before = self.value()
-        step = cg(curvature or (lambda p: ggn(self.of, p)), -self.gradient()[None], precondition, products, TOLERANCE).x[0]
+        before, product = self.value(), curvature or kept(self.of)
+        step = cg(lambda p: product(p) + near * p, -self.gradient()[None], precondition, products, TOLERANCE).x[0]
         for _ in range(HALVED):
             flat.copy_(self.start + moved + step)
-            if self.value() < before:
+            if self.value() + near / 2 * float(step @ step) < before:
                 break
             step = step / 2
         else:
@@ -101,14 +103,18 @@ class Settled:
         x, y = tensors(examples, self.of.bound.dtype)
         return replace(self.of, rows=Rows(x, y, self.of.rows.loss), ids=examples.ids)
 
+    @property
+    def tau(self) -> float:
+        """The time of training for which the damping stands: that of `damping.from_recipe`, solved for it."""
+        return float(np.log1p(self.of.decay / self.ridge) / self.of.decay) if self.of.decay > 0 else 1 / self.ridge
+
     def step(self, forget: Examples, retained: Examples, products: int = 0, rows: int = 0, turns: int = 1, seed: int = 0) -> torch.Tensor:
         """Return the step (P,) that removes the rows, or corrects them; with no products by the factors alone, as far as first order goes.
 
         A row to forget that is among the retained ones, too, is there with its new label: what pulls is the difference of the two.
 
-        Else by Newton's method on what is to be minimised without the rows (`Without`): at every turn loss and curvature are read anew
-        where the last one led, from so many others of the retained rows, so that the weights do not fit a sample; products with the
-        curvature, preconditioned by the factors, solve it.
+        Else in so many implicit Euler steps, each on so many others of the retained rows, so that the weights do not fit a sample; products
+        with the curvature, preconditioned by the factors, solve them.
 
         Raises:
             BadInput: it is not finite.
@@ -116,34 +122,19 @@ class Settled:
         g, back = gradient(self.rows(forget)), np.isin(retained.ids, forget.ids)
         if back.any():
             g = g - gradient(self.rows(retained.take(back)))
-        moved = torch.zeros_like(g)
+        moved, near = torch.zeros_like(g), turns / self.tau
         for turn in range(turns if products else 0):
             seen = sample(retained, rows, seed, f"curvature {turn}")
             n = max(1, round(self.of.n * len(seen) / len(retained)))
-            goal = Without(replace(self.rows(seen), n=n, decay=self.of.decay + self.ridge), g)
-            further = goal.turn(moved, lambda r: self.curvature.solve(r, self.ridge), products)
-            moved += further
-            if float(further.norm()) <= ENOUGH * float(moved.norm()):
-                break
+            goal = Without(replace(self.rows(seen), n=n), g)
+            moved += goal.turn(moved, lambda r: self.curvature.solve(r, near), products, near=near)
         if not moved.any():  # no products, or rows that move the loss by less than its precision
-            moved = self.curvature.solve(g[None], self.ridge)[0]
+            moved = self.curvature.apply(g[None], self._answered)[0]
         if not (g.isfinite().all() and moved.isfinite().all()):
             raise BadInput("The step is not finite: the model's outputs on these rows are not, or its curvature is not. Choose retrain.")
-        return moved * self.shortfall(g[None])
+        return moved
 
-    def shortfall(self, g: torch.Tensor) -> float:
-        """Return by how much the damped answer to g (1, P) falls short of the one that the time of training gives, at least 1."""
-        tau = _time(self.ridge, self.of.decay)
-        full = self.curvature.apply(g, lambda block: _answered(block, self.of.decay, tau))
-        damped = float((g * self.curvature.solve(g, self.ridge)).sum())
-        return max(1.0, float((g * full).sum()) / damped) if damped > 0 else 1.0
-
-
-def _time(ridge: float, decay: float) -> float:
-    """Return the time of training for which the damping stands: that of `damping.from_recipe`, solved for it."""
-    return float(np.log1p(decay / ridge) / decay) if decay > 0 else 1 / ridge
-
-
-def _answered(block: Block, decay: float, tau: float) -> torch.Tensor:
-    h = (block.values + decay).clamp(min=1e-12)
-    return -torch.expm1(-h * tau) / h
+    def _answered(self, block: Block) -> torch.Tensor:
+        """Return how far a training of length tau answers to a slope along each direction of a block."""
+        h = (block.values + self.of.decay).clamp(min=1e-12)
+        return -torch.expm1(-h * self.tau) / h

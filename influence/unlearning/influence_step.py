@@ -1,8 +1,8 @@
 """One step in the weights that takes all rows out at once: the influence function's answer, put into the model.
 
 The step is that of Koh and Liang (arXiv:1703.04730, section 2.1) for a set of rows; as an unlearning method Izzo et al.
-(arXiv:2002.10077) and Warnecke et al. (arXiv:2108.11577, section 4), here with the curvature by EK-FAC (Grosse et al., arXiv:2308.03296),
-refined by conjugate gradients.
+(arXiv:2002.10077) and Warnecke et al. (arXiv:2108.11577, section 4), here as gradient flow for the time of training (`_response`), with the
+curvature by EK-FAC (Grosse et al., arXiv:2308.03296), refined by conjugate gradients.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from influence.workspace import Workspace
 @unlearning
 @dataclass(frozen=True)
 class InfluenceStep(Stride):
-    """Moves the weights once, to where they would have settled without the rows, or with other labels, as the curvature tells it.
+    """Moves the weights once, to where training would have taken them without the rows, or with other labels, as the curvature tells it.
 
     No training: the curvature is read once per model and serves every request, so a request costs little more than a look at its own rows.
     It looks from where the model is: best for up to a few rows in a hundred that do not make up a kind of their own. The step is taken in
@@ -33,10 +33,8 @@ class InfluenceStep(Stride):
 
     relabels: ClassVar[bool] = True
 
-    products: int = option(4, "Products with the curvature by which the step is refined; 0: its factors alone", min=0, max=100)
-    turns: int = option(
-        3, "How often loss and curvature are read anew on the way, at most: a removal of few rows needs one or two", min=1, max=20
-    )
+    products: int = option(8, "Products with the curvature by which each part is refined; 0: its factors alone, in one", min=0, max=100)
+    turns: int = option(3, "Parts of the way: loss and curvature are read anew at each", min=1, max=20)
     rows: int = option(1000, "Retained rows that a turn looks at, others each time", min=2, max=10**7, advanced=True)
 
     cost: ClassVar[str] = "A few looks at the removed rows and at some others; once per model a few passes over all rows."
