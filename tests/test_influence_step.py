@@ -12,9 +12,10 @@ import torch
 
 from influence import training
 from influence.errors import BadInput
+from influence.loop import Bound
 from influence.registry import models, unlearning
 from influence.types import Event, Examples, Recipe, Selection, Trained
-from influence.unlearning import _response
+from influence.unlearning import _budget, _response
 from influence.unlearning._guard import Guard
 from influence.unlearning._response import Settled, Without, by_id
 from influence.workspace import Workspace
@@ -231,3 +232,30 @@ def test_by_id_keeps_what_is_sorted():
     train = rows()
     assert by_id(train) is train
     assert (by_id(train.take(np.arange(300)[::-1].copy())).ids == train.ids).all()
+
+
+def test_the_budget_says_how_many_rows_are_looked_at(monkeypatch):
+    train = rows(3000, kind="class")
+    trained = fitted(train, "mlp", epochs=20, batch_size=100, lr=0.02)
+    bound, recipe = training.load(trained), trained.recipe
+    forward = 2 * sum(part.numel() for name, part in bound.module.named_parameters() if part.ndim == 2)
+    assert forward < 2 * len(bound.flat), "biases are not counted by PyTorch, but are weights"
+    worth = 20 * 3000 + 600 * _budget.STEP / (3 * 2 * len(bound.flat))
+    by_hand = 0.01 * worth / (3 * (_budget.BEFORE + 4 * _budget.PRODUCT))
+    assert _budget.FEWEST < by_hand < _budget.MOST
+    assert _budget.affordable(bound, train, recipe, 0.01, 3, 4) == int(by_hand)
+    assert _budget.affordable(bound, train, recipe, 1e-9, 3, 4) == _budget.FEWEST
+    assert _budget.affordable(bound, train, recipe, 100.0, 3, 4) == _budget.MOST
+    seen: list[int] = []
+    inner = _response.sample
+    monkeypatch.setattr(_response, "sample", lambda of, n, *rest: seen.append(n) or inner(of, n, *rest))
+    unlearning.make("influence_step", {"budget": 0.01})(trained, train, Selection((1, 2)))
+    unlearning.make("influence_step", {"rows": 77, "turns": 1})(trained, train, Selection((1, 2)))
+    assert seen == [*[int(by_hand)] * 3, 77]
+
+
+def test_a_convolution_costs_what_it_does_at_every_place():
+    train = rows(300, kind="class")
+    images = replace(train, x=np.random.default_rng(0).normal(size=(300, 1, 28, 28)).astype(np.float32))
+    bound = Bound(replace(models.make("cnn"), inputs=images.shape, outputs=images.outputs))
+    assert _budget._forward(bound, images) > 10 * 2 * len(bound.flat)

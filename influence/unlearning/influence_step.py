@@ -15,6 +15,7 @@ import torch
 from influence.loop import Bound
 from influence.registry import option, unlearning
 from influence.types import Examples, Report, Trained, ignore
+from influence.unlearning._budget import affordable
 from influence.unlearning._descent import Request
 from influence.unlearning._response import Settled, by_id
 from influence.unlearning._stride import Holds, Stride
@@ -33,11 +34,16 @@ class InfluenceStep(Stride):
 
     relabels: ClassVar[bool] = True
 
-    products: int = option(8, "Products with the curvature by which each part is refined; 0: its factors alone, in one", min=0, max=100)
+    products: int = option(4, "Products with the curvature by which each part is refined; 0: its factors alone, in one", min=0, max=100)
     turns: int = option(3, "Parts of the way: loss and curvature are read anew at each", min=1, max=20)
-    rows: int = option(1000, "Retained rows that a turn looks at, others each time", min=2, max=10**7, advanced=True)
+    budget: float = option(0.25, "Share of the training's work that a request may take, more or less", min=0.0, max=100.0, advanced=True)
+    rows: int = option(
+        0, "Retained rows that a part looks at, others each time; 0: what the budget allows", min=0, max=10**7, advanced=True
+    )
 
-    cost: ClassVar[str] = "A few looks at the removed rows and at some others; once per model a few passes over all rows."
+    cost: ClassVar[str] = (
+        "A tenth to a quarter of a training: looks at the removed rows and at some others. Once per model a few passes over all rows."
+    )
     needs: ClassVar[str] = "The removed rows, a sample of the retained ones, and once per model all that it was trained on."
 
     def prepare(self, trained: Trained, train: Examples, workspace: Workspace, report: Report = ignore) -> None:
@@ -51,4 +57,5 @@ class InfluenceStep(Stride):
             BadInput: all parameters are frozen, or the step is not finite.
         """
         settled = Settled.at(asked.trained, asked.train, workspace)
-        return bound.flat + settled.step(asked.forget, asked.retained, self.products, self.rows, self.turns, self.seed)
+        rows = self.rows or affordable(bound, asked.train, asked.recipe, self.budget, self.turns, self.products)
+        return bound.flat + settled.step(asked.forget, asked.retained, self.products, rows, self.turns, self.seed)
