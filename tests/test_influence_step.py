@@ -243,9 +243,9 @@ def test_the_budget_says_how_many_rows_are_looked_at(monkeypatch):
     worth = 20 * 3000 + 600 * _budget.STEP / (3 * 2 * len(bound.flat))
     by_hand = 0.01 * worth / (3 * (_budget.BEFORE + 4 * _budget.PRODUCT))
     assert _budget.FEWEST < by_hand < _budget.MOST
-    assert _budget.affordable(bound, train, recipe, 0.01, 3, 4) == int(by_hand)
-    assert _budget.affordable(bound, train, recipe, 1e-9, 3, 4) == _budget.FEWEST
-    assert _budget.affordable(bound, train, recipe, 100.0, 3, 4) == _budget.MOST
+    assert _budget.affordable(bound, train, 3000, recipe, 0.01, 3, 4) == int(by_hand)
+    assert _budget.affordable(bound, train, 3000, recipe, 1e-9, 3, 4) == _budget.FEWEST
+    assert _budget.affordable(bound, train, 3000, recipe, 100.0, 3, 4) == _budget.MOST
     seen: list[int] = []
     inner = _response.sample
     monkeypatch.setattr(_response, "sample", lambda of, n, *rest: seen.append(n) or inner(of, n, *rest))

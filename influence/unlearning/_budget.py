@@ -20,17 +20,20 @@ FEWEST, MOST = 64, 1000
 """Curvature of fewer rows is too rough to go by; of more, no better."""
 
 
-def affordable(bound: Bound, train: Examples, recipe: Recipe, share: float, turns: int, products: int) -> int:
-    """Return how many rows each of `turns` parts may look at, with `products` each, for this share of the training's work."""
-    row = 3 * _forward(bound, train)
-    steps = recipe.epochs * -(-len(train) // recipe.batch_size)
-    worth = recipe.epochs * len(train) + steps * STEP / row
+def affordable(bound: Bound, few: Examples, n: int, recipe: Recipe, share: float, turns: int, products: int) -> int:
+    """Return how many rows each of `turns` parts may look at, with `products` each, for this share of a training's work on n rows.
+
+    `few`: any rows, to see what one costs.
+    """
+    row = 3 * _forward(bound, few)
+    steps = recipe.epochs * -(-n // recipe.batch_size)
+    worth = recipe.epochs * n + steps * STEP / row
     return int(min(max(share * worth / (turns * (BEFORE + PRODUCT * products)), FEWEST), MOST))
 
 
-def _forward(bound: Bound, train: Examples) -> float:
+def _forward(bound: Bound, rows: Examples) -> float:
     """Return the operations of a row's pass forward; at least two for each weight, also where PyTorch counts none."""
-    few = train.take(np.arange(min(2, len(train))))
+    few = rows.take(np.arange(min(2, len(rows))))
     with FlopCounterMode(display=False) as count:
         outputs(bound, few)
     return max(count.get_total_flops() / len(few), 2.0 * len(bound.flat))

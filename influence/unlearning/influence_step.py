@@ -57,5 +57,5 @@ class InfluenceStep(Stride):
             BadInput: all parameters are frozen, or the step is not finite.
         """
         settled = Settled.at(asked.trained, asked.train, workspace)
-        rows = self.rows or affordable(bound, asked.train, asked.recipe, self.budget, self.turns, self.products)
+        rows = self.rows or affordable(bound, asked.forget, settled.of.n, asked.recipe, self.budget, self.turns, self.products)
         return bound.flat + settled.step(asked.forget, asked.retained, self.products, rows, self.turns, self.seed)

@@ -26,6 +26,8 @@ TRAINS_AGAIN = ("retrain", *IN_SHARDS)
 """Methods that do not go on from the model's weights."""
 CERTIFIED = ("noisy_finetune",)
 """Methods that draw noise which nobody can draw again, unless a seed is given."""
+WEAK = ("msg", "noisy_finetune", "salun", "ssd")
+"""Methods of which no more is asked than that the rows are known no better and the others nearly as well."""
 
 
 def digits() -> tuple[Examples, Examples, tuple[int, ...]]:
@@ -132,7 +134,7 @@ def test_forgets_and_keeps_what_it_should(each_case, name):
     before, after = (loss(training.load(trained), each_case.forget) for trained in (each_case.trained, made))
     for rows in (each_case.retained, each_case.test):
         assert accuracy(made, rows) >= accuracy(each_case.oracle, rows) - 0.02
-    if unlearning.classes[name].reservation:
+    if name in WEAK:
         assert after >= before
         return
     assert after > before + 0.1
@@ -146,7 +148,7 @@ def test_ordinary_rows_do_no_harm(case, name):
     (selection, oracle), (_, again) = (retrained(case, truth) for truth in ("same", "fresh"))
     made = unlearning.make(name)(case.trained, case.train, selection)
     assert accuracy(made, case.test) >= accuracy(oracle, case.test) - 0.02
-    if not unlearning.classes[name].reservation:
+    if name not in WEAK:
         # Nothing was learned from these rows alone: no further from retraining than another seed is.
         assert apart(made, oracle, case.test) <= 1.25 * apart(again, oracle, case.test)
 
@@ -261,7 +263,7 @@ def test_numeric_targets_in_float64(name, optimizer):
     bounds = [training.load(found) for found in (trained, made, oracle)]
     assert bounds[1].flat.dtype == torch.float64
     forget, rest = train.take(train.mask(selection.ids)), train.without(selection)
-    if unlearning.classes[name].reservation:
+    if name in WEAK:
         assert loss(bounds[1], forget) >= loss(bounds[0], forget)
         return
     assert loss(bounds[1], forget) > 1.2 * loss(bounds[0], forget)
