@@ -8,6 +8,7 @@ import pytest
 from influence import jobs
 from influence.actions import _steps, perform
 from influence.jobs import process
+from influence.registry import unlearning
 from influence.types import Event
 from influence.ui import live, words
 from tests import drawing
@@ -31,6 +32,24 @@ def lanes_of(at) -> pd.DataFrame:
 
 def looked_at(at):
     return next(box for box in at.selectbox if box.key == "run.lane")
+
+
+def test_methods_that_are_not_recommended_are_shown_on_request_with_why(fresh, shown):
+    at = shown(fresh, "run")
+
+    def names() -> list[str]:
+        return next(box for box in at.radio if box.key == "run.method").options
+
+    assert names() == ["Retrain", "Influence step"]
+    more = next(box for box in at.toggle if box.key == "run.method.all")
+    weak = [name for name, cls in unlearning.classes.items() if cls.reservation]
+    assert more.label == f"Show {len(weak)} more that are not recommended"
+    more.set_value(True).run()
+    assert set(names()) == {"Retrain", "Influence step", *map(words.title, weak)}
+    next(box for box in at.radio if box.key == "run.method").set_value("finetune").run()
+    next(box for box in at.toggle if box.key == "run.method.all").set_value(False).run()
+    assert names() == ["Retrain", "Influence step"]
+    assert not at.exception
 
 
 def test_a_race_is_one_job_per_method_retraining_first_and_each_is_cancelled_alone(fresh, shown):

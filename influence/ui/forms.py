@@ -150,20 +150,31 @@ def choose(
     """Draw the choice of one of a kind with its explanation and settings; return its id and the settings, or ("", {}) if none is open.
 
     `unavailable(instance)` says in a sentence why one is not open; those are listed below with their reasons. `first` is chosen at first;
-    those with a reservation come last, with it.
+    those with a reservation come last, with it, and are shown on request.
     `hidden`: settings that are not drawn and not returned.
     """
     reasons = {name: unavailable(cls()) for name, cls in registry.classes.items()}
     doubts = {name: str(getattr(cls, "reservation", "")) for name, cls in registry.classes.items()}
     open_ones = sorted((name for name, reason in reasons.items() if not reason), key=lambda name: (name != first, bool(doubts[name])))
-    name = ""
+    name, place = "", st.container()
+    open_ones = _asked_for(open_ones, [name for name in open_ones if doubts[name]], key)
     if open_ones:
         captions = [summary(registry, name) + (f" **Not recommended:** {doubts[name]}" if doubts[name] else "") for name in open_ones]
-        name = st.radio(label, open_ones, format_func=words.title, captions=captions, key=key, persist_state="session") or open_ones[0]
+        name = place.radio(label, open_ones, format_func=words.title, captions=captions, key=key, persist_state="session") or open_ones[0]
     _closed({other: reason for other, reason in reasons.items() if reason})
     if not name:
         return "", {}
     return name, details(registry, name, key, columns, automatic, hidden)
+
+
+def _asked_for(names: list[str], doubtful: Collection[str], key: str) -> list[str]:
+    """Draw whether those with a reservation are wanted, too; return what is. They are where nothing else is open."""
+    good = [name for name in names if name not in doubtful]
+    if not (good and doubtful):
+        return names
+    label = f"Show {len(doubtful)} more that {'is' if len(doubtful) == 1 else 'are'} not recommended"
+    wanted = st.toggle(label, st.session_state.get(key) in doubtful, key=f"{key}.all", persist_state="session")
+    return names if wanted else good
 
 
 def _closed(reasons: Mapping[str, str]) -> None:

@@ -20,9 +20,7 @@ class Finetune(Descent):
     looked at. Approximate: traces of the removed rows may remain.
     """
 
-    reservation: ClassVar[str] = (
-        "Of what sets rows learnt by heart apart from rows never seen it left 62 to 69 % on digits, 15 % on Adult (docs/unlearning.md)."
-    )
+    reservation: ClassVar[str] = "It leaves 62 to 69 % of the way to retraining undone on digits, 15 % on Adult."
     cost: ClassVar[str] = "About a quarter of a training: a fifth for the passes and the rest for the step size."
     needs: ClassVar[str] = "The retained rows; without a recipe the usual loss and step size are taken."
 

@@ -38,10 +38,7 @@ class NegGradPlus(Guarded, Descent):
         advanced=True,
     )
 
-    reservation: ClassVar[str] = (
-        "Of what sets rows learnt by heart apart from rows never seen it left 66 to 71 % on digits, and drove rows of "
-        "one kind too far (docs/unlearning.md)."
-    )
+    reservation: ClassVar[str] = "It leaves 66 to 71 % of the way to retraining undone on digits, and drives rows of one kind too far."
     cost: ClassVar[str] = "About half a training: a fifth for the retained rows, as much for the removed ones, and the brakes."
 
     def laid_out(self, asked: Request) -> tuple[Loop, Look]:

@@ -45,10 +45,7 @@ class NewtonHead(Stride):
 
     turns: int = option(20, "Newton steps at most; it ends sooner when hardly any gradient is left", min=1, max=1000, advanced=True)
 
-    reservation: ClassVar[str] = (
-        "Earlier layers keep what they learnt: of what sets rows learnt by heart apart from rows never seen it left 52 "
-        "to 64 % on digits (docs/unlearning.md)."
-    )
+    reservation: ClassVar[str] = "Earlier layers keep what they learnt: it leaves 52 to 64 % of the way to retraining undone on digits."
     cost: ClassVar[str] = (
         "Up to half a training where the model is small, up to a whole one where the last layer is large; less the deeper the model."
     )

@@ -39,9 +39,7 @@ class Scrub(Guarded, Descent):
     gamma: float = option(0.99, "Weight of the loss of the retained rows", min=0.0, max=100.0)
     away: int = option(0, "Passes over the removed rows, one before each pass over the retained ones; 0: three for ten", min=0, max=1000)
 
-    reservation: ClassVar[str] = (
-        "Of what sets rows learnt by heart apart from rows never seen it left 71 to 82 % on digits (docs/unlearning.md)."
-    )
+    reservation: ClassVar[str] = "It leaves 71 to 82 % of the way to retraining undone on digits."
     cost: ClassVar[str] = "About a third of a training: a fifth for the passes, and the step size and the looks."
 
     def steps(self, asked: Request) -> int:

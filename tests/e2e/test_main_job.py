@@ -76,6 +76,7 @@ def test_digits_from_data_to_report(server, opened):
     asked(w, "Group loss gap")
     n = planned(w)
     w.follow("Unlearn these", "run").sees(f"{n:,} rows")
+    w.page.get_by_text("not recommended").click()
     w.page.get_by_text("Finetune", exact=True).click()
     w.settle().enter("Epochs", "1000")
     w.press("Start unlearning").sees("Rows to forget")

@@ -58,6 +58,8 @@ def until(w, true) -> None:
 
 def start(w, epochs: str) -> None:
     """Start a fine-tuning."""
+    if not w.page.get_by_text("Finetune", exact=True).count():
+        w.page.get_by_text("not recommended").click()
     w.page.get_by_text("Finetune", exact=True).click()
     w.settle().enter("Epochs", epochs).press("Start unlearning")
 
