@@ -91,7 +91,8 @@ def anew(project: Project, args: dict[str, Any], group: str, count: int) -> dict
         for row in project.table(asked["metrics"]).to_dict("records"):
             inside = row["low"] - 1e-9 <= real[row["metric"], row["group"]] <= row["high"] + 1e-9
             name = f"{row['metric']} {row['group']}".strip()
-            rows.append({"removal": k, "kind": kind, "metric": name, "in": inside, "width": (row["high"] - row["low"]) / max(row["chance"], 1e-12)})
+            width = (row["high"] - row["low"]) / max(row["chance"], 1e-12)
+            rows.append({"removal": k, "kind": kind, "metric": name, "in": inside, "width": width})
     table = pd.DataFrame(rows)
     low, high = wilson(int(table["in"].sum()), len(table))
     told = {by: table.groupby(by).agg({"in": "mean", "width": "median"}).round(3).to_dict("index") for by in ("kind", "metric")}
