@@ -6,11 +6,12 @@ import streamlit as st
 
 from influence.ui import compared_decisions, compared_inside, compared_metrics, compared_predicted, compared_rows, comparing, jobs, state
 
+ROWS = "Forgotten rows"
 PARTS = {
     "Metrics": compared_metrics.metrics,
     "Decisions": compared_decisions.decisions,
     "Representations": compared_inside.representations,
-    "Forgotten rows": compared_rows.forgotten,
+    ROWS: compared_rows.forgotten,
     "Predicted": compared_predicted.changes,
 }
 state.page("Compare", "Original, unlearned and retrained side by side, measured on the holdout rows, which no question ever saw.")
@@ -27,7 +28,12 @@ if found is None:
 comparing.claim(run)
 comparing.beside(run, found)
 part = st.segmented_control(
-    "Part", list(PARTS), default="Metrics", required=True, label_visibility="collapsed", **state.shared("compare.part")
+    "Part",
+    list(PARTS),
+    default="Metrics",
+    required=True,
+    label_visibility="collapsed",
+    **state.shared("compare.part", lambda part: f"{comparing.part_name(run, 'forgotten').title()} rows" if part == ROWS else part),
 )
 PARTS[part](run, found)
 state.link("verify", "Verify it", ":material/verified:", run=run.id)

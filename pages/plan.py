@@ -22,6 +22,8 @@ if note is None:
     args = {"run": run.id, "group": state.group()}
     job = jobs.run_button("Prepare the preview", "prepare", args, "plan.prepare", cost=planning.cost(run))
     jobs.follow(job, key="plan.follow")
+    if not mine:
+        foretelling.selected(run, None)
     st.stop()
 st.subheader("Other rows" if mine else "How many rows?", anchor=False)
 label = planning.choose_label(note)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import address, forgetting, jobs, state
+from influence.ui import address, forgetting, jobs, state, stepping
 
 state.page("Run", "Make the model forget the selected rows, and watch losses, accuracy and the gap move.")
 address.say(st.empty(), [], "run")
 run = state.need_run()
+stepping.tidy()
 selection, job = state.selection(), jobs.shown("unlearn")
 if selection is not None:
     with st.expander("What and how", expanded=job is None, icon=":material/tune:"):

@@ -11,6 +11,7 @@ from influence.charts.displaced import displaced
 from influence.charts.flows import SAME, flows
 from influence.charts.overlaid import POINTS, edges_of, losses, points, roc, shares
 from influence.evaluation.utility import area
+from influence.ui import compared_decisions
 
 
 def test_bands_are_as_wide_as_they_have_rows_and_coloured_where_the_decision_changed():
@@ -19,6 +20,36 @@ def test_bands_are_as_wide_as_they_have_rows_and_coloured_where_the_decision_cha
     assert list(sankey.node.label) == ["&lt;b&gt;", "c", "&lt;b&gt;", "c"]
     assert list(zip(sankey.link.source, sankey.link.target, sankey.link.value, strict=True)) == [(0, 2, 50), (0, 3, 7), (1, 2, 3)]
     assert [tint == SAME for tint in sankey.link.color] == [True, False, False]
+
+
+def test_of_many_flows_the_largest_are_drawn_and_the_others_as_one_that_comes_last():
+    pairs = zip("0123456789" * 3, "1234567890" * 3, strict=True)
+    every = pd.DataFrame([{"before": a, "after": b, "rows": 40 - k} for k, (a, b) in enumerate(pairs)])
+    shown, rest = compared_decisions.largest(every)
+    assert (len(shown), rest) == (compared_decisions.FLOWS + 1, "22 others")
+    assert shown["rows"].sum() == every["rows"].sum()
+    figure = flows(shown, "Original", "Unlearned", ROLES["unlearned"], rest)
+    sankey = figure.data[0]
+    assert SAME not in sankey.link.color, "all of them changed"
+    nodes = list(zip(sankey.node.x, sankey.node.y, sankey.node.label, strict=True))
+    ends = [max((y, label) for x, y, label in nodes if round(x) == side) for side in (0, 1)]
+    assert [label for _, label in ends] == [rest, rest]
+    beside = [(note.text, note.y) for note in figure.layout.annotations[1:] if note.hovertext]
+    assert sorted(text for text, _ in beside) == sorted(sankey.node.label)
+    assert sorted(y for _, y in beside) == pytest.approx(sorted(1 - y for y in sankey.node.y))
+    assert compared_decisions.largest(every.head(9))[1] == "", "one more is no clutter"
+
+
+def test_the_table_of_flows_counts_each_model_with_nothing_where_it_changes_nothing():
+    rows = pd.DataFrame(
+        {"said_original": list("aabb"), "said_unlearned": list("bbab"), "said_retrained": list("abbb"), "said_random": list("aabb")}
+    )
+    table = compared_decisions.table(rows, ["unlearned", "retrained", "random"])
+    assert table.to_dict("records") == [
+        {"original": "a", "now": "b", "Unlearned": 2, "Retrained": 1, "Random removal": 0},
+        {"original": "b", "now": "a", "Unlearned": 1, "Retrained": 0, "Random removal": 0},
+    ]
+    assert compared_decisions.table(rows.head(0), ["unlearned"]).empty
 
 
 @pytest.mark.parametrize("n", [30, 3000])

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import influence.actions
-from influence.actions import perform, preview
+from influence.actions import _anew, perform, preview
+from influence.actions._measures import tables as measures
+from influence.actions._opened import opened as opened_run
 from influence.readable import readable
 from influence.types import Selection
-from influence.ui import choosing, words
+from influence.ui import choosing, compared_predicted, words
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said, shown
 
@@ -99,6 +101,13 @@ def test_plan_tells_who_else_changes_and_then_has_one_prediction_alone(made):
     sentences = [line for line in said(at).splitlines() if line.startswith("Predicted ")]
     assert sentences[0].startswith("Predicted for a model trained anew without these 20 rows: ")
     assert not [line for line in sentences if line.startswith("Predicted without these 20 rows")]
+    seeds = [measures(z, project.dataset(run.dataset), "evaluation", "group")[1]["group"] for z in _anew.outputs(project, run.id, "seeds")]
+    values = [t[(t["metric"] == "equal_opportunity_gap") & (t["group"] == "")]["value"].iloc[0] for t in seeds]
+    low, high = (words.number(np.mean(values) + sign * 1.64 * np.std(values, ddof=1)) for sign in (-1, 1))
+    beside = next(line for line in said(at).splitlines() if line.startswith("With all rows, 16 models from new seeds"))
+    assert f"nine in ten between {low} and {high}: the predicted " in beside
+    level = float(re.search("the predicted (\\S+) ", beside)[1])
+    assert ("lies outside" in beside) == (abs(level - np.mean(values)) > 1.64 * np.std(values, ddof=1))
     moved = shown(at, "says now", "predicted", "its probability")
     assert moved["id"].tolist() == project.table(note["moved"])["id"].tolist()[: len(moved)]
     assert "plan.who" not in [b.key for b in at.button]
@@ -199,9 +208,46 @@ def test_compare_shows_every_model_and_what_came_true(made):
         assert wide.loc["Accuracy", "n"] == row.n
     at = opened("compare", run=runs["unlearned"], **part("Predicted"))
     for rows in ("evaluation", "holdout"):
-        change = project.table(found["tables"]["change"]).query("rows == @rows and role == 'unlearned'").set_index("measured_label")
-        realised = shown(at, "metric", "predicted (95 %)", f"unlearned, {rows} rows").set_index("metric")[f"unlearned, {rows} rows"]
-        assert realised.to_dict() == {label: words.signed(v) for label, v in change["measured"].items()}
+        change = project.table(found["tables"]["change"]).query("rows == @rows and role == 'unlearned'")
+        realised = shown(at, "metric", "95 % low", f"unlearned, {rows} rows").set_index("metric")[f"unlearned, {rows} rows"]
+        assert len(realised) == len(change)
+        for row in change.to_dict("records"):
+            if isinstance(row["pair"], str):
+                ends = f" ({words.signed(row['paired_low'])} to {words.signed(row['paired_high'])})"
+                assert realised[f"{row['measured_label']} ({row['pair']})"] == words.signed(row["paired"]) + ends
+            else:
+                size = ", largest" if row["measured_label"].startswith("Equalised-odds gap") else ""
+                assert realised[row["measured_label"] + size] == words.signed(row["measured"])
+
+
+def test_a_gap_is_foretold_with_its_sign_between_named_groups_and_said_to_be_borne_out(made):
+    """What stands on Compare is the two models' own rates of the two groups; the band is the preview's."""
+    project, runs = made
+    note = preview.kept(project, runs["loans"], "group")
+    found = project.noted(f"compare/{runs['unlearned']}/group")
+    table = project.table(found["tables"]["change"])
+    own = table[table["measured_label"] == "Equal-opportunity gap by group"]
+    pair = own["pair"].iloc[0].split(" \N{MINUS SIGN} ")
+    rates = {}
+    for role, run in found["runs"].items():
+        it = opened_run(project, run)
+        for rows in ("evaluation", "holdout"):
+            examples = it.dataset.split(rows)
+            real, said_so = examples.y == examples.classes.index(examples.favourable), it.answers(examples).numpy().argmax(1) == 1
+            rates[role, rows] = [said_so[real & (examples.columns["group"] == name).to_numpy()].mean() for name in pair]
+    for row in own.to_dict("records"):
+        gaps = [first - second for first, second in (rates[of, row["rows"]] for of in ("original", row["role"]))]
+        assert row["paired"] == pytest.approx(gaps[1] - gaps[0])
+        assert row["paired_low"] < row["paired"] < row["paired_high"]
+        assert row["predicted_paired_before"] == pytest.approx(np.subtract(*rates["original", "evaluation"]))
+    label = own["label"].iloc[0]
+    told = preview.predicted(note, project.scores(note["scores"]), opened_run(project, runs["unlearned"]).trained.removed)[label]["pair"]
+    assert {f"predicted_paired_{k}": v for k, v in told.items()}.items() <= own.iloc[0].to_dict().items()
+    line = shown(opened("compare", run=runs["unlearned"], **part("Predicted")), "metric", "95 % low").set_index("metric")
+    line = line.loc[f"Equal-opportunity gap by group ({own['pair'].iloc[0]})"]
+    real = own.query("role == 'retrained' and rows == 'evaluation'")["paired"].iloc[0]
+    assert line["retrained within"] == ("yes" if told["low"] <= real <= told["high"] else "no")
+    assert (line["predicted"], line["95 % low"]) == (words.signed(told["change"]), words.signed(told["low"]))
 
 
 def test_changes_stand_on_the_page_with_their_own_intervals_and_the_pair_of_a_gap(made):
@@ -292,3 +338,39 @@ def test_columns_named_like_a_gap_are_no_gaps():
     assert preview.is_gap("Equal-opportunity gap by group (A - B)")
     assert preview.is_gap("Group loss gap by gap_year")
     assert not any(map(preview.is_gap, ("Worst group loss by gap_year", "True positive rate of gap by (gap by)", "Mean loss", "R²")))
+
+
+def test_compare_speaks_of_relabelled_rows_where_rows_got_other_labels(made):
+    project, runs = made
+    train = project.dataset(project.run(runs["loans"]).dataset).train
+    ids = train.ids[train.y == 0][:12].tolist()
+    new = perform("unlearn", project, {"run": runs["loans"], "ids": ids, "labels": [train.classes[1]], "method": "retrain"})["run"]
+    perform("compare", project, {"run": new, "group": "group"})
+    at = opened("compare", run=new, **part("Relabelled rows"))
+    assert at.segmented_control(key="compare.part").options[3] == "Relabelled rows"
+    assert "relabelled rows have the losses that they have under the retrained model" in said(at)
+    at = opened("compare", run=new, **part("Representations"))
+    assert shown(at, "moved", "n")["moved"].iloc[0] == "relabelled"
+    at = opened("compare", run=new, **part("Decisions"))
+    assert at.segmented_control(key="compare.rows").options == ["Holdout", "Relabelled", "Retained"]
+    assert opened("compare", run=runs["unlearned"]).segmented_control(key="compare.part").options[3] == "Forgotten rows"
+
+
+def test_compare_says_over_what_its_intervals_are_and_on_which_rows_layers_are_compared(made):
+    project, runs = made
+    assert "Intervals are over rows" in said(opened("compare", run=runs["unlearned"]))
+    layers = project.table(project.noted(f"compare/{runs['unlearned']}/group")["tables"]["layers"])
+    n, every = int(layers["n"].max()), len(project.dataset(project.run(runs["loans"]).dataset).holdout)
+    which = f"all {every:,} holdout rows" if n == every else f"{n:,} of the {every:,} holdout rows"
+    assert which in said(opened("compare", run=runs["unlearned"], **part("Representations")))
+
+
+def test_changes_that_an_older_version_kept_are_gaps_by_their_size(made):
+    project, runs = made
+    table = project.table(project.noted(f"compare/{runs['unlearned']}/group")["tables"]["change"])
+    old = table[[name for name in table if "pair" not in name]]
+    assert set(table) != set(old)
+    read = compared_predicted.as_read(old)
+    assert (read["value"] == old["measured"]).all()
+    assert (read["label"] == "Equal-opportunity gap by group, largest").any()
+    assert compared_predicted.beside(read)["metric"].tolist() == read["label"].unique().tolist()

@@ -6,11 +6,12 @@ import pandas as pd
 import pytest
 
 from influence import jobs
-from influence.actions import _steps, perform
+from influence.actions import _monitor, _steps, perform
 from influence.jobs import process
+from influence.queries.group_rate import NAMES
 from influence.registry import unlearning
 from influence.types import Event
-from influence.ui import live, words
+from influence.ui import live, racing, words
 from tests import drawing
 from tests.drawing import claim, drawn, press, text, work
 
@@ -112,7 +113,8 @@ def test_what_a_command_made_stands_beside_what_the_page_asked_for(fresh, shown)
     assert table.loc["Accuracy, unseen rows", f"step {step['step']}"] == words.number(step["metrics"]["accuracy"])
     press(at, f"Take step {step['step']:,} as the result")
     assert (work(fresh).action, fresh.runs()[0].body["step"]["at"]) == ("roll_back", step["step"])
-    press(drawn(at), "Delete the kept steps")
+    kept = len(_steps.held(fresh, made["run"]))
+    press(drawn(at), f"Delete the {kept} kept steps ({words.size(_steps.size(fresh, made['run']))})")
     assert _steps.held(fresh, made["run"]) == []
 
 
@@ -129,6 +131,56 @@ def test_what_was_asked_last_is_looked_at_once_it_is_over_and_then_what_people_c
     assert looked_at(drawn(at)).value == "Finetune (epochs 1000)"
     copied = shown(fresh, "run", job=second, **{"run.lane": "Finetune (epochs 1000)"})
     assert looked_at(copied).value == "Finetune (epochs 1000)"
+
+
+def test_a_method_that_there_is_no_more_stands_by_its_name(fresh, shown, monkeypatch):
+    chosen, args = fresh.put_selection(fresh.current()), {"run": fresh.run().id}
+    perform("unlearn", fresh, {"method": "scrub", "selection": chosen})
+    job = jobs.submit(fresh, "unlearn", {**args, "method": "finetune", "set": {"epochs": 1}, "selection": chosen})
+    work(fresh)
+    for gone in ("scrub", "finetune"):
+        monkeypatch.delitem(unlearning._classes, gone)
+    at = shown(fresh, "run", job=job)
+    assert list(lanes_of(at).index) == ["Do nothing", "Retrain", "Finetune", words.title("scrub")]
+    assert looked_at(at).value == "Finetune"
+    looked_at(at).set_value(words.title("scrub")).run()
+    assert not at.exception
+    assert "is ready after" in text(at)
+    other = jobs.submit(fresh, "unlearn", {**args, "method": "finetune", "set": {"vigour": 1}, "selection": chosen})
+    assert {f"Finetune ({job})", f"Finetune ({other})"} < set(lanes_of(shown(fresh, "run")).index)
+
+
+def test_what_is_made_once_stands_beside_the_seconds_of_every_request(fresh, shown):
+    chosen = fresh.put_selection(fresh.current())
+    made = [fresh.run(perform("unlearn", fresh, {"method": name, "selection": chosen})["run"]) for name in ("finetune", "influence_step")]
+    at = shown(fresh, "run")
+    step = made[1].body
+    assert lanes_of(at)["Seconds"].to_dict() == {
+        "Do nothing": "", "Retrain": f"{step['retrain_seconds']:.2f}", "Finetune": f"{made[0].body['seconds']:.2f}",
+        "Influence step": f"{step['seconds']:.2f} + {step['prepare_seconds']:.2f} once",
+    }  # fmt: skip
+    assert "which serves every request (so far: Influence step 1)" in text(at)
+    looked_at(at).set_value("Influence step").run()
+    assert f"preparation took {words.duration(step['prepare_seconds'])}, once for all requests (1 so far)." in text(at)
+
+
+def test_a_race_begins_with_retraining_if_it_is_quick_the_nearest_method_and_the_usual_one(fresh, shown, monkeypatch):
+    def offered():
+        at = shown(fresh, "run")
+        next(box for box in at.get("button_group") if box.key == "run.many").set_value("Race several").run()
+        return next(box for box in at.multiselect if box.key == "run.methods"), at
+
+    box, at = offered()
+    assert box.value == ["retrain", "influence_step", "finetune"]
+    assert box.options[:3] == ["Retrain", "Influence step", "Finetune"]
+    assert "the model is retrained as well" not in text(at)
+    doubtful = {words.title(name): bool(cls.reservation) for name, cls in unlearning.classes.items()}
+    rest = [doubtful[name] for name in box.options[3:]]
+    assert rest == sorted(rest)
+    monkeypatch.setattr(racing, "QUICK", 0.0)
+    box, at = offered()
+    assert box.value == ["influence_step", "finetune"]
+    assert "For comparison the model is retrained as well, once." in text(at)
 
 
 def test_how_to_reach_the_exact_claim_is_said_where_preprocessing_was_kept(fresh, shown):
@@ -153,3 +205,24 @@ def test_bands_and_chance_stand_behind_the_curves():
     colour = live.chart(curves, groups).to_dict()["layer"][-1]["encoding"]["color"]["scale"]
     assert dict(zip(colour["domain"], colour["range"], strict=True)) == live.of_groups(["a", "b"])
     assert live.by_chance(0, 400) is None
+
+
+def curves_of(*rows: tuple[str, float]) -> live.Curves:
+    return live.read(pd.DataFrame([{"step": 1, "stage": "x", "name": name, "value": value, "seconds": 0.0} for name, value in rows]))
+
+
+def test_figures_of_groups_are_called_what_they_are_and_stand_beside_their_n():
+    assert {gap: NAMES[of] for gap, of in _monitor.RATES.items()} == live.EACH
+    curves = curves_of(("original:gap:a", 0.4), ("n:gap:a", 1200.0), ("gap:a", 0.5))
+    (panel,) = live.panels(curves, "predictive_equality_gap", "sex")
+    assert panel.title == "False positive rate by sex"
+    assert live.sentence(curves, panel) == "a 0.500 (original 0.400, n = 1,200)."
+    assert live.of_each("", True) == "Mean absolute error"
+    assert live.of_each("group_loss_gap", False) == "Loss"
+
+
+def test_a_part_without_a_band_is_named():
+    parts = [(f"{part}_loss", 0.5) for part in ("forget", "retain", "test")]
+    curves = curves_of(("oracles_low:test_loss", 0.4), ("oracles_high:test_loss", 0.6), ("oracles:n", 8.0), *parts)
+    assert "No band for rows to forget and retained rows: what" in racing.dashed(curves)
+    assert "No band" not in racing.dashed(curves_of(*parts))

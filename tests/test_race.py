@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +142,54 @@ def test_a_step_that_is_not_kept_is_refused_with_those_that_are(raced):
         perform("roll_back", project, {"run": lane(raced, "retrain")["run"], "step": 1})
 
 
+KILLED = """
+import sys
+from influence import training
+from influence.actions import _steps
+from influence.store import Project
+from influence.types import Event
+
+project = Project(sys.argv[1])
+bound = training.load(project.trained(sys.argv[2]))
+with _steps.keeping(project, lambda bound: {"loss": 1.0}, lambda event: None) as steps:
+    for k in range(1, 5):
+        bound.flat.fill_(k + 0.5)
+        steps.report(Event("x", k, 6, metrics=steps.look(bound)))
+    print(len(steps.entries), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_job_kept_goes_when_the_next_one_begins_and_not_while_it_lives(raced):
+    project, run, ids, _ = raced
+    before = objects(project)
+    with subprocess.Popen([sys.executable, "-c", KILLED, project.path, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        assert job.stdout.readline() == b"4\n"
+        left = objects(project) - before
+        assert len(left) == 4
+        assert _steps.sweep(project) == 0, "it lives"
+        _steps.discard(project, [name.partition(".")[0] for name in left])
+        assert left <= objects(project), "the same weights kept by two jobs are those of both"
+        job.kill()
+    perform("unlearn", project, {"run": run, "ids": ids[7:12], "method": "retrain"})
+    assert not left & objects(project)
+    assert not project.noted(_steps.KEEPING)
+
+
+def test_a_finished_run_keeps_its_states_whatever_was_left_behind(raced):
+    project, run, ids, _ = raced
+    id = perform("unlearn", project, {"run": run, "ids": ids[3:20], "method": "scrub"})["run"]
+    held, final = _steps.held(project, id), project.run(id).body["checkpoints"][-1]["digest"]
+    paths = {project.objects.find(each["digest"]) for each in held}
+    assert _steps.size(project, id) == sum(path.stat().st_size for path in paths) > 0
+    orphan = project.put_state({"a": torch.arange(7.0)})
+    project.note(_steps.KEEPING, {"killed": [orphan, final, *(each["digest"] for each in held)]})
+    assert _steps.sweep(project) == 1
+    assert _steps.held(project, id) == held
+    assert project.objects.find(orphan) is None
+    assert project.check(deep=True) == []
+
+
 def objects(project):
     return {path.name for path in project.objects.folder.glob("*/*.safetensors")}
 
@@ -239,9 +290,10 @@ def test_oracles_that_are_kept_tell_between_which_values_retraining_lies(raced):
     it = opened(project, found["retrained"])
     rows = opened(project, run).dataset.train
     truth = _monitor.margins(it.dataset, Selection(tuple(ids)), it.bound, 1)
-    assert _bands.bands(project, found["retrained"], truth) == {}
+    watched = _monitor.watched(it.dataset, Selection(tuple(ids)))
+    assert _bands.bands(project, found["retrained"], watched, truth) == {}
     _oracles.grow(it, _bands.FEWEST, lambda event: None)
-    told = _bands.bands(project, found["retrained"], truth)
+    told = _bands.bands(project, found["retrained"], watched, truth)
     assert told["oracles"] == {"n": 8.0}
     forget = rows.take(rows.mask(ids))
     each = [(out["forget"].argmax(1) == forget.y).mean() for out in _oracles.kept(it)]
@@ -251,3 +303,56 @@ def test_oracles_that_are_kept_tell_between_which_values_retraining_lies(raced):
     perform("unlearn", project, {"run": run, "ids": ids, "method": "scrub"}, events.append)
     names = {name for event in events for name in event.metrics}
     assert {"oracles_low:accuracy", "oracles_high:distance", "oracles:n", "original:distance", "retrained:attack"} <= names
+
+
+@pytest.fixture
+def chained(raced, monkeypatch):
+    """Two requests, one after the other, of a model of which oracles are known by few retained rows: rows of the second, its yardstick."""
+    project, run, ids, found = raced
+    monkeypatch.setattr(_oracles, "ROWS", 60)
+    later = opened(project, run).dataset.train.ids[100:120].tolist()
+    made = perform("unlearn", project, {"run": found["retrained"], "ids": later, "method": "scrub"})
+    it = opened(project, made["retrained"])
+    _oracles.grow(it, _bands.FEWEST, lambda event: None)
+    return project, found["retrained"], ids, later, it
+
+
+def test_after_several_requests_oracles_and_curves_are_of_the_same_rows(chained):
+    project, before, ids, later, it = chained
+    selection = Selection(tuple(later))
+    rows, known = _monitor.watched(it.dataset, selection, project.run(before).body["removed"]), _oracles.parts(it)
+    assert rows["retain"].ids.tolist() == known["retained"].ids.tolist()
+    assert len(rows["retain"]) == 60
+    assert set(known["forget"].ids) == {*ids, *later}
+    told = _bands.bands(project, it.run.id, rows, _monitor.margins(it.dataset, selection, it.bound, 1))
+    own = np.isin(known["forget"].ids, later)
+    each = [(out["forget"][own].argmax(1) == known["forget"].y[own]).mean() for out in _oracles.kept(it)]
+    assert (told["oracles_low"]["forget_accuracy"], told["oracles_high"]["forget_accuracy"]) == pytest.approx((min(each), max(each)))
+    assert {"retain_loss", "test_loss", "attack", "distance", "accuracy"} <= set(told["oracles_low"])
+
+
+def test_no_band_is_told_of_rows_or_labels_by_which_oracles_are_not_known(chained, monkeypatch):
+    project, before, _, later, it = chained
+    rows = _monitor.watched(it.dataset, Selection(tuple(later)), project.run(before).body["removed"])
+    truth = _monitor.margins(it.dataset, Selection(tuple(later)), it.bound, 1)
+    other = {**rows, "forget": replace(rows["forget"], y=1 - rows["forget"].y)}
+    told = set(_bands.bands(project, it.run.id, other, truth)["oracles_low"])
+    assert told == {"retain_loss", "retain_accuracy", "test_loss", "test_accuracy", "accuracy"}
+    alike = it.dataset.train.y == _oracles.parts(it)["retained"].y[-1]
+    more = {**rows, "retain": it.dataset.train.take(it.seen & alike)}
+    assert not any(name.startswith("retain") for name in _bands.bands(project, it.run.id, more, truth)["oracles_low"])
+
+
+def test_it_is_told_on_how_many_rows_each_group_rests(raced):
+    project, run, ids, _ = raced
+    events: list[Event] = []
+    perform("unlearn", project, {"run": run, "ids": ids[:25], "method": "finetune", "group": "group"}, events.append)
+    told = {name: value for event in events for name, value in event.metrics.items()}
+    rows = project.dataset(project.run(run).dataset).holdout
+    good = rows.y == rows.classes.index(rows.favourable)
+    counts = rows.columns["group"][good].value_counts().to_dict()
+    assert {name: value for name, value in told.items() if name.startswith("n:")} == {f"n:gap:{name}": n for name, n in counts.items()}
+    for query, kind in (("predictive_equality_gap", "negatives"), ("demographic_parity_gap", "all")):
+        sizes = _monitor.group_sizes(opened(project, run).dataset, query, "group")
+        which = ~good if kind == "negatives" else np.ones(len(rows), dtype=bool)
+        assert sizes == {f"gap:{name}": n for name, n in rows.columns["group"][which].value_counts().items()}

@@ -153,11 +153,14 @@ def test_fidelity_smoothness_and_agreement_say_their_figures(home):
 
 def test_several_methods_race_and_a_step_of_one_is_taken_and_the_rest_deleted(home, tmp_path):
     pd.DataFrame({"id": home.dataset(home.run().dataset).train.ids[50:60]}).to_csv(tmp_path / "ids.csv", index=False)
-    race = ["unlearn", "--ids", str(tmp_path / "ids.csv"), "--method", "scrub", "--method", "finetune"]
+    methods = ["scrub", "finetune", "influence_step"]
+    race = ["unlearn", "--ids", str(tmp_path / "ids.csv"), *(word for name in methods for word in ("--method", name))]
     found = answer(home, *race)
-    assert [lane["method"] for lane in found["lanes"]] == ["scrub", "finetune"]
+    assert [lane["method"] for lane in found["lanes"]] == methods
     text = ask(home, *race)
-    assert all(re.search(rf"^  {name} ", text, re.M) for name in ("do nothing", "retrain", "scrub", "finetune"))
+    assert all(re.search(rf"^  {name} ", text, re.M) for name in ("do nothing", "retrain", *methods))
+    assert re.search(r"^  influence_step .* \+ .* once ", text, re.M)
+    assert "once: preparation of this model" in text
     assert "default settings" in call(*race, "--set", "epochs=1", "--project", str(home.path), code=2)
     run = found["lanes"][1]["run"]
     step = home.noted(f"steps/{run}")[0]["step"]

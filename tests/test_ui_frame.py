@@ -216,7 +216,7 @@ def test_curves_keep_references_apart():
 def test_panels_show_what_was_measured():
     found = live.panels(live.read(measured()), "equal_opportunity_gap", "sex")
     assert [(p.title, list(p.metrics)) for p in found] == [
-        ("Loss", ["forget_loss"]), ("Accuracy", ["accuracy"]), ("Equal-opportunity gap", ["gap"]), ("By sex", ["gap:A"]),
+        ("Loss", ["forget_loss"]), ("Accuracy", ["accuracy"]), ("Equal-opportunity gap", ["gap"]), ("True positive rate by sex", ["gap:A"]),
     ]  # fmt: skip
     assert not live.panels(live.read(measured().iloc[:0]), "", "")
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from influence.actions import _anew, perform, preview, who_changes
-from influence.actions._calibration import anew, fit
+from influence.actions._calibration import anew, fit, holm, p_value
 from influence.actions._measures import tables
 from influence.actions._opened import opened
 from influence.actions._retrained import random_sets
 from influence.errors import BadInput
 from influence.store import Project
 from influence.training import bound_at, train_many
+from influence.ui import whochanges
 
 FRESH = 20
 
@@ -151,6 +152,44 @@ def test_prediction_interval_is_that_of_one_new_draw():
     value, low, high = anew(noisy, np.full(16, 5.0), 1.0, 1.0)
     assert value == pytest.approx(6.0, abs=0.1)
     assert 0.2 < high - low < 0.6
+
+
+def test_p_values_are_those_of_the_intervals_and_right_by_chance():
+    rng, noisy = np.random.default_rng(2), fit(np.ones(16), 1 + 0.1 * np.random.default_rng(3).normal(size=16), np.ones(16))
+    seeds = rng.normal(size=16)
+    for level in (0.5, 0.9, 0.999):
+        for end in anew(noisy, seeds, 1.0, 1.0, level)[1:]:
+            assert p_value(noisy, seeds, 1.0, 1.0, end) == pytest.approx(1 - level, rel=1e-4)
+    assert p_value(noisy, seeds, 1.0, 1.0, anew(noisy, seeds, 1.0, 1.0)[0]) == 1.0
+    assert p_value(noisy, np.full(16, 5.0), 0.0, 0.0, 6.0) < 1e-8, "without chance nothing else is possible"
+
+
+def test_holm_adjusts_as_published_and_says_a_word_by_chance_in_one_table_of_ten():
+    """The first figures by hand; tables of 40 lines, none of which changes, half of them one and the same metric."""
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    rng, nothing, said = np.random.default_rng(4), fit(np.arange(1.0, 17), np.arange(1.0, 17), np.ones(16)), []
+    for _ in range(200):
+        seeds, now = rng.normal(size=(16, 21)), rng.normal(size=21)
+        p = np.array([p_value(nothing, seeds[:, i], 0.0, 0.0, now[i]) for i in range(21)])
+        said.append((holm(np.concatenate([p[:20], np.repeat(p[20], 20)])) <= 0.1).any())
+    assert 0.02 < np.mean(said) < 0.15, "without the adjustment it is nine in ten"
+
+
+def test_words_are_said_where_the_adjusted_p_value_bears_them_out():
+    row = {"now": 0.5, "value": 0.6, "low": 0.55, "high": 0.65, "p": 0.05}
+    assert whochanges.change(row) == "higher"
+    assert whochanges.change({**row, "value": 0.45, "low": 0.44, "high": 0.49}) == "lower"
+    assert whochanges.change({**row, "p": 0.2}) == "no clear change", "the interval alone does not do"
+    assert whochanges.change({**row, "low": 0.1, "high": 0.9}) == whochanges.UNCERTAIN
+
+
+def test_trainings_anew_are_recorded_and_name_what_they_made(made, asked):
+    project, run = made
+    records = [r.body for r in project.records() if r.kind == "train_anew" and r.body["inputs"]["run"] == run]
+    made_here = project.noted(f"anew/{run}")
+    assert {r["outputs"]["outputs"] for r in records} == {digest for parts in made_here.values() for digest, _ in parts}
+    assert sum(r["settings"]["models"] for r in records) == 2 * _anew.COUNT
+    assert project.check() == []
 
 
 def test_what_a_prepared_preview_has_comes_from_its_scores(made):

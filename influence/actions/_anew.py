@@ -118,5 +118,15 @@ def _train(it: Opened, left_out: np.ndarray, count: int, done: int, total: int, 
     with threads(recipe.threads):
         said = [grads.outputs(bound_at(it.trained.model, recipe, theta), it.dataset.evaluation).numpy() for theta in thetas]
     _pace.noted(it.project, it.run, size, time.perf_counter() - began)
-    parts[kind].append((it.project.put_array(np.stack(said)), size))
-    it.project.note(f"anew/{it.run.id}", parts)
+    outputs, seconds = it.project.put_array(np.stack(said)), time.perf_counter() - began
+    parts[kind].append((outputs, size))
+    with it.project.transaction():
+        it.project.note(f"anew/{it.run.id}", parts)
+        it.project.record(
+            "train_anew",
+            inputs={"run": it.run.id, "dataset": it.run.dataset},
+            settings={"kind": kind, "first": at, "models": size, "seed": SEED, "shares": list(SHARES)},
+            outputs={"outputs": outputs},
+            measures={},
+            seconds=seconds,
+        )

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special, stats
+
+LEAST = 1e-9
+"""Smaller p-values are told as this one."""
 
 
 def units(predicted: np.ndarray) -> np.ndarray:
@@ -66,9 +69,30 @@ def anew(
     `fitted`: of realised on predicted changes (`fit`). `seeds`: the metric of models trained on all rows from new seeds (S,). Chance comes
     in twice, as the spread of the one new model and as the error of the mean over the seeds; beside it what predictions leave unexplained.
     """
-    n = len(seeds)
-    unexplained = np.hypot(fitted["sigma"] * reached, fitted["slope_sd"] * predicted)
-    chance = seeds.std(ddof=1) * (1 + 1 / n) ** 0.5
-    half = np.hypot(stats.t.ppf((1 + level) / 2, fitted["n"] - 1) * unexplained, stats.t.ppf((1 + level) / 2, n - 1) * chance)
-    value = float(seeds.mean() + fitted["slope"] * predicted)
-    return value, float(value - half), float(value + half)
+    value, half = float(seeds.mean() + fitted["slope"] * predicted), _half(fitted, seeds, predicted, reached, level)
+    return value, value - half, value + half
+
+
+def _half(fitted: Mapping[str, float], seeds: np.ndarray, predicted: float, reached: float, level: float) -> float:
+    n, unexplained = len(seeds), np.hypot(fitted["sigma"] * reached, fitted["slope_sd"] * predicted)
+    at, chance = (1 + level) / 2, seeds.std(ddof=1) * (1 + 1 / n) ** 0.5
+    return float(np.hypot(special.stdtrit(fitted["n"] - 1, at) * unexplained, special.stdtrit(n - 1, at) * chance))
+
+
+def p_value(fitted: Mapping[str, float], seeds: np.ndarray, predicted: float, reached: float, now: float) -> float:
+    """Return how surprising a metric `now` would be of the model that `anew` predicts: 1 less the level of the interval that ends at it."""
+    far = abs(now - anew(fitted, seeds, predicted, reached)[0])
+    if far <= _half(fitted, seeds, predicted, reached, 0.0):
+        return 1.0
+    if far >= _half(fitted, seeds, predicted, reached, 1 - LEAST):
+        return LEAST
+    return float(optimize.brentq(lambda p: _half(fitted, seeds, predicted, reached, 1 - p) - far, LEAST, 1.0))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values (m,) adjusted so that at most a share a of such sets has any below a by chance, however they depend (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    found = np.empty(len(p))
+    found[order] = np.minimum(steps, 1.0)
+    return found

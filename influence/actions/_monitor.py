@@ -11,6 +11,7 @@ import torch
 from scipy.stats import rankdata
 
 from influence import grads
+from influence.actions import _oracles
 from influence.actions._opened import asked
 from influence.data.dataset import Dataset
 from influence.errors import BadInput
@@ -20,9 +21,13 @@ from influence.queries.loss import Loss
 from influence.types import Examples, Query, Question, Selection
 from influence.verification._pool import Pool
 
-RATES = {"equal_opportunity_gap": "positives", "equalized_odds_gap": "positives", "demographic_parity_gap": "all"}
+RATES = {
+    "equal_opportunity_gap": "positives",
+    "equalized_odds_gap": "positives",
+    "demographic_parity_gap": "all",
+    "predictive_equality_gap": "negatives",
+}
 GROUPS = 6
-SHOWN = 4096  # retained rows that the live curve looks at: enough for a smooth curve, few enough for twenty looks a run
 
 
 def monitor(
@@ -39,15 +44,11 @@ def monitor(
     Those of `figures`, `accuracy` (holdout; for a numeric target `r2`), and with a group `gap` and `gap:<group>`. `truth`: margins of the
     forget rows, (M,), of the model retrained without them. `removed`: rows that the model did without before, which are none of the three.
     """
-    train = dataset.train
-    out = train.mask(selection.ids)
-    kept = np.flatnonzero(~out & ~np.isin(train.ids, list(removed)))
-    if len(kept) > SHOWN:
-        kept = kept[np.linspace(0, len(kept) - 1, SHOWN).astype(int)]
-    parts = {"forget": train.take(out), "retain": train.take(kept), "test": dataset.holdout}
+    parts = watched(dataset, selection, removed)
     overall = asked("accuracy_margin", {})
     gap = gap_query(dataset, query, group)
-    rates = {} if gap is None else rate_queries(dataset, type(gap).id, group)  # type: ignore[attr-defined]
+    each = {} if gap is None else group_queries(dataset, type(gap).id, group)  # type: ignore[attr-defined]
+    scale = unit(dataset)  # of a number, what differs between groups is an error
 
     def look(bound: Bound) -> dict[str, float]:
         was = bound.module.training
@@ -57,10 +58,18 @@ def monitor(
         found = figures({part: logits.numpy() for part, logits in seen.items()}, parts, unit(dataset), truth)
         found["accuracy" if dataset.train.classes else "r2"] = _measured(overall, seen["test"], dataset.holdout)
         if gap is not None:
-            found["gap"] = _measured(gap, seen["test"], dataset.holdout)
-        return found | {f"gap:{name}": _measured(rate, seen["test"], dataset.holdout) for name, rate in rates.items()}
+            found["gap"] = _measured(gap, seen["test"], dataset.holdout) * scale
+        return found | {f"gap:{name}": _measured(of, seen["test"], dataset.holdout) * scale for name, (of, _) in each.items()}
 
     return look
+
+
+def watched(dataset: Dataset, selection: Selection, removed: Sequence[Any] = ()) -> dict[str, Examples]:
+    """Return the rows that `monitor` looks at: all to forget, of the retained ones those by which oracles are known, all holdout rows."""
+    train = dataset.train
+    out = train.mask(selection.ids)
+    kept = np.flatnonzero(~out & ~np.isin(train.ids, list(removed)))
+    return {"forget": train.take(out), "retain": train.take(kept[_oracles.drawn(train.ids[kept], _oracles.ROWS)]), "test": dataset.holdout}
 
 
 def margins(dataset: Dataset, selection: Selection, bound: Bound, count: int) -> np.ndarray:
@@ -78,7 +87,7 @@ def margins_of(logits: np.ndarray, rows: Examples) -> np.ndarray:
 def figures(
     logits: Mapping[str, np.ndarray], rows: Mapping[str, Examples], sd: float = 1.0, truth: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return what is told of outputs (M, C) on the rows of each part: `forget`, `retain`, `test`.
+    """Return what is told of outputs (M, C) on the rows of each part there is: `forget`, `retain`, `test`.
 
     `<part>_loss`, `<part>_accuracy` (of a numeric target `<part>_mae`, in its unit: `sd`), `attack`: how well the loss tells forget from
     test rows, as the area under the curve of the attack that thresholds it (Yeom, Giacomelli, Fredrikson and Jha, CSF 2018; 0.5: not at
@@ -90,10 +99,11 @@ def figures(
             found[f"{part}_accuracy"] = float((out.argmax(1) == rows[part].y).mean())
         else:
             found[f"{part}_mae"] = float(np.abs(out[:, 0] - rows[part].y).mean() * sd)
-    own, unseen = margins_of(logits["forget"], rows["forget"]), margins_of(logits["test"], rows["test"])
-    found["attack"] = auc(own, unseen)
-    if truth is not None:
-        found["distance"] = float(np.abs(own - truth).mean())
+    own = {part: margins_of(logits[part], rows[part]) for part in ("forget", "test") if part in logits}
+    if len(own) == 2:
+        found["attack"] = auc(own["forget"], own["test"])
+    if truth is not None and "forget" in own:
+        found["distance"] = float(np.abs(own["forget"] - truth).mean())
     return found
 
 
@@ -109,18 +119,28 @@ def unit(dataset: Dataset) -> float:
     return float(dataset.encoding.get("target", {}).get("sd", 1.0))
 
 
-def rate_queries(dataset: Dataset, gap: str, group: str) -> dict[str, Query]:
-    """Return, by group, the rate whose gap is watched; none for a gap of losses or for more groups than a chart can hold."""
-    if gap not in RATES:
+def group_queries(dataset: Dataset, gap: str, group: str) -> dict[str, tuple[Query, int]]:
+    """Return, by group, the rate or the loss whose gap is watched and how many holdout rows it rests on.
+
+    Groups of fewer than ten such rows are left out; none are told of another gap, or of more groups than a chart can hold.
+    """
+    if gap not in (*RATES, "group_loss_gap"):
         return {}
-    edges = edges_of(dataset.evaluation, group, 4)
-    groups = groups_of(dataset.holdout, group, 4, edges)
-    positive = dataset.holdout.y == place_of("", dataset.holdout)
-    counts = groups.counts(positive if RATES[gap] == "positives" else np.ones(len(positive), dtype=bool))
-    names = [name for name, n in zip(groups.names, counts, strict=True) if n >= FEWEST]
-    if len(names) > GROUPS:
-        return {}
-    return {name: replace(asked("group_rate", {"group": group, "which": name, "of": RATES[gap]}), edges=edges) for name in names}  # type: ignore[type-var]
+    rows, edges, kind = dataset.holdout, edges_of(dataset.evaluation, group, 4), RATES.get(gap, "all")
+    groups = groups_of(rows, group, 4, edges)
+    positive = rows.y == place_of("", rows) if kind != "all" else np.zeros(len(rows), dtype=bool)
+    counts = dict(zip(groups.names, groups.counts(positive if kind == "positives" else ~positive).tolist(), strict=True))
+    large = {name: n for name, n in counts.items() if n >= FEWEST}
+    name, given = ("group_rate", {"of": kind}) if gap in RATES else ("group_loss", {})
+    made = {which: asked(name, {"group": group, "which": which, **given}) for which in large}
+    return {which: (replace(of, edges=edges), large[which]) for which, of in made.items()} if len(made) <= GROUPS else {}  # type: ignore[type-var]
+
+
+def group_sizes(dataset: Dataset, query: str, group: str) -> dict[str, float]:
+    """Return how many holdout rows the metric of each group rests on, by the metric's name."""
+    gap = gap_query(dataset, query, group)
+    each = {} if gap is None else group_queries(dataset, type(gap).id, group)  # type: ignore[attr-defined]
+    return {f"gap:{name}": float(n) for name, (_, n) in each.items()}
 
 
 def _measured(query: Query, logits: object, examples: Examples) -> float:

@@ -107,11 +107,14 @@ def parts(it: Opened) -> Mapping[Rows, Examples]:
 
 
 def _some(rows: Examples, most: int) -> Examples:
+    return rows if len(rows) <= most else rows.take(drawn(rows.ids, most))
+
+
+def drawn(ids: np.ndarray, most: int) -> np.ndarray:
+    """Return the places of the rows, at most so many, that are looked at of those with these ids: drawn by key, in their order."""
     from influence.keyed import keys
 
-    if len(rows) <= most:
-        return rows
-    return rows.take(np.sort(np.argsort(keys(0, "verify", rows.ids), kind="stable")[:most]))
+    return np.sort(np.argsort(keys(0, "verify", ids), kind="stable")[:most])
 
 
 def held(it: Opened) -> int:

@@ -18,6 +18,7 @@ from influence.actions.confirm import questions_of
 from influence.actions.preview import in_units, kept, predicted
 from influence.actions.verify import newest
 from influence.errors import BadInput
+from influence.evaluation.changes import MINUS, of_pair
 from influence.evaluation.flips import flips
 from influence.groups import columns_of
 from influence.store import Project
@@ -142,12 +143,30 @@ def _change(project: Project, it: Compared) -> pd.DataFrame:
                 real = {
                     kind: float(after[where][kind][i] - before[where][kind][i]) * getattr(units[i], kind) for kind in ("value", "measured")
                 }
-                rows.append({"role": role, "rows": where, "label": label, **_expected(expected[label]), **real})
+                pair = _paired(it, role, questions[where], label, units[i].measured) if "pair" in expected[label] else {}
+                rows.append({"role": role, "rows": where, "label": label, **_expected(expected[label]), **real, **pair})
     return pd.DataFrame(rows)
+
+
+def _paired(it: Compared, role: str, question: Question, label: str, unit: float) -> dict[str, Any]:
+    """Return how a gap changed between the two groups that its query names, with 95 % limits over rows: pair, change, low, high, n."""
+    query, rows = next(q for q in question.queries if label in q.labels), question.examples
+    where = "holdout" if rows is it.original.dataset.holdout else "evaluation"
+    logits = [it.of_role(of, where).numpy() for of in ("original", role)]  # type: ignore[arg-type]
+    pair: tuple[str, str] = (query.high, query.low)  # type: ignore[attr-defined]
+    positive = getattr(query, "positive", "")
+    change, (low, high), n = of_pair(logits[0], logits[1], rows, query.groups(rows), query.id, pair, positive)  # type: ignore[attr-defined]
+    return {
+        "pair": f"{pair[0]} {MINUS} {pair[1]}",
+        "paired": change * unit,
+        "paired_low": low * unit,
+        "paired_high": high * unit,
+        "paired_n": n,
+    }
 
 
 def _expected(entry: dict[str, Any]) -> dict[str, Any]:
     names = ("change", "low", "high", "measured_change", "measured_low", "measured_high")
-    return {f"predicted_{name}": np.nan if entry[name] is None else entry[name] for name in names} | {
-        "measured_label": entry["measured_label"]
-    }
+    pair = {f"predicted_paired_{name}": value for name, value in entry.get("pair", {}).items()}
+    told = {f"predicted_{name}": np.nan if entry[name] is None else entry[name] for name in names}
+    return {**told, **pair, "measured_label": entry["measured_label"]}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from influence.actions._calibration import fit, reach, units
 from influence.actions._opened import Opened, opened, ranking
@@ -17,7 +18,7 @@ from influence.errors import BadInput
 from influence.groups import columns_of, other_than
 from influence.registry import attribution, described
 from influence.store import Project
-from influence.types import Query, Question, Report, Scores, ignore
+from influence.types import Examples, Query, Question, Report, Scores, ignore
 
 SHARES = (0.002, 0.006, 0.015, 0.035, 0.08)
 MAIN = ("Equal-opportunity gap", "Demographic-parity gap", "Group loss gap", "Mean loss", "Mean margin")
@@ -44,7 +45,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     scores = method(it.trained, it.dataset.train, question, report, it.workspace)
     before = now(it, {"evaluation": question})["evaluation"]
     better = {label: query.better for query in question.queries for label in query.labels}
-    fits, unit = _calibrated(it, question, scores, better, before, report) if scores.calibrated else ({}, [])
+    fits, unit, pairs = _calibrated(it, question, scores, better, before, report) if scores.calibrated else ({}, [], {})
     note = {
         "run": it.run.id,
         "group": group,
@@ -58,6 +59,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
         "before": {label: {kind: float(before[kind][i]) for kind in before} for i, label in enumerate(scores.labels)},
         "n_evaluation": len(question.examples),
         "calibration": fits,
+        "pairs": pairs,
         "units": unit,
         "seconds": time.perf_counter() - began,
     }
@@ -88,19 +90,42 @@ def _standard(it: Opened, group: str, positive: str) -> tuple[Query, ...]:
 
 def _calibrated(
     it: Opened, question: Question, scores: Scores, better: Mapping[str, str], before: dict[str, np.ndarray], report: Report
-) -> tuple[dict[str, Any], list[float]]:
-    """Fit realised on predicted changes over the rows that the main questions rank first, and over random rows; also return the units."""
+) -> tuple[dict[str, Any], list[float], dict[str, Any]]:
+    """Fit realised on predicted changes over the rows that the main questions rank first, and over random rows.
+
+    Also return the units, and of each gap between two fixed groups the same for what people read of these two, with its sign.
+    """
     left_out = _sets(scores, better, it.seen)
     predicted = left_out.astype(np.float64) @ scores.values
     unit = units(predicted)
     reached = reach(predicted, unit)
-    real = answers(it, left_out, {"evaluation": question}, report=report, stage="calibrate")["evaluation"]
-    fits = {}
+    signed = Question(tuple(Signed(query) for query in question.queries if hasattr(query, "paired")), question.examples)  # type: ignore[misc]
+    asked = {"evaluation": question, **({"signed": signed} if signed.queries else {})}
+    found = answers(it, left_out, asked, report=report, stage="calibrate")
+    real, fits = found["evaluation"], {}
     for i, label in enumerate(scores.labels):
         soft = fit(predicted[:, i], real["value"][:, i] - before["value"][i], reached)
         hard = twin(label, float(before["value"][i]), soft["slope"] * predicted[:, i])
         fits[label] = {"value": soft, "measured": fit(hard, real["measured"][:, i] - before["measured"][i], reached)}
-    return fits, unit.tolist()
+    at, pairs = now(it, {"signed": signed})["signed"]["value"] if signed.queries else (), {}
+    for k, label in enumerate(signed.labels):
+        change = found["signed"]["value"][:, k] - at[k]
+        pairs[label] = {"before": float(at[k]), "fit": fit(predicted[:, scores.labels.index(label)], change, reached)}
+    return fits, unit.tolist(), pairs
+
+
+class Signed:
+    """A gap as people read it between the two groups that its query has fixed, with its sign, as a question of its own."""
+
+    def __init__(self, query: Any) -> None:
+        self.query, self.labels = query, query.labels
+
+    def value(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
+        """The signed gap, (1,)."""
+        found: torch.Tensor = self.query.paired(logits, examples)
+        return found
+
+    measured = value
 
 
 def _sets(scores: Scores, better: Mapping[str, str], seen: np.ndarray) -> np.ndarray:

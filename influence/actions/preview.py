@@ -59,7 +59,11 @@ def in_units(note: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
         for label, fit in note["calibration"].items()
         for unit in (units[label],)
     }
-    return {**note, "before": before, "calibration": fits}
+    pairs = {
+        label: {"before": it["before"] * units[label].measured, "fit": _scaled(it["fit"], units[label].measured, units[label].measured)}
+        for label, it in note.get("pairs", {}).items()
+    }
+    return {**note, "before": before, "calibration": fits, "pairs": pairs}
 
 
 def _scaled(fit: dict[str, float], slope: float, sigma: float) -> dict[str, float]:
@@ -121,6 +125,8 @@ def limits(note: Mapping[str, Any], label: str) -> tuple[float, float]:
 def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
     """Return {metric: {change, low, high, calibrated, ...}} for removing these rows.
 
+    A gap has `pair` as well: of the two groups that its label names `before`, change, low and high of what people read, with its sign.
+
     Raises:
         BadInput: an id is not among the scored rows.
     """
@@ -135,6 +141,9 @@ def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[
             row = _curve(note, i, np.array([len(at)]), total, kind).iloc[0]
             entry |= {prefix + name: None if np.isnan(row[name]) else float(row[name]) for name in ("change", "low", "high")}
         found[label] = {**entry, "calibrated": bool(note["calibration"]), "measured_label": note["measured_labels"][label]}
+        if own := note.get("pairs", {}).get(label):  # those that an older version prepared have none
+            ends = (float(part[0]) for part in band(own["fit"], total[:, i], reach(total, np.array(note["units"]))))
+            found[label]["pair"] = {"before": own["before"], **dict(zip(("change", "low", "high"), ends, strict=True))}
     return found
 
 

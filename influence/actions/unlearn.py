@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from influence import training
 from influence.actions import _steps
 from influence.actions._aside import Aside
 from influence.actions._bands import bands
-from influence.actions._monitor import margins, monitor
+from influence.actions._monitor import group_sizes, margins, monitor, watched
 from influence.actions._opened import Opened, chosen, opened
 from influence.actions._refit import REFITTED, Refit, refit
 from influence.actions._relabelling import in_models_unit
@@ -42,10 +41,10 @@ def unlearn(
 
     With `labels`, one for each row or one for all, the rows stay and their labels are corrected: the new run stands on data that say so.
 
-    Events carry the live metrics; the first ones also those of the original and the retrained model, `original:*` and `retrained:*`, and
-    between which values those of kept oracles lie, `oracles_low:*` and `oracles_high:*`. States that an approximate method went through are
-    kept for `roll_back`. Methods that watch the retained rows guard the groups of `group`, too. The model that `retrain` makes as it is
-    set by default is trained once, as everybody's yardstick.
+    Events carry the live metrics; the first ones also those of the original and the retrained model, `original:*` and `retrained:*`,
+    between which values those of kept oracles lie, `oracles_low:*` and `oracles_high:*`, and how many rows each group has, `n:*`. States
+    that an approximate method went through are kept for `roll_back`. Methods that watch the retained rows guard the groups of `group`, too.
+    The model that `retrain` makes as it is set by default is trained once, as everybody's yardstick.
 
     Raises:
         BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.
@@ -65,7 +64,7 @@ def unlearn(
         raise BadInput("Other labels leave the rows where they are, so that preprocessing need not be fitted again. Set it to kept.")
     given = refit(it, rows) if getattr(unlearner, "preprocessing", "kept") == REFITTED else Refit(it.dataset, it.trained)
     original = look(training.load(it.trained))
-    _tell(report, {"original": original})
+    _tell(report, {"original": original, "n": group_sizes(it.dataset, query, by)})
     is_truth = unlearner == unlearning.make("retrain")  # then it is its own yardstick, and the model is not trained twice
     if is_truth and (known := _known(project, it, rows)):
         return _again(project, it, rows, unlearner, known, {"original": original, "retrained": _seen(project, known, look)}, report)
@@ -75,10 +74,10 @@ def unlearn(
         truth = margins(it.dataset, rows, training.load(project.trained(retrained["run"])), count)
         look = monitor(it.dataset, rows, query, by, count, truth, gone)
         references = {"original": look(training.load(it.trained)), "retrained": retrained["metrics"]}
-        _tell(report, {**references, **bands(project, retrained["run"], truth)})
+        _tell(report, {**references, **bands(project, retrained["run"], watched(it.dataset, rows, gone), truth)})
     look = look if given.dataset is it.dataset else monitor(given.dataset, rows, query, by, count, removed=gone)
     prepared = _prepared(project, it, unlearner, given, report)
-    with _kept(project, unlearner, look, report) as steps:
+    with _steps.keeping(project, look, report, _leaves_states(unlearner)) as steps:
         said: dict[str, str] = {}
         heard = _hearing(steps.report, said)
         made = unlearner(given.trained, given.dataset.train, asked, monitor=steps.look, report=heard, workspace=it.workspace)
@@ -114,7 +113,7 @@ def _result(run: str, body: Mapping[str, Any], prepared: Mapping[str, Any]) -> d
 
 
 def _tell(report: Report, references: Mapping[str, Mapping[str, float]]) -> None:
-    """Tell the live metrics of other models: the original, the retrained one, and oracles."""
+    """Tell the live metrics of other models: the original, the retrained one, and oracles; and on how many rows those of groups rest."""
     told = {f"{role}:{name}": value for role, found in references.items() for name, value in found.items()}
     report(Event("retrained" if "retrained" in references else "original", 1, 1, metrics=told))
 
@@ -129,19 +128,9 @@ def _hearing(report: Report, said: dict[str, str]) -> Report:
     return hear
 
 
-@contextmanager
-def _kept(project: Project, unlearner: Any, look: Callable[[Bound], dict[str, float]], report: Report) -> Iterator[_steps.Kept]:
-    """Watch a method; what was kept of its way goes if it does not come to an end.
-
-    Nothing is kept of a method that trains anew, nor of a certified one: its noise hides nothing of states that are known.
-    """
-    certified = hasattr(unlearner, "assumptions")
-    steps = _steps.Kept(project, look, report, wanted=isinstance(unlearner, Descent | Stride) and not certified)
-    try:
-        yield steps
-    except BaseException:
-        steps.end()
-        raise
+def _leaves_states(unlearner: Any) -> bool:
+    """Whether states are kept: not of a method that trains anew, nor of a certified one, whose noise known states would undo."""
+    return isinstance(unlearner, Descent | Stride) and not hasattr(unlearner, "assumptions")
 
 
 def _again(

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from influence.actions import _anew, preview
-from influence.actions._calibration import anew, fit, reach, units
+from influence.actions._calibration import anew, fit, holm, p_value, reach, units
 from influence.actions._measures import RATES, tables
+from influence.actions._movers import movers
 from influence.actions._opened import Opened, chosen, opened
 from influence.actions._scored import short
 from influence.data.dataset import Dataset
@@ -21,8 +22,8 @@ from influence.groups import FEWEST
 from influence.store import Project, Run
 from influence.types import Event, Report, ignore
 
-LISTED = 200
-"""Evaluation rows that are kept: those predicted to move most."""
+VERSION = 2
+"""What an older version predicted lacks the p-values that pages read, or was stepped otherwise: it is made again."""
 STEP = {"products": 8, "rows": 1000, "turns": 3}
 """How the step in weights is found: `Settled.step`, with the curvature read anew on the way."""
 SHARES = ("accuracy", "rate", "auc", "calibration")
@@ -31,7 +32,7 @@ SHARES = ("accuracy", "rate", "auc", "calibration")
 
 def key(run: str, ids: Sequence[Any], group: str, prepared: Mapping[str, Any] | None) -> str:
     """Return the name under which what is predicted without these rows is kept; `prepared`: the preview that gave figures, if any."""
-    by = {"rows": sorted(map(str, ids)), "group": group, "scores": prepared["scores"] if prepared else ""}
+    by = {"rows": sorted(map(str, ids)), "group": group, "scores": prepared["scores"] if prepared else "", "version": VERSION}
     return f"who/{run}/{short(by)}"
 
 
@@ -108,6 +109,15 @@ def place_of(query: Mapping[str, Any], classes: bool) -> tuple[str, str] | None:
     return (overall[query["name"]][classes], "") if query["name"] in overall else None
 
 
+def by_chance(project: Project, run: Run, group: str) -> pd.DataFrame:
+    """Return every metric of the kept models from new seeds on all rows: columns metric, group, mean, sd, n; empty if there are none."""
+    if not _anew.held(project, run.id):
+        return pd.DataFrame(columns=["metric", "group", "mean", "sd", "n"])
+    dataset = project.dataset(run.dataset)
+    lines = pd.concat([pd.DataFrame(_lines(z, dataset, group)) for z in _anew.outputs(project, run.id, "seeds")], ignore_index=True)
+    return lines.groupby(["metric", "group"])["value"].agg(mean="mean", sd="std", n="count").reset_index()
+
+
 Scored: TypeAlias = dict[tuple[str, str], tuple[dict[str, float], float, float]]
 """Of metrics, by metric and group: the fit of realised on predicted changes, and of the asked rows the predicted change and the reach."""
 
@@ -136,7 +146,7 @@ def _moved(it: Opened, sets: np.ndarray, report: Report) -> np.ndarray:
 
     Those of the calibrating sets, all but the last, are kept.
     """
-    name = f"anew/{it.run.id}/moved"
+    name = f"anew/{it.run.id}/moved/{short({'step': STEP, 'version': VERSION})}"
     digest = it.project.noted(name)
     if digest is not None and it.project.objects.find(digest) is not None:
         return np.concatenate([np.asarray(it.project.array(digest)), _stepped(it, sets[-1:], report)])
@@ -169,11 +179,12 @@ def _stepped(it: Opened, sets: np.ndarray, report: Report) -> np.ndarray:
 def foretold(
     dataset: Dataset, group: str, now: np.ndarray, moved: np.ndarray, seeds: np.ndarray, without: np.ndarray, scored: Scored
 ) -> pd.DataFrame:
-    """Return every metric of every group of ten rows: metric, group ("": all rows or a gap), n, now, value, low, high (90 %), chance.
+    """Return every metric of every group of ten rows: metric, group ("": all rows or a gap), n, now, value, low, high (90 %), chance, p.
 
     `now`: outputs of the model (M, C). `moved`: predicted changes of these without the calibrating sets, and at last without the rows.
     `seeds`: outputs of models from new seeds (S, M, C); `without`: of those retrained without the calibrating sets. `scored`: what
-    scores predict of some metrics. `chance`: standard deviation over the seeds. Metrics that some of these models lack are left out.
+    scores predict of some metrics. `chance`: standard deviation over the seeds. `p`: of the metric as it is now under what is predicted,
+    adjusted over all lines (Holm). Metrics that some of these models lack are left out.
     """
     lines = [(line["metric"], line["group"], int(line["n"])) for line in _lines(now, dataset, group)]
     start, over, real, expected = (
@@ -194,8 +205,10 @@ def foretold(
         least, most = _limits(metric)
         ends = (float(np.clip(end, least, most)) for end in (value, low, high))
         told = dict(zip(("value", "low", "high"), ends, strict=True))
-        found.append({"metric": metric, "group": name, "n": n, "now": start[0, i], **told, "chance": float(over[:, i].std(ddof=1))})
-    return pd.DataFrame(found)
+        p = p_value(fitted, over[:, i], expected_change, moves, float(start[0, i]))
+        found.append({"metric": metric, "group": name, "n": n, "now": start[0, i], **told, "chance": float(over[:, i].std(ddof=1)), "p": p})
+    table = pd.DataFrame(found)
+    return table.assign(p=holm(table["p"].to_numpy())) if len(table) else table
 
 
 def _lines(logits: np.ndarray, dataset: Dataset, group: str) -> list[dict[str, Any]]:
@@ -209,33 +222,3 @@ def _limits(metric: str) -> tuple[float, float]:
     gap, share = metric.endswith("_gap"), metric.removesuffix("_gap").endswith((*SHARES, "parity", "opportunity", "equality", "odds"))
     least = -1.0 if metric == "calibration" else -np.inf if metric == "r2" else 0.0
     return least, 1.0 if (share and metric != "group_loss_gap") or metric == "r2" else 2.0 if gap and share else np.inf
-
-
-def movers(dataset: Dataset, now: np.ndarray, moved: np.ndarray, seeds: np.ndarray) -> pd.DataFrame:
-    """Return the evaluation rows predicted to move most: id, says, says_then, p, p_then, flips, flips_by_chance.
-
-    Of classes `p` is the probability of what the model says now, and `flips` how many of the models from new seeds say another class with
-    the predicted change, `flips_by_chance` without it. Of a number `says` is the prediction, in the target's unit; there are no others.
-    """
-    examples, then = dataset.evaluation, now + moved
-    if not examples.classes:
-        target = dataset.encoding.get("target", {})
-        scale, mean = target.get("sd", 1.0), target.get("mean", 0.0)
-        table = pd.DataFrame({"id": examples.ids, "says": now[:, 0] * scale + mean, "says_then": then[:, 0] * scale + mean})
-        far = np.abs(moved[:, 0])
-    else:
-        names, own, at = np.array(examples.classes, dtype=object), now.argmax(1), np.arange(len(now))
-        p, p_then = _chances(now)[at, own], _chances(then)[at, own]
-        flips, chance = ((z.argmax(2) != own).sum(0) for z in (seeds + moved, seeds))
-        table = pd.DataFrame(
-            {"id": examples.ids, "says": names[own], "says_then": names[then.argmax(1)], "p": p, "p_then": p_then, "flips": flips,
-             "flips_by_chance": chance}
-        )  # fmt: skip
-        far = np.abs(p_then - p) + (own != then.argmax(1))  # those that flip first
-    return table.iloc[np.argsort(-far, kind="stable")[:LISTED]].reset_index(drop=True)
-
-
-def _chances(logits: np.ndarray) -> np.ndarray:
-    z = np.exp(logits - logits.max(1, keepdims=True))
-    found: np.ndarray = z / z.sum(1, keepdims=True)
-    return found

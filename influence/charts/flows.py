@@ -13,24 +13,26 @@ from influence.charts.frame import framed
 SAME = "rgba(138,144,153,0.30)"
 PAD = 12
 """Pixels between classes."""
+LONG, LETTER = 9, 7
+"""Letters of a name that are written, and pixels of one."""
 MARGINS = {"t": 30, "b": 16}
 
 
-def flows(table: pd.DataFrame, before: str, after: str, tint: str) -> go.Figure:
+def flows(table: pd.DataFrame, before: str, after: str, tint: str, rest: str = "") -> go.Figure:
     """Draw the rows of `table` (columns before, after, rows): grey where the prediction stayed, `tint` where it changed.
 
-    `before`, `after`: the names of the two models.
+    `before`, `after`: the names of the two models. `rest`: what stands for a class where small flows are drawn as one; it comes last.
     """
-    classes = [list(dict.fromkeys(sorted(table[side]))) for side in ("before", "after")]
+    classes = [sorted(set(table[side]), key=lambda name: (name == rest, name)) for side in ("before", "after")]
     height = 90 + 34 * max(2, *map(len, classes))
     inner = height - MARGINS["t"] - MARGINS["b"]
     middle = {(side, n): y for side, own in enumerate(classes) for n, y in _middles(table, side, own, PAD / inner, max(map(len, classes)))}
     place = {(side, name): at for at, (side, name) in enumerate((s, c) for s, own in enumerate(classes) for c in own)}
-    moved = (table["before"] != table["after"]).to_numpy()
+    moved = ((table["before"] != table["after"]) | (table["before"] == rest)).to_numpy()
     told = [f"{escape(str(r.before))} → {escape(str(r.after))}: {int(r.rows):,} rows" for r in table.itertuples()]
     figure = go.Figure(
         go.Sankey(
-            arrangement="snap",
+            arrangement="fixed",
             node={
                 "label": [escape(str(name)) for _, name in place],
                 "color": GREY,
@@ -45,13 +47,27 @@ def flows(table: pd.DataFrame, before: str, after: str, tint: str) -> go.Figure:
                 "color": [_pale(tint) if m else SAME for m in moved],
                 "customdata": told, "hovertemplate": "%{customdata}<extra></extra>",
             },
+            textfont={"color": "rgba(0,0,0,0)", "shadow": "none"},  # names stand beside the bands: no colour is read on all of them
         )
     )  # fmt: skip
     framed(figure, height)
-    figure.update_layout(margin=MARGINS)
-    for x, anchor, name in ((0.0, "left", before), (1.0, "right", after)):
-        figure.add_annotation(x=x, y=1.0, yshift=18, xref="paper", yref="paper", xanchor=anchor, text=escape(name), showarrow=False)
+    beside = [max(map(len, map(_name, own)), default=0) * LETTER + 14 for own in classes]
+    figure.update_layout(margin={**MARGINS, "l": beside[0], "r": beside[1]})
+    for side, (x, inward, model) in enumerate(((0.0, "left", before), (1.0, "right", after))):
+        outward = ("right", "left")[side]
+        figure.add_annotation(x=x, y=1.0, yshift=18, xref="paper", yref="paper", xanchor=inward, text=escape(model), showarrow=False)
+        for name in classes[side]:
+            figure.add_annotation(
+                x=x, y=1 - middle[side, name], xref="paper", yref="paper", xanchor=outward, xshift=(-6, 6)[side], yanchor="middle",
+                text=escape(_name(name)), hovertext=escape(str(name)), showarrow=False, font={"size": 13},
+            )  # fmt: skip
     return figure
+
+
+def _name(name: object) -> str:
+    """Return what is written beside a class, the whole name being told where the pointer is."""
+    text = str(name)
+    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
 
 
 def _middles(table: pd.DataFrame, side: int, classes: list[str], gap: float, most: int) -> list[tuple[str, float]]:

@@ -77,6 +77,24 @@ def by_classes(before: np.ndarray, after: np.ndarray, examples: Examples) -> pd.
     return pd.DataFrame([("recall", c, "", first, moved, *limits, int(n)) for c, first, moved, limits, n in rows if n], columns=COLUMNS)
 
 
+def of_pair(
+    before: np.ndarray, after: np.ndarray, examples: Examples, groups: Groups, gap: str, pair: tuple[str, str], positive: str = ""
+) -> tuple[float, Interval, int]:
+    """Return the change of a signed gap between two given groups, the first minus the second, its 95 % limits and the rows it rests on.
+
+    The pair is told beforehand, so its limits allow for no choice among pairs; NaN where a group has fewer than ten rows of the kind.
+
+    Raises:
+        BadInput: there are no rows or outputs that fit them, or no such class.
+    """
+    refuse_unfit(before, examples, after)
+    metric = GAPS[gap][0] if gap in GAPS else "loss" if examples.classes else "mae"
+    moved, at = _moved(before, after, examples, groups, positive)[metric], [groups.names.index(name) for name in pair]
+    change, limits = difference(moved, at[0], at[1])
+    counts = moved.counts[at]
+    return change, limits if counts.min() >= FEWEST else NONE, int(counts.sum())
+
+
 def matched(before: np.ndarray, after: np.ndarray, code: np.ndarray, groups: int) -> Estimates:
     """Return the changes of groups' rates, from whether each row is a hit before and after, (M,) bool; `code` (M,) is its group.
 

@@ -92,6 +92,12 @@ class Gap(Grouped):
         """Largest minus smallest mean of the hard quantity over the groups, (1,)."""
         return spread(self.hard(logits, examples), self.groups(examples), self.kept(examples)).reshape(1)
 
+    def paired(self, logits: torch.Tensor, examples: Examples) -> torch.Tensor:
+        """Mean of the hard quantity in the high group minus that in the low group, (1,): signed, of the same two groups as `value`."""
+        fixed = self.oriented(logits, examples)
+        pair = (fixed.high, fixed.low)
+        return contrast(self.hard(logits, examples), fixed.groups(examples), pair, self.kept(examples)).reshape(1)
+
 
 @dataclass(frozen=True)
 class RateGap(Gap):

@@ -20,6 +20,7 @@ from influence.store import Project
 
 ATTACK = "attack: how well the loss tells forgotten from unseen rows (area under the curve); 0.5: no better than a guess."
 DISTANCE = "distance: of the forgotten rows' margins from the retrained model's, on average; 0: as if they had never been there."
+ONCE = "once: preparation of this model, which serves every request and is no part of the share."
 COMPARED_ATTACK = "Attack that takes rows of low loss for members; forgetting went well if the area is as under the retrained model:"
 LAYERS = "How alike models see holdout rows (linear CKA, unbiased): 1, the same but for a rotation and a scale; 0, nothing in common:"
 VERDICTS = {"inside": "as the oracles", "outside": "not as the oracles", "too few": words.TOO_FEW}
@@ -169,7 +170,8 @@ def race(project: Project, result: Result) -> list[str]:
         rows.append(("retrain", *_lived(references["retrained"]), words.duration(whole), "100 %", str(result["retrained"])))
     for lane in lanes:
         share = words.percent(lane["seconds"] / whole, 0) if whole else "-"
-        rows.append((lane["method"], *_lived(lane["live"]), words.duration(lane["seconds"]), share, lane["run"]))
+        once = f" + {words.duration(lane['prepare_seconds'])} once" if lane.get("prepare_seconds") else ""
+        rows.append((lane["method"], *_lived(lane["live"]), words.duration(lane["seconds"]) + once, share, lane["run"]))
     good = "accuracy" if "test_accuracy" in references.get("original", {}) else "error"
     head = ("", f"{good}, forgotten", "retained", "unseen", "gap", "attack", "distance", "seconds", "of retraining", "run")
     return [
@@ -177,6 +179,7 @@ def race(project: Project, result: Result) -> list[str]:
         *table("<" + ">" * (len(head) - 2) + "<", head, rows),
         ATTACK,
         DISTANCE,
+        *([ONCE] if any(lane.get("prepare_seconds") for lane in lanes) else []),
         *(f"{lane['method']}: {lane['error']}" for lane in result["lanes"] if lane["error"]),
     ]
 

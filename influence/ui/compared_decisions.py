@@ -20,9 +20,9 @@ from influence.ui import compared_numbers, comparing, kept, pictures, state, wor
 Draw: TypeAlias = Callable[[pd.DataFrame, str, Sequence[str]], None]
 ROWS = 1000
 """Rows without pictures that are listed."""
-CLASSES, FLOWS = 6, 40
-"""With more classes only what changed is drawn, and of that the largest flows."""
-PARTS = {"holdout": "Holdout", "forgotten": "Forgotten", "retained": "Retained"}
+CLASSES, FLOWS = 6, 8
+"""With more classes only what changed is drawn, and of that the largest flows alone; the others are drawn as one."""
+PARTS = ("holdout", "forgotten", "retained")
 EVERYBODY = "all groups"
 WELL = {
     "holdout": "If forgetting went well, the unlearned model decides as the retrained one does.",
@@ -34,7 +34,7 @@ WELL = {
 def decisions(run: Run, found: dict[str, Any]) -> None:
     """Show how decisions flow from the original to each other model, and the rows of one flow."""
     classes = state.dataset(run).train.classes
-    rows, draw = _chosen(found, len(classes))
+    rows, draw = _chosen(run, found, len(classes))
     if rows.empty:
         st.caption("There are no such rows.")
         return
@@ -47,6 +47,8 @@ def decisions(run: Run, found: dict[str, Any]) -> None:
             _change(rows, role)
             draw(rows, role, classes)
     st.caption(f"n = {words.count(len(rows), 'row')}. Coloured: the decision changed. {_well(run, rows['part'].iloc[0])}")
+    with st.expander("Read as a table", icon=":material/table_rows:"):
+        st.dataframe(table(rows, others), hide_index=True, alt="How many rows each decision of the original became under each model.")
     _listed(run, rows, others)
 
 
@@ -59,12 +61,12 @@ def _well(run: Run, part: str) -> str:
     return WELL[part]
 
 
-def _chosen(found: dict[str, Any], classes: int) -> tuple[pd.DataFrame, Draw]:
+def _chosen(run: Run, found: dict[str, Any], classes: int) -> tuple[pd.DataFrame, Draw]:
     """Draw the choice of rows, group and, of many classes, figure; return the rows and what draws them."""
     table = kept.table(found["tables"]["rows"])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         part = st.segmented_control(
-            "Rows", list(PARTS), default="holdout", required=True, **state.shared("compare.rows", PARTS.__getitem__)
+            "Rows", PARTS, default="holdout", required=True, **state.shared("compare.rows", lambda p: comparing.part_name(run, p).title())
         )
         names = [EVERYBODY, *sorted(set(table["group"]) - {""})]
         group = EVERYBODY
@@ -91,16 +93,35 @@ def _change(rows: pd.DataFrame, role: str) -> None:
 
 def _flow(rows: pd.DataFrame, role: str, classes: Sequence[str]) -> None:
     """Draw the largest flows; of many classes only those that change."""
-    name = comparing.NAMES[role]
-    every = _counts(rows if len(classes) <= CLASSES else rows[rows["said_original"] != rows[f"said_{role}"]], role)
+    name, many = comparing.NAMES[role], len(classes) > CLASSES
+    every = _counts(rows[rows["said_original"] != rows[f"said_{role}"]] if many else rows, role)
     if every.empty:
         return
+    shown, rest = largest(every) if many else (every, "")
     st.plotly_chart(
-        flows(every.head(FLOWS), "Original", name, ROLES[role]), key=f"compare.flow.{role}", config={"displayModeBar": False},
+        flows(shown, "Original", name, ROLES[role], rest), key=f"compare.flow.{role}", config={"displayModeBar": False},
         alt=f"How many rows each decision of the original became under {name}; the table below holds the rows",
     )  # fmt: skip
-    if len(every) > FLOWS:
-        st.caption(f"The {FLOWS} largest of {len(every):,} flows; the others are {words.count(int(every['rows'][FLOWS:].sum()), 'row')}.")
+
+
+def largest(every: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the largest flows and, where two or more are left, these as one flow, with what that is called (else "")."""
+    others = every.iloc[FLOWS:]
+    if len(others) < 2:
+        return every, ""
+    rest = f"{len(others):,} others"
+    last = pd.DataFrame([{"before": rest, "after": rest, "rows": int(others["rows"].sum())}])
+    return pd.concat([every.iloc[:FLOWS], last], ignore_index=True), rest
+
+
+def table(rows: pd.DataFrame, roles: list[str]) -> pd.DataFrame:
+    """Return a line per decision that changed: from what to what, and how many rows did so under each model; the most common first."""
+    parts = [_counts(rows[rows["said_original"] != rows[f"said_{role}"]], role).assign(role=comparing.NAMES[role]) for role in roles]
+    long = pd.concat(parts, ignore_index=True)
+    wide = long.pivot_table(index=["before", "after"], columns="role", values="rows", aggfunc="sum", fill_value=0)
+    wide = wide.reindex(columns=[comparing.NAMES[role] for role in roles], fill_value=0).astype(int)
+    wide = wide.loc[wide.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    return wide.reset_index().rename(columns={"before": "original", "after": "now"})
 
 
 def _bubbles(rows: pd.DataFrame, role: str, classes: Sequence[str]) -> None:

@@ -15,13 +15,14 @@ from influence.store import Run
 from influence.ui import comparing, kept, pictures, state, words
 
 FORGOTTEN, MOVED = "Forgotten rows", "Rows that moved most"
+PARTS = ("forgotten", "retained", "holdout")
 LONG = 30
 """Characters of a layer's name that are shown."""
 MOST = 50
 """Rows that moved most."""
 MOVING = (
     "Median of how far rows lie from their places under the original, over the whole last hidden layer; 1: the spread of all rows. The "
-    "picture shows two directions of it. If forgetting went well, forgotten rows move as under the retrained model."
+    "picture shows two directions of it. If forgetting went well, {} rows move as under the retrained model."
 )
 CKA = """
 **CKA** (linear centred kernel alignment) compares what two models make of the same rows in one layer: 1, the same but for a rotation and a
@@ -32,13 +33,13 @@ under the original, once the layer is turned so that retained rows lie as near t
 
 def representations(run: Run, found: dict[str, Any]) -> None:
     """Show layers, then the plane."""
-    _layers(found)
+    _layers(run, found)
     _plane(run, found)
     with st.expander("What do these figures mean?", icon=":material/help:"):
         st.markdown(CKA)
 
 
-def _layers(found: dict[str, Any]) -> None:
+def _layers(run: Run, found: dict[str, Any]) -> None:
     table = kept.table(found["tables"]["layers"])
     if table.empty:
         st.caption("These models have no layers in common that each row passes once.")
@@ -55,9 +56,9 @@ def _layers(found: dict[str, Any]) -> None:
         alt="CKA of each layer between the models; the table below holds the figures",
     )  # fmt: skip
     well = " If forgetting went well, unlearned and retrained are alike in every layer." if "retrained" in found["runs"] else ""
-    st.caption(
-        f"How alike two models see {words.count(int(told['n'].max()), 'holdout row')} (n), layer by layer, with 95 % intervals.{well}"
-    )
+    n, every = int(told["n"].max()), len(state.dataset(run).holdout)
+    which = f"all {every:,} holdout rows" if n == every else f"{n:,} of the {every:,} holdout rows, drawn at random"
+    st.caption(f"How alike two models see {which} (n = {n:,}), layer by layer, with 95 % intervals over these rows.{well}")
     with st.expander("Read as a table", icon=":material/table_rows:"):
         wide = told.assign(said=[f"{words.number(r.value)} ({words.interval(r.low, r.high)})" for r in told.itertuples()])
         wide = wide.pivot_table(index=["layer", "n"], columns="group", values="said", aggfunc="first", sort=False).reset_index()
@@ -78,8 +79,13 @@ def _plane(run: Run, found: dict[str, Any]) -> None:
         role = st.segmented_control(
             "To", others, default=others[0], required=True, **state.shared("compare.to", comparing.NAMES.__getitem__)
         )
-        which = st.segmented_control("Lines for", [FORGOTTEN, MOVED], default=FORGOTTEN, required=True, key="compare.lines")
+        which = st.segmented_control(
+            "Lines for", [FORGOTTEN, MOVED], default=FORGOTTEN, required=True, key="compare.lines",
+            format_func=lambda kind: f"{comparing.part_name(run, 'forgotten').title()} rows" if kind == FORGOTTEN else kind,
+        )  # fmt: skip
     shown, (left, right) = _shown(table, role, which), st.columns([3, 2], vertical_alignment="center")
+    called = {part: comparing.part_name(run, part) for part in PARTS}
+    table = table.assign(part=table["part"].map(called))
     with left:
         st.plotly_chart(
             displaced(table, shown, role, comparing.NAMES[role]), key="compare.plane",
@@ -88,7 +94,7 @@ def _plane(run: Run, found: dict[str, Any]) -> None:
     middle = table.groupby("part")[[f"moved_{one}" for one in others]].median()
     with right:
         st.dataframe(_moved(table, middle, others), hide_index=True, alt="How far rows moved from the original, in the middle.")
-        st.caption(MOVING)
+        st.caption(MOVING.format(called["forgotten"]))
     first = table[shown].sort_values(f"moved_{role}", ascending=False)
     with st.expander("Which rows", icon=":material/table_rows:"):
         first = first.head(pictures.PAGE)
@@ -113,7 +119,7 @@ def _moved(table: pd.DataFrame, middle: pd.DataFrame, roles: list[str]) -> pd.Da
         [
             {"moved": part, **{comparing.NAMES[role].lower(): words.number(middle.loc[part, f"moved_{role}"]) for role in roles},
              "n": int(counts[part])}
-            for part in ("forgotten", "retained", "holdout") if part in middle.index
+            for part in ("forgotten", "relabelled", "retained", "holdout") if part in middle.index
         ]
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ FIRST = ("equal_opportunity_gap", "demographic_parity_gap", "group_loss_gap", "a
 CLASSES = 12
 """Classes that are drawn: those whose recall changed most."""
 OF_CLASSES = {"recall": "Recall by class", "precision": "Precision by class"}
+OVER = "Intervals are over rows: they say what other rows would, not what another training of these models would."
 CLEAR = {"better": ":green[better]", "worse": ":red[worse]", "reversed": ":red[reversed]"}
 
 
@@ -45,7 +46,9 @@ def metrics(run: Run, found: dict[str, Any]) -> None:
         alt=f"{words.title(metric)} by model, with 95 % intervals; the table below holds the figures",
     )  # fmt: skip
     st.dataframe(changes(rows), hide_index=True, alt=f"How {words.title(metric)} changed from the original, with 95 % intervals.")
-    st.caption("Change from the original on the same rows, so its interval is narrower than the models' own. Clear: it leaves out 0.")
+    st.caption(
+        "Change from the original on the same rows, so its interval is narrower than the models' own. Clear: it leaves out 0. " + OVER
+    )
     if metric not in OF_CLASSES:
         pinning.comparison(run, found["tables"]["metrics"], metric, found["group"])
     with st.expander("Every metric as a table"):

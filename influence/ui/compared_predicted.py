@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -21,55 +22,85 @@ def changes(run: Run, found: dict[str, Any]) -> None:
         return
     comparing.trusted(found["runs"]["original"], found["group"], "compare.trust")
     table = kept.table(found["tables"]["change"])
-    here = table[table["rows"] == "evaluation"]
+    read = as_read(table)
+    here = read[read["rows"] == "evaluation"]
     apart = here["label"] == "R²"
     st.plotly_chart(
-        agreement(_as_read(here[~apart])),
+        agreement(here[~apart]),
         key="compare.agreement",
         config={"displayModeBar": False},
         alt="Predicted against realised change of every metric; the table below holds the figures",
     )
-    truth = here[here["role"] == "retrained"].dropna(subset=["predicted_measured_low"])  # an approximate method's misses are not the bands'
-    inside = truth["measured"].between(truth["predicted_measured_low"], truth["predicted_measured_high"])
+    truth = here[here["role"] == "retrained"].dropna(subset=["predicted_low"])  # an approximate method's misses are not the bands'
     held = (
-        f"{int(inside.sum())} of {len(truth)} changes of the retrained model lie within their 95 % bands"
+        f"{int(within(truth).sum())} of {len(truth)} changes of the retrained model lie within their 95 % bands"
         if len(truth)
         else "No bands to check"
     )
     held += ": one model's, so not so many independent checks"
     without = " The figure leaves out R², which is in no unit." if apart.any() else ""
-    st.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}).{without}")
-    st.dataframe(_beside(table, "measured"), hide_index=True)
+    st.caption(f"{held} (evaluation rows, n = {len(state.dataset(run).evaluation):,}).{without}{_pairs(read)}")
+    st.dataframe(beside(read), hide_index=True, alt="What was predicted of every metric, and what came true of each model.")
     smooth = table[table["label"] != table["measured_label"]]
     if len(smooth):
         with st.expander("The same of what scores predict"):
             st.caption(SMOOTH)
-            st.dataframe(_beside(smooth, "value"), hide_index=True)
+            st.dataframe(beside(smooth), hide_index=True, alt="What scores predicted, and what came true of each model.")
 
 
-def _as_read(table: pd.DataFrame) -> pd.DataFrame:
-    """Return changes of metrics as people read them, by the names of the picture."""
-    parts = {f"predicted_{part}": table[f"predicted_measured_{part}"] for part in ("change", "low", "high")}
-    return table.assign(label=table["measured_label"], value=table["measured"], **parts)
+def as_read(table: pd.DataFrame) -> pd.DataFrame:
+    """Return changes of metrics as people read them: of a gap, with its sign, between the two groups it was predicted for.
 
-
-def _beside(table: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Return one row per metric: what was predicted, and what came true of each model, on evaluation and on holdout rows.
-
-    `kind`: "measured" as people read it, "value" of its smooth version.
+    Columns label, predicted_change, predicted_low, predicted_high, value, and of such gaps low and high (95 %), else NaN.
     """
-    prefix, name = ("predicted_measured_", "measured_label") if kind == "measured" else ("predicted_", "label")
-    said = table.assign(
-        metric=table[name],
-        predicted=[
-            f"{words.signed(change)} ({words.interval(low, high)})"
-            for change, low, high in zip(*(table[f"{prefix}{part}"] for part in ("change", "low", "high")), strict=True)
-        ],
-        realised=table[kind].map(words.signed),
-        of=table["role"] + ", " + table["rows"] + " rows",
-    ).rename(columns={"predicted": "predicted (95 %)"})
-    wide = said.pivot_table(index=["metric", "predicted (95 %)"], columns="of", values="realised", aggfunc="first", sort=False)
-    return wide.reset_index()
+    parts = {f"predicted_{part}": table[f"predicted_measured_{part}"] for part in ("change", "low", "high")}
+    size = np.where(table["label"].map(preview.is_gap), ", largest", "")
+    read = table.assign(label=table["measured_label"] + size, value=table["measured"], low=np.nan, high=np.nan, **parts)
+    if "pair" not in table:  # prepared, or compared, by an older version: gaps by their size
+        return read
+    own = table["pair"].notna()
+    read.loc[own, "label"] = table["measured_label"] + " (" + table["pair"] + ")"
+    of = {"value": "paired", "low": "paired_low", "high": "paired_high"}
+    of |= {f"predicted_{part}": f"predicted_paired_{part}" for part in ("change", "low", "high")}
+    for name, source in of.items():
+        read.loc[own, name] = table.loc[own, source]
+    return read
+
+
+def within(rows: pd.DataFrame) -> pd.Series:
+    """Return whether what came true lies in the 95 % band of what was predicted."""
+    return rows["value"].between(rows["predicted_low"], rows["predicted_high"])
+
+
+def _pairs(read: pd.DataFrame) -> str:
+    """Say how gaps are read, and what the intervals beside them are, where there are some."""
+    if not read["low"].notna().any():
+        return ""
+    return " Of a gap: the first group minus the second, with its 95 % interval over rows. A band foretells evaluation rows alone."
+
+
+def beside(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per metric: what was predicted, whether the retrained model bore it out, and what came true of each model.
+
+    `table`: columns label, role, rows, value, predicted_change, predicted_low, predicted_high, and perhaps low and high of the value.
+    """
+    lines = []
+    for label, own in table.groupby("label", sort=False):
+        first = own.iloc[0]
+        names = {"predicted": "predicted_change", "95 % low": "predicted_low", "95 % high": "predicted_high"}
+        line = {"metric": label, **{name: _signed(first[of]) for name, of in names.items()}}
+        truth = own[(own["role"] == "retrained") & (own["rows"] == "evaluation")].dropna(subset=["predicted_low"])
+        line["retrained within"] = "" if truth.empty else "yes" if within(truth).iloc[0] else "no"
+        for row in sorted(own.to_dict("records"), key=lambda row: row["role"] != "retrained"):
+            interval = f" ({_signed(row['low'])} to {_signed(row['high'])})" if words.known(row.get("low")) else ""
+            line[f"{row['role']}, {row['rows']} rows"] = _signed(row["value"]) + interval
+        lines.append(line)
+    found = pd.DataFrame(lines).fillna("")
+    return found if (found["retrained within"] != "").any() else found.drop(columns="retrained within")
+
+
+def _signed(value: float) -> str:
+    return words.signed(value) if words.known(value) else ""
 
 
 def _unpredicted(run: Run, found: dict[str, Any]) -> None:

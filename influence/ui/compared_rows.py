@@ -22,7 +22,7 @@ REMOVED = (
     "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not better."
 )
 RELABELLED = (
-    "On the relabelled rows themselves (“forgotten” below), by their new labels. The retrained model learnt these: an unlearned model "
+    "On the relabelled rows themselves, by their new labels. The retrained model learnt these: an unlearned model "
     "should look like it, not worse and not better."
 )
 
@@ -50,7 +50,9 @@ def _figures(run: Run, found: dict[str, Any]) -> None:
 
 def _losses(run: Run, rows: pd.DataFrame, roles: list[str]) -> None:
     """Draw how losses are spread, a picture per model on one scale."""
-    parts = {role: {part: own[f"loss_{role}"].to_numpy() for part, own in rows.groupby("part")} for role in roles}
+    called = {part: comparing.part_name(run, part) for part in PARTS}
+    tints = {called[part]: tint for part, tint in PARTS.items()}
+    parts = {role: {called[str(part)]: own[f"loss_{role}"].to_numpy() for part, own in rows.groupby("part")} for role in roles}
     edges = overlaid.edges_of(rows[[f"loss_{role}" for role in roles]].to_numpy().ravel(), int(rows["part"].value_counts().min()))
     top = max(overlaid.shares(values, edges).max() for own in parts.values() for values in own.values())
     axis = "loss (log scale)" if state.dataset(run).train.classes else "absolute error (log scale)"
@@ -59,10 +61,10 @@ def _losses(run: Run, rows: pd.DataFrame, roles: list[str]) -> None:
             with column:
                 st.markdown(f"**{comparing.NAMES[role]}**")
                 st.plotly_chart(
-                    overlaid.losses(parts[role], PARTS, edges, axis, top), key=f"compare.losses.{role}", config={"displayModeBar": False},
-                    alt=f"How the losses of forgotten, retained and holdout rows are spread under the model {comparing.NAMES[role]}",
+                    overlaid.losses(parts[role], tints, edges, axis, top), key=f"compare.losses.{role}", config={"displayModeBar": False},
+                    alt=f"How the losses of {', '.join(called.values())} rows are spread under the model {comparing.NAMES[role]}",
                 )  # fmt: skip
-    st.caption("If forgetting went well, forgotten rows have the losses that they have under the retrained model.")
+    st.caption(f"If forgetting went well, {called['forgotten']} rows have the losses that they have under the retrained model.")
 
 
 def _attack(rows: pd.DataFrame, found: dict[str, Any]) -> None:

@@ -42,6 +42,11 @@ def relabelled(run: Run) -> bool:
     return bool(run.body.get("n_relabelled"))
 
 
+def part_name(run: Run, part: str) -> str:
+    """Return what a part of the rows is called: forgotten rows that got other labels are relabelled ones."""
+    return "relabelled" if part == "forgotten" and relabelled(run) else part
+
+
 def kept_comparison(run: Run) -> dict[str, Any] | None:
     """Return the comparison made for this run and group column, or None."""
     return _comparison.kept(state.project(), run.id, state.group())

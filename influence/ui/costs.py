@@ -44,10 +44,18 @@ def retrainings(run: Run, count: int) -> str:
 def of_method(run: Run, name: str, selection: Selection) -> str:
     """Return what a method that forgets costs, in words: of one that can tell it for these rows, for these."""
     cls = unlearning.classes[name]
-    if hasattr(cls, "share"):
+    if callable(getattr(cls, "share", None)):  # of others a setting is called so
         share = cls().share(state.project().trained(run.id), state.dataset(run).train, selection)
         return f"For these rows {words.percent(share)} of a full training"
     return str(getattr(cls, "cost", "")).rstrip(".")
+
+
+def prepared(body: Mapping[str, Any]) -> str:
+    """Return what an unlearned run's method made once for all requests took, in words; "" if it made nothing."""
+    if not body.get("prepare_seconds"):
+        return ""
+    served = f" ({body['served']:,} so far)" if body.get("served") else ""
+    return f"preparation took {words.duration(body['prepare_seconds'])}, once for all requests{served}"
 
 
 def whole(run: Run, name: str, selection: Selection) -> str:

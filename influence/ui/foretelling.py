@@ -12,7 +12,7 @@ from influence.actions import _effects, confirm_suspects, preview
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, effects, kept, pinning, state, whochanges, words
+from influence.ui import choosing, effects, kept, pinning, priced, state, whochanges, words
 
 RANKED = "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it."
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
@@ -33,9 +33,27 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
             _preview(run, note, label, selection)
 
     selection = choosing.review(run, (state.group(), state.dataset(run).target), foretold)
-    if selection:
+    if selection is None:
+        _whole_class(run)
+    else:
         choosing.rows(run, selection)
+        priced.methods(run, selection)
         state.link("run", "Correct these labels" if selection.action == "relabel" else "Unlearn these rows", ":material/arrow_forward:")
+
+
+def _whole_class(run: Run) -> None:
+    """Draw the choice of a class to forget as a whole, and say where other conditions are."""
+    made = state.dataset(run)
+    if made.train.classes:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            name = st.selectbox("Forget a whole class", made.train.classes, key=f"plan.class.{run.id}", width=260)
+            n = int((made.train.y == made.train.classes.index(name)).sum())
+            given = {"column": made.target, "is_": "equal to", "value": name}
+            st.button(
+                f"Select its {words.count(n, 'row')}", key="plan.class.select", icon=":material/checklist:", on_click=choosing.find,
+                args=(run, "where", given, None, "Replace the selection"),
+            )  # fmt: skip
+    st.caption("Rows by any other condition: on Influence, below Choose rows; patterns and whole sources: on Suspects.")
 
 
 def _preview(run: Run, note: dict[str, Any], label: str, selection: Selection) -> None:

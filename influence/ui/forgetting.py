@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from influence import jobs as queue
+from influence.actions._oracles import ROWS
 from influence.data.refit import WAYS
 from influence.errors import BadInput
 from influence.jobs import Job
@@ -147,7 +148,7 @@ def sizes(job: Job) -> tuple[int, int]:
 def measured_on(removed: int, unseen: int) -> str:
     """Return on how many rows the curves are measured."""
     rows = f"the {words.count(removed, 'row')} to forget" if removed else "the rows to forget"
-    return f"Measured on {words.count(unseen, 'holdout row')}, {rows}, and up to 4,096 retained rows; intervals are on Compare."
+    return f"Measured on {words.count(unseen, 'holdout row')}, {rows}, and up to {ROWS:,} retained rows; intervals are on Compare."
 
 
 def result(job: Job) -> None:
@@ -159,10 +160,10 @@ def result(job: Job) -> None:
 def outcome(made: Run, group: str) -> None:
     """Draw what came of a run that was made to forget, the states it went through, and the way on."""
     found = made.body
-    before = state.project().run(made.parent)
+    before, once = state.project().run(made.parent), costs.prepared(found)
     sentences = [
         f"The model {words.became(int(found.get('n_removed', 0)), int(found.get('n_relabelled', 0)))} is ready after "
-        f"{words.duration(found.get('seconds'))}."
+        f"{words.duration(found.get('seconds'))}{once and f'; {once}'}."
     ]
     name, old = standing.gap_of(before, group)
     if name:

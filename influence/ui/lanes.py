@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from influence import jobs as queue
+from influence.errors import BadInput
 from influence.jobs import Job
 from influence.registry import described, unlearning
 from influence.store import Run
 from influence.store.formats import canonical
-from influence.ui import jobs, live, state, words
+from influence.ui import costs, jobs, live, state, words
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Lane:
     @property
     def anew(self) -> bool:
         """Whether it trains anew: on the way it is a model that has not learnt yet."""
-        method = self.job.args["method"] if self.job else self.run.body["method"]["name"] if self.run else ""
-        return bool(getattr(unlearning.classes.get(method), "in_shards", False))
+        method = self.job.args.get("method") if self.job else self.run.body["method"]["name"] if self.run else ""
+        return bool(getattr(unlearning.classes.get(str(method)), "in_shards", False))
 
     @property
     def figures(self) -> Mapping[str, float]:
@@ -61,23 +63,36 @@ def found(run: Run, selection: str) -> list[Lane]:
     every: dict[str, Lane] = {}
     for job in reversed(queue.listed(state.project(), jobs.LOOKED_AT)):
         if job.action == "unlearn" and job.args.get("run") == run.id and job.args.get("selection") == selection:
-            given = _given(str(job.args["method"]), job.args.get("set"))
+            given = _given(str(job.args.get("method") or costs.FIRST), job.args.get("set"))
             every[canonical(given)] = Lane(_name(given), job, _made(job), _curves(job))
     known = {lane.run.id for lane in every.values() if lane.run}
     for made in reversed(state.project().runs()):
         body = made.body
         if made.parent == run.id and body.get("selection") == selection and not body.get("yardstick") and made.id not in known:
-            given = {**body["method"], "step": body["step"]} if "step" in body else dict(body["method"])
+            given = _as_asked(body) | ({"step": body["step"]} if "step" in body else {})
             every.setdefault(canonical(given), Lane(_name(given), None, made, live.read(pd.DataFrame())))
-    return list(every.values())
+    names = Counter(lane.name for lane in every.values())
+    return [replace(lane, name=f"{lane.name} ({lane.key})") if names[lane.name] > 1 else lane for lane in every.values()]
+
+
+def _as_asked(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's method as somebody asked for it: the watched groups are guarded without being named."""
+    method = dict(body["method"])
+    if method["given"].get("guard") and method["given"]["guard"] == body.get("watched", {}).get("group"):
+        method["given"] = {**method["given"], "guard": ""}
+    return method
 
 
 def _given(method: str, set: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(described(unlearning.make(method, set)))
+    """Return a method with all its settings; of one that there is no more, or not with these settings, what was asked for."""
+    try:
+        return dict(described(unlearning.make(method, set)))
+    except BadInput:
+        return {"name": method, "given": dict(set or {})}
 
 
 def _name(given: Mapping[str, Any]) -> str:
-    usual = _given(given["name"], None)["given"]
+    usual = _given(given["name"], None)["given"] if given["name"] in unlearning.classes else given["given"]
     other = words.settings({k: v for k, v in given["given"].items() if v != usual.get(k)})
     step = f", step {given['step']['at']:,}" if "step" in given else ""
     return words.title(given["name"]) + step + (f" ({other})" if other else "")

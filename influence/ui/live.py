@@ -18,6 +18,11 @@ ATTACK, DISTANCE = "Membership attack", "Distance from the retrained model"
 NAMES = {"forget_loss": "Rows to forget", "retain_loss": "Retained rows", "test_loss": "Holdout rows"}
 LOSSES = tuple(NAMES)
 ERRORS = {name.replace("_loss", "_mae"): label for name, label in NAMES.items()}
+EACH = {
+    "equal_opportunity_gap": "True positive rate", "equalized_odds_gap": "True positive rate", "demographic_parity_gap": "Selection rate",
+    "predictive_equality_gap": "False positive rate",
+}  # fmt: skip
+"""What is measured of each group, by the gap that is watched; of a gap of losses the loss."""
 ORACLES = ("oracles_low", "oracles_high", "oracles")
 
 
@@ -39,13 +44,14 @@ class Panel:
 class Curves:
     """Measured values in long form (step, name, value), and the reference values by role and name.
 
-    `bands`: between which values kept oracles lie, by name; `oracles`: how many there are.
+    `bands`: between which values kept oracles lie, by name; `oracles`: how many there are. `n`: rows that a group's metric rests on.
     """
 
     steps: pd.DataFrame
     references: Mapping[str, Mapping[str, float]]
     bands: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     oracles: int = 0
+    n: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -63,13 +69,12 @@ def read(measured: pd.DataFrame) -> Curves:
     if measured.empty:
         return Curves(measured.reindex(columns=["step", "name", "value"]), {role: {} for role in REFERENCES})
     parts = measured["name"].str.partition(":")
-    found = {
-        role: dict(zip(parts[2][parts[0] == role], measured["value"][parts[0] == role], strict=True)) for role in (*REFERENCES, *ORACLES)
-    }
+    told = {role: parts[0] == role for role in (*REFERENCES, *ORACLES, "n")}
+    found = {role: dict(zip(parts[2][own], measured["value"][own], strict=True)) for role, own in told.items()}
     steps = measured.loc[~parts[0].isin(list(found)), ["step", "name", "value"]].reset_index(drop=True)
     low, high = found["oracles_low"], found["oracles_high"]
     bands = {name: (low[name], high[name]) for name in low if name in high}
-    return Curves(steps, {role: found[role] for role in REFERENCES}, bands, int(found["oracles"].get("n", 0)))
+    return Curves(steps, {role: found[role] for role in REFERENCES}, bands, int(found["oracles"].get("n", 0)), found["n"])
 
 
 def by_chance(removed: int, unseen: int) -> tuple[float, float] | None:
@@ -92,7 +97,7 @@ def panels(curves: Curves, gap: str, group: str, removed: int = 0, unseen: int =
         Panel(words.title(gap), {name: "Gap" for name in names if name == "gap"}, "holdout rows"),
         Panel(ATTACK, {n: "Attack (AUC)" for n in names if n == "attack"}, "rows", chance=by_chance(removed, unseen)),
         Panel(DISTANCE, {n: "Distance" for n in names if n == "distance"}, "rows to forget"),
-        Panel(f"By {group}", by_group, "holdout rows", wide=True),
+        Panel(f"{of_each(gap, 'r2' in names)} by {group}", by_group, "holdout rows", wide=True),
     ]
     return [panel for panel in found if panel.metrics]
 
@@ -110,8 +115,13 @@ def rank(name: str) -> tuple[int, str]:
     return (first.index(name) if name in first else len(first) + (name.startswith("gap:")), name)
 
 
-def named(name: str) -> str:
-    """Return what a live metric is called where it stands alone."""
+def of_each(gap: str, numeric: bool) -> str:
+    """Return what is measured of each group where this gap is watched; "": the usual one."""
+    return EACH.get(gap or ("" if numeric else "equal_opportunity_gap"), "Mean absolute error" if numeric else "Loss")
+
+
+def named(name: str, gap: str = "", numeric: bool = False) -> str:
+    """Return what a live metric is called where it stands alone; `gap`: the one that is watched."""
     part, _, what = name.partition("_")
     rows = {"forget": "forgotten", "retain": "retained", "test": "unseen"}.get(part)
     kinds = {"loss": "Loss", "accuracy": "Accuracy", "mae": "Mean absolute error"}
@@ -119,7 +129,7 @@ def named(name: str) -> str:
         return f"{kinds[what]}, {rows} rows"
     alone = {"attack": ATTACK, "distance": DISTANCE, "accuracy": "Accuracy, unseen rows", "r2": "R², unseen rows"}
     group = name.partition(":")[2]
-    return f"Rate, {group}" if group else alone.get(name, words.title(name))
+    return f"{of_each(gap, numeric)}, {group}" if group else alone.get(name, words.title(name))
 
 
 def chart(curves: Curves, panel: Panel) -> alt.LayerChart | alt.FacetChart:
@@ -167,6 +177,7 @@ def sentence(curves: Curves, panel: Panel) -> str:
 
 def _standing(curves: Curves, name: str, label: str) -> str:
     beside = [f"{role} {words.number(found[name])}" for role, found in curves.references.items() if name in found]
+    beside += [f"n = {int(curves.n[name]):,}"] if name in curves.n else []
     value = curves.now(name)
     told = f"{label} {words.number(value)}" if value is not None else f"{label} not measured yet"
     return f"{told} ({', '.join(beside)})" if beside else told

@@ -13,7 +13,7 @@ from influence.actions import _measures, preview
 from influence.charts.curves import curve
 from influence.registry import finders
 from influence.store import Run
-from influence.ui import choosing, costs, effects, foretelling, jobs, kept, pinning, state, trust, words
+from influence.ui import choosing, costs, effects, foretelling, jobs, kept, pinning, state, trust, whochanges, words
 
 SMOOTH = "Its smooth version"
 STEPS = 5  # sizes at which models are really retrained
@@ -82,6 +82,9 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
     else:
         changes = {row["label"]: row for row in exact["measured"].to_dict("records")}
         st.markdown(foretelling.finding(note, changes, label, k))
+        level = note["before"][label]["measured"] + changes[label]["change"]
+        if told := whochanges.beside_chance(run, note, label, level):
+            st.caption(told)
         smooth = exact["value"].set_index("label").loc[label, "change"]
         if apart := foretelling.against(note, smooth, changes[label]["change"], label):
             st.warning(foretelling.AGAINST, icon=":material/warning:")

@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from influence.actions._oracles import ROWS
 from influence.charts.colours import GREY
 from influence.evaluation._tables import wilson
 from influence.registry import unlearning
@@ -17,9 +18,11 @@ from influence.types import Selection
 from influence.ui import costs, jobs, lanes, live, state, words
 
 USUAL = ("retrain", "sisa", "influence_step", "finetune")
-"""Methods that are chosen at first, where they are open: the exact ones, what comes nearest (docs/unlearning.md), and what most use."""
+"""Methods that stand first and are chosen at first, where they are open: the exact ones, what comes nearest (docs/unlearning.md), and what
+most use."""
+QUICK = 60.0
+"""Seconds of training up to which retraining is chosen at first."""
 PARTS = {"forget": "forgotten", "retain": "retained", "test": "unseen"}
-SAMPLED = 4096
 
 
 def start(run: Run, args: dict[str, Any]) -> None:
@@ -28,8 +31,8 @@ def start(run: Run, args: dict[str, Any]) -> None:
     fit = [name for name, cls in unlearning.classes.items() if selection.action == "remove" or getattr(cls, "relabels", False)]
     open_ones = [name for name in fit if not unlearning.classes[name]().unavailable(trained)]
     doubts = {name: str(getattr(unlearning.classes[name], "reservation", "")) for name in open_ones}
-    names = sorted(open_ones, key=lambda name: (name != costs.FIRST, bool(doubts[name])))
-    usual = [name for name in names if name in USUAL]
+    names = ordered(open_ones, doubts)
+    usual = [name for name in names if name in USUAL and (name != costs.FIRST or (run.body.get("seconds") or 0.0) <= QUICK)]
     chosen = st.multiselect(
         "Methods, at their default settings", names, usual, format_func=words.title, key="run.methods", persist_state="session"
     )
@@ -39,7 +42,13 @@ def start(run: Run, args: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Start {words.count(len(asked), 'method')}"
         st.button(label, key="run.race", type="primary", icon=":material/sports_score:", disabled=not asked, on_click=_ask, args=(asked,))
-        st.caption(f"One after another. Training took {words.duration(run.body.get('seconds'))} in all.", width="content")
+        beside = " For comparison the model is retrained as well, once." if costs.FIRST in names and costs.FIRST not in chosen else ""
+        st.caption(f"One after another. Training took {words.duration(run.body.get('seconds'))} in all.{beside}", width="content")
+
+
+def ordered(names: Sequence[str], doubts: Mapping[str, str]) -> list[str]:
+    """Return methods as they are offered: the usual ones, then those without a reservation, then the others."""
+    return sorted(names, key=lambda name: (USUAL.index(name) if name in USUAL else len(USUAL), bool(doubts[name]), name))
 
 
 def _cost(run: Run, name: str, selection: Selection, doubt: str) -> str:
@@ -76,7 +85,7 @@ def _board(run: Run, selection: str, active: bool) -> None:
 
 def _sizes(run: Run, selection: str) -> dict[str, int]:
     removed, seen = len(state.project().selection(selection)), run.body["n"]["train"] - len(run.body.get("removed", ()))
-    return {"forget": removed, "retain": min(SAMPLED, seen - removed), "test": run.body["n"]["holdout"]}
+    return {"forget": removed, "retain": min(ROWS, seen - removed), "test": run.body["n"]["holdout"]}
 
 
 def table(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> pd.DataFrame:
@@ -89,8 +98,10 @@ def table(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> pd.DataFrame:
             _row(words.title(costs.FIRST), "done" if told["retrained"] else "not yet", told["retrained"], whole, whole, n, itself=True)
         )
     for lane in found:
-        seconds = lane.run.body["seconds"] if lane.run else None
-        rows.append(_row(lane.name, lane.state, lane.figures, seconds, whole, n, itself=lane.name == words.title(costs.FIRST)))
+        body = lane.run.body if lane.run else {}
+        itself = lane.name == words.title(costs.FIRST)
+        once = body.get("prepare_seconds")
+        rows.append(_row(lane.name, lane.state, lane.figures, body.get("seconds"), whole, n, itself, once))
     frame = pd.DataFrame(rows)
     said_already = frame["State"].isin(("", "done")).all()
     empty = [column for column in frame if not (frame[column] != "").any() or (column == "State" and said_already)]
@@ -105,6 +116,7 @@ def _row(
     whole: float | None,
     n: Mapping[str, int],
     itself: bool = False,
+    prepared: float | None = None,
 ) -> dict[str, str]:
     def one(metric: str) -> str:
         return words.number(live_ones[metric]) if words.known(live_ones.get(metric)) else ""
@@ -119,7 +131,7 @@ def _row(
         "Gap": one("gap"),
         "Attack": one("attack"),
         "Distance": one("distance") or ("itself" if itself and live_ones else ""),
-        "Seconds": f"{seconds:.2f}" if seconds is not None else "",
+        "Seconds": (f"{seconds:.2f}" if seconds is not None else "") + (f" + {prepared:.2f} once" if prepared else ""),
         "Of retraining": words.percent(seconds / whole, 0) if seconds is not None and whole else "",
     }
 
@@ -142,6 +154,10 @@ def said(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> str:
         told.append("Attack: how well the loss tells forgotten from unseen rows; 0.5 is a guess.")
     if "distance" in names:
         told.append(f"Distance: of forgotten rows' {margins} from the retrained model's, on average.")
+    served = [f"{lane.name} {lane.run.body['served']:,}" for lane in found if lane.run and lane.run.body.get("served")]
+    if any(lane.run and lane.run.body.get("prepare_seconds") for lane in found):
+        so_far = f" (so far: {', '.join(served)})" if served else ""
+        told.append(f"Once: preparation of this model, which serves every request{so_far} and is no part of the share.")
     return " ".join(told)
 
 
@@ -149,7 +165,9 @@ def dashed(curves: live.Curves) -> str:
     """Return what the dashed lines and the bands are, where there are some."""
     lines = "Dashed: the model retrained without the rows. " if curves.references.get("retrained") else ""
     about = f"Band: {curves.oracles} models retrained without them from other seeds. " if curves.oracles else ""
-    return lines + about
+    without = [rows for part, rows in live.NAMES.items() if curves.oracles and part in curves.names and part not in curves.bands]
+    told = f"No band for {' and '.join(map(str.lower, without))}: what those models say is kept of other rows. " if without else ""
+    return lines + about + told
 
 
 def pictures(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> None:
@@ -160,12 +178,15 @@ def pictures(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> None:
         return
     told, most = lanes.references(found), max(drawn, key=lambda lane: lane.curves.oracles).curves
     shown = [(title, name) for title, name in _titles(drawn) if any((lane.curves.steps["name"] == name).any() for lane in drawn)]
-    st.caption(f"Dotted: do nothing. {dashed(live.Curves(most.steps, told, most.bands, most.oracles))}Across: share of each method's way.")
+    chance = live.by_chance(n["forget"], n["test"]) if "attack" not in most.bands else None
+    grey = "Grey at the attack: where chance lies (95 %). " if chance and "attack" in most.names else ""
+    beside = dashed(live.Curves(most.steps, told, most.bands, most.oracles)) + grey
+    st.caption(f"Dotted: do nothing. {beside}Across: share of each method's way.")
     for place in range(0, len(shown), 3):
         for column, (title, name) in zip(st.columns(3), shown[place : place + 3], strict=False):
             values = "; ".join(f"{lane.name} {words.number(v)}" for lane in drawn if (v := lane.curves.now(name)) is not None)
-            chance = live.by_chance(n["forget"], n["test"]) if name == "attack" else None
-            picture = _picture(drawn, title, name, told, chance or most.bands.get(name))
+            behind = most.bands.get(name, chance if name == "attack" else None)
+            picture = _picture(drawn, title, name, told, behind)
             column.altair_chart(picture, key=f"race.{name}", alt=f"{title}: {values}")
 
 

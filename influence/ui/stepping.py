@@ -13,6 +13,11 @@ from influence.store import Run
 from influence.ui import jobs, live, state, words
 
 
+def tidy() -> None:
+    """Drop the states that jobs kept which were killed on their way."""
+    _steps.sweep(state.project())
+
+
 def section(made: Run) -> None:
     """Draw the states kept of a run, if there are some: a slider, each state's figures beside the result's, and what can be done."""
     held = _steps.held(state.project(), made.id)
@@ -38,7 +43,8 @@ def _section(made: Run, held: Sequence[Mapping[str, Any]]) -> None:
         label, "roll_back", args, f"steps.take.{made.id}", primary=False, icon=":material/undo:", cost="A new run; this one stays as it is"
     )
     jobs.follow(job, _taken, key="steps.take.follow")
-    if st.button("Delete the kept steps", key="steps.drop", icon=":material/delete:", type="tertiary"):
+    label = f"Delete the {words.count(len(held), 'kept step')} ({words.size(_steps.size(state.project(), made.id))})"
+    if st.button(label, key="steps.drop", icon=":material/delete:", type="tertiary"):
         _steps.drop(state.project(), made.id)
         st.rerun()
 
@@ -51,9 +57,10 @@ def table(made: Run, at: Mapping[str, Any]) -> pd.DataFrame:
         "retrained": told.get("retrained", {}),
     }  # fmt: skip
     names = sorted((name for name in at["metrics"] if name != "test_accuracy"), key=live.rank)
+    gap, numeric = made.body.get("watched", {}).get("query", ""), "forget_mae" in at["metrics"]
     return pd.DataFrame(
         [
-            {"metric": live.named(name), **{who: words.number(found[name]) if name in found else "" for who, found in models.items()}}
+            {"metric": live.named(name, gap, numeric), **{who: words.number(v[name]) if name in v else "" for who, v in models.items()}}
             for name in names
         ]
     )

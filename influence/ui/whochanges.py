@@ -21,6 +21,10 @@ SHOWN = 50
 """Rows that move most which are listed."""
 WIDE = 0.5
 """A 90 % interval wider than this share of the metric itself (a gap: than the gap) says too little."""
+NINETY = 1.64
+"""Standard deviations on either side of the mean within which nine in ten lie."""
+LEVEL = 0.1
+"""In at most this share of tables any line says lower or higher by chance."""
 UNCERTAIN = "too uncertain to say"
 COLOURS = {"now": GREY, "predicted": ROLES["unlearned"]}
 
@@ -46,16 +50,38 @@ def ask(run: Run, selection: Selection) -> None:
         jobs.follow(job, key="plan.who.follow")
 
 
+def beside_chance(run: Run, note: Mapping[str, Any], label: str, predicted: float) -> str:
+    """Say between what a metric lies by chance alone, and whether the predicted level lies outside; "" where no models tell it."""
+    place = who_changes.place_of(note["queries"][label], bool(state.dataset(run).train.classes))
+    table = _by_chance(run, run.id, state.group(), _anew.held(state.project(), run.id))
+    own = table[(table["metric"] == place[0]) & (table["group"] == place[1])] if place else table.head(0)
+    if own.empty or not words.known(own["sd"].iloc[0]):
+        return ""
+    mean, half = float(own["mean"].iloc[0]), NINETY * float(own["sd"].iloc[0])
+    outside = "lies outside" if abs(predicted - mean) > half else "is no further than chance goes"
+    return (
+        f"With all rows, {words.count(int(own['n'].iloc[0]), 'model')} from new seeds lie around {words.number(mean)}, nine in ten between "
+        f"{words.number(mean - half)} and {words.number(mean + half)}: the predicted {words.number(predicted)} {outside}."
+    )
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _by_chance(_run: Run, id: str, group: str, held: int) -> pd.DataFrame:
+    return who_changes.by_chance(state.project(), _run, group)
+
+
 def uncertain(row: Mapping[str, Any]) -> bool:
     """Whether the interval is so wide that the prediction says nothing."""
     return bool(row["high"] - row["low"] > WIDE * max(abs(row["now"]), abs(row["value"])))
 
 
 def change(row: Mapping[str, Any]) -> str:
-    """Say in a word what the interval bears out of a metric: lower, higher, as now, or nothing."""
+    """Say in a word what the prediction bears out of a metric, all lines of the table allowed for: lower, higher, as now, or nothing."""
     if uncertain(row):
         return UNCERTAIN
-    return "lower" if row["high"] < row["now"] else "higher" if row["low"] > row["now"] else "no clear change"
+    if row["p"] > LEVEL or row["value"] == row["now"]:
+        return "no clear change"
+    return "lower" if row["value"] < row["now"] else "higher"
 
 
 def finding(note: Mapping[str, Any], metrics: pd.DataFrame, query: Mapping[str, Any]) -> str:
@@ -98,7 +124,8 @@ def shown(run: Run, note: Mapping[str, Any]) -> None:
     st.caption(
         f"90 %: one model trained anew from another seed, on these {words.count(note['n_evaluation'], 'evaluation row')}. Rests on "
         f"{note['seeds']} trainings with new seeds and {note['without']} without other rows. "
-        "With no rows removed, too, one in ten would lie outside."
+        "Lower and higher allow for the number of lines (Holm's procedure, p ≤ 0.1): with no rows removed, at most one table in ten "
+        "would say either."
     )
     _moved(run, kept.table(note["moved"]), note["seeds"])
 

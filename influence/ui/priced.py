@@ -1,0 +1,82 @@
+"""What each method that forgets would cost for the selected rows, on the page Plan: told before one commits, with the way to Run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from influence.actions import _prices
+from influence.registry import unlearning
+from influence.store import Run
+from influence.types import Selection
+from influence.ui import costs, forgetting, state, words
+
+UNKNOWN, LEAST = "not counted", "≥ "
+
+
+def methods(run: Run, selection: Selection) -> None:
+    """Draw what each method would cost, as a table of which a line can be ticked, and the way to Run with the ticked method."""
+    st.markdown("**What each method would cost**")
+    every = offered(run, selection)
+    doubtful = [name for name in every if getattr(unlearning.classes[name], "reservation", "")]
+    label = f"Show {len(doubtful)} more that {'is' if len(doubtful) == 1 else 'are'} not recommended"
+    more = bool(doubtful) and (doubtful == every or st.toggle(label, key="plan.priced.all", persist_state="session"))
+    names = every if more else [name for name in every if name not in doubtful]
+    if not names:
+        return
+    table = pd.DataFrame([_line(run, selection, name) for name in names])
+    empty = [column for column in table if not (table[column] != "").any()]
+    event: Any = st.dataframe(
+        table.drop(columns=empty), hide_index=True, height="content", on_select="rerun", selection_mode="single-row",
+        key=f"plan.priced.{run.id}.{selection.digest[:12]}", alt="What each method would cost for these rows; tick one to go on with it.",
+        column_config={"time": st.column_config.Column(width=105), "rests on": st.column_config.Column(width=265)},
+    )  # fmt: skip
+    least = " ≥: what it does beside its epochs is not counted." if table["time"].str.startswith(LEAST).any() else ""
+    beside = " The first method also retrains the model once, to compare with." if costs.FIRST in names else ""
+    st.caption(f"At default settings, on the machine that trained this model.{least}{beside}")
+    picked = [names[at] for at in event["selection"]["rows"] if at < len(names)]
+    if picked:
+        _onwards(picked[0], "Correct these labels" if selection.action == "relabel" else "Unlearn these rows")
+
+
+def _onwards(name: str, doing: str) -> None:
+    """Draw the way to Run with a method chosen there."""
+    if st.button(f"{doing} with {words.title(name)}", key="plan.method", icon=":material/arrow_forward:"):
+        doubtful = bool(getattr(unlearning.classes[name], "reservation", ""))
+        chosen = {"run.method": name, "run.many": forgetting.ONE, **({"run.method.all": True} if doubtful else {})}
+        st.session_state.update(chosen)
+        state.go("run")
+
+
+def offered(run: Run, selection: Selection) -> list[str]:
+    """Return the methods that are open to the model and can do what is selected, in the order of Run."""
+    trained, relabel = state.project().trained(run.id), selection.action == "relabel"
+    fit = [name for name, cls in unlearning.classes.items() if not relabel or getattr(cls, "relabels", False)]
+    open_ones = [name for name in fit if not unlearning.classes[name]().unavailable(trained)]
+    return sorted(open_ones, key=lambda name: (name != costs.FIRST, bool(getattr(unlearning.classes[name], "reservation", ""))))
+
+
+def _line(run: Run, selection: Selection, name: str) -> dict[str, str]:
+    cls, project = unlearning.classes[name], state.project()
+    told = _prices.price(project, run, project.trained(run.id), state.dataset(run).train, selection, name)
+    sign = LEAST if told.least else ""
+    return {
+        "method": words.title(name),
+        "time": UNKNOWN if told.seconds is None else sign + words.duration(told.seconds),
+        "share of retraining": UNKNOWN if told.share is None else sign + words.percent(told.share, 0),
+        "once per model": _once(_prices.once(project, run, name)),
+        "rests on": told.basis or str(getattr(cls, "cost", "")),
+        "needs": str(getattr(cls, "needs", "")),
+    }
+
+
+def _once(it: _prices.Once) -> str:
+    """Return what preparing takes, and what that is for each request so far."""
+    if not it.needed:
+        return ""
+    if it.seconds is None:
+        return "not made yet"
+    each = f", {words.duration(it.seconds / it.served)} each" if it.served > 1 else ""
+    return f"{words.duration(it.seconds)} for {words.count(it.served, 'request')} so far{each}"
