@@ -68,7 +68,6 @@ def _line(run: Run, selection: Selection, name: str) -> dict[str, str]:
         "share of retraining": UNKNOWN if told.share is None else sign + words.percent(told.share, 0),
         "once per model": _once(_prices.once(project, run, name)),
         "rests on": told.basis or str(getattr(cls, "cost", "")),
-        "needs": str(getattr(cls, "needs", "")),
     }
 
 
