@@ -283,8 +283,6 @@ def test_products_on_a_kept_graph_are_those_of_the_matrix(what, loss):
     product, expected = kept(of), ggn(of, v)
     for _ in range(2):
         torch.testing.assert_close(product(v), expected, rtol=1e-9, atol=1e-12)
-    of.bound.flat.mul_(1.5)
-    assert torch.equal(product(v), product(v)), "a kept graph stays that of the weights at which it was made"
 
 
 @pytest.mark.parametrize("why", ["too large", "once only"])

@@ -41,8 +41,8 @@ def price(project: Project, run: Run, trained: Trained, train: Examples, selecti
         return _of(cls().share(trained, train, selection), whole, "the shards that hold these rows")
     if found := _measured(project, run, name, whole):
         return found
-    if (budget := getattr(cls(), "budget", None)) is not None:
-        return _of(float(budget), whole, "its budget of operations")
+    if (expected := getattr(cls(), "expected", None)) is not None:
+        return _of(expected(trained, train), whole, "a count of operations", least=True)
     count = _counted(cls(), trained, train, selection)
     return Price(None, None, "") if count is None else _of(count[0], whole, count[1], least=True)
 

@@ -26,7 +26,7 @@ from influence.grads.rows import Rows, gathered, planned, singly
 from influence.grads.uses import Plan, uses
 from influence.types import Event, Report, ignore
 
-VERSION = 2
+VERSION = 3
 ROWS = 128
 """Rows read at a time."""
 FORMED = 2**24

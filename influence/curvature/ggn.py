@@ -110,10 +110,10 @@ def _product(of: Objective, v: torch.Tensor, product: Callable[[Rows, torch.Tens
 
 
 def kept(of: Objective) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return products (G + decay) v for (Q, P) at the weights of now, which go once forward for all of them.
+    """Return products (G + decay) v for (Q, P) at the weights of now, which go once forward for all of them; the weights must stay.
 
     A product differentiates the kept graph twice: a third to a sixth of the time of `ggn` for small models. Where the graph would be large,
-    or cannot be differentiated twice, it is `ggn`, and the weights must stay.
+    or cannot be differentiated twice, it is `ggn`.
     """
     try:
         if _graph_bytes(of) * len(of.rows) > KEPT:

@@ -12,7 +12,7 @@ import torch
 from influence.keyed import keys
 from influence.losses import HUBER_DELTA
 
-EXACT, FEW = 16, 2**14
+EXACT, FEW = 16, 2**15
 """Up to so many classes, and rows times classes, the root has all its columns; with more, one column is drawn for each row."""
 
 

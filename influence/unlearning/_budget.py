@@ -23,16 +23,25 @@ FEWEST, MOST = 64, 1000
 def affordable(bound: Bound, few: Examples, n: int, recipe: Recipe, share: float, turns: int, products: int) -> int:
     """Return how many rows each of `turns` parts may look at, with `products` each, for this share of a training's work on n rows.
 
-    `few`: any rows, to see what one costs.
+    `few`: any rows, to see what one costs. Never fewer than 64 nor more than 1,000, whatever the share.
     """
-    row = 3 * _forward(bound, few)
-    steps = recipe.epochs * -(-n // recipe.batch_size)
-    worth = recipe.epochs * n + steps * STEP / row
+    worth = _worth(bound, few, n, recipe)
     return int(min(max(share * worth / (turns * (BEFORE + PRODUCT * products)), FEWEST), MOST))
 
 
+def taken(bound: Bound, few: Examples, n: int, recipe: Recipe, rows: int, turns: int, products: int) -> float:
+    """Return the share of a training's work that parts take which look at so many rows."""
+    return rows * turns * (BEFORE + PRODUCT * products) / _worth(bound, few, n, recipe)
+
+
+def _worth(bound: Bound, few: Examples, n: int, recipe: Recipe) -> float:
+    """Return the work of a training on n rows, in rows trained on without what a step costs beside its rows."""
+    steps = recipe.epochs * -(-n // recipe.batch_size)
+    return recipe.epochs * n + steps * STEP / (3 * _forward(bound, few))
+
+
 def _forward(bound: Bound, rows: Examples) -> float:
-    """Return the operations of a row's pass forward; at least two for each weight, also where PyTorch counts none."""
+    """Return the operations of a row's pass forward; at least two for each weight, also where PyTorch counts none (recurrent layers)."""
     few = rows.take(np.arange(min(2, len(rows))))
     with FlopCounterMode(display=False) as count:
         outputs(bound, few)

@@ -71,6 +71,7 @@ class Without:
         flat = self.of.bound.flat
         flat.copy_(self.start + moved)
         before, product = self.value(), curvature or kept(self.of)
+        before += torch.finfo(flat.dtype).eps * abs(before)  # the fall of a small step is less than rounding
         step = cg(lambda p: product(p) + near * p, -self.gradient()[None], precondition, products, TOLERANCE).x[0]
         for _ in range(HALVED):
             flat.copy_(self.start + moved + step)

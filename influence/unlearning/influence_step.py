@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 
 from influence.loop import Bound
 from influence.registry import option, unlearning
+from influence.training import load
 from influence.types import Examples, Report, Trained, ignore
-from influence.unlearning._budget import affordable
-from influence.unlearning._descent import Request
+from influence.unlearning._budget import affordable, taken
+from influence.unlearning._descent import Request, usual
 from influence.unlearning._response import Settled, by_id
 from influence.unlearning._stride import Holds, Stride
 from influence.workspace import Workspace
@@ -41,14 +43,18 @@ class InfluenceStep(Stride):
         0, "Retained rows that a part looks at, others each time; 0: what the budget allows", min=0, max=10**7, advanced=True
     )
 
-    cost: ClassVar[str] = (
-        "A tenth to a quarter of a training: looks at the removed rows and at some others. Once per model a few passes over all rows."
-    )
+    cost: ClassVar[str] = "About its budget, more for short trainings of few rows; once per model a few passes over all rows."
     needs: ClassVar[str] = "The removed rows, a sample of the retained ones, and once per model all that it was trained on."
 
     def prepare(self, trained: Trained, train: Examples, workspace: Workspace, report: Report = ignore) -> None:
         """Make what serves every request: the factors of the curvature."""
         Settled.at(trained, by_id(train), workspace, report)
+
+    def expected(self, trained: Trained, train: Examples) -> float:
+        """Return the share of the training's work that a request takes, by a count that leaves out the removed rows and the guard."""
+        bound, recipe, n = load(trained), usual(trained, train), len(np.union1d(train.ids, list(trained.removed)))
+        rows = self.rows or affordable(bound, train, n, recipe, self.budget, self.turns, self.products)
+        return taken(bound, train, n, recipe, rows, self.turns, self.products) if self.products else 0.0
 
     def goal(self, asked: Request, bound: Bound, holds: Holds, workspace: Workspace) -> torch.Tensor:
         """Return the weights after the whole step, (P,).

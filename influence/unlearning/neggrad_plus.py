@@ -38,7 +38,9 @@ class NegGradPlus(Guarded, Descent):
         advanced=True,
     )
 
-    reservation: ClassVar[str] = "It leaves 66 to 71 % of the way to retraining undone on digits, and drives rows of one kind too far."
+    reservation: ClassVar[str] = (
+        "Of rows that were learnt from it leaves 66 to 71 % of the way to retraining undone on digits; rows of one kind it drives too far."
+    )
     cost: ClassVar[str] = "About half a training: a fifth for the retained rows, as much for the removed ones, and the brakes."
 
     def laid_out(self, asked: Request) -> tuple[Loop, Look]:
