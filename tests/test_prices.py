@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from influence.actions import _prices, perform
 from influence.registry import unlearning
 from influence.types import Selection
-from influence.ui import priced, words
+from influence.ui import costs, priced, words
 from tests import investigation
 from tests.investigation import by_key, opened, ran, said, shown
 
@@ -115,3 +117,10 @@ def test_a_whole_class_is_selected_on_plan(made):
     project.choose(Selection(()))
     at = opened("plan", run=runs["numeric"])
     assert not [box for box in at.selectbox if str(box.key).startswith("plan.class")]
+
+
+def test_an_unlearned_runs_own_seconds_are_not_told_as_a_trainings():
+    run = SimpleNamespace(id="u", kind="unlearn", body={"seconds": 0.1, "retrain_seconds": 9.0})
+    assert costs.training_seconds(run) == 9.0
+    assert _prices._training(SimpleNamespace(runs=list), run, SimpleNamespace(recipe=object()))[0] == 9.0
+    assert costs.training_seconds(SimpleNamespace(kind="train", body={"seconds": 2.0})) == 2.0

@@ -213,3 +213,7 @@ def test_what_a_prepared_preview_has_comes_from_its_scores(made):
             assert row["value"] == pytest.approx(mean + told[label]["measured_change"], abs=1e-9), label
             seen += 1
     assert seen >= 6
+
+
+def test_where_no_interval_is_known_nothing_is_surprising():
+    assert p_value({"n": 1, "slope": 1.0, "sigma": 1.0, "slope_sd": 1.0}, np.array([0.1, 0.2, 0.3]), 1.0, 1.0, 5.0) == 1.0

@@ -82,7 +82,7 @@ def _half(fitted: Mapping[str, float], seeds: np.ndarray, predicted: float, reac
 def p_value(fitted: Mapping[str, float], seeds: np.ndarray, predicted: float, reached: float, now: float) -> float:
     """Return how surprising a metric `now` would be of the model that `anew` predicts: 1 less the level of the interval that ends at it."""
     far = abs(now - anew(fitted, seeds, predicted, reached)[0])
-    if far <= _half(fitted, seeds, predicted, reached, 0.0):
+    if not np.isfinite(far + _half(fitted, seeds, predicted, reached, 0.9)) or far <= _half(fitted, seeds, predicted, reached, 0.0):
         return 1.0
     if far >= _half(fitted, seeds, predicted, reached, 1 - LEAST):
         return LEAST

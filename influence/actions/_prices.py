@@ -58,7 +58,11 @@ def _training(project: Project, run: Run, trained: Trained) -> tuple[float | Non
     again = {r.body["retrained"]: r.body["retrain_seconds"] for r in project.runs() if r.parent == run.id and r.body.get("retrained")}
     if again:
         return sum(again.values()) / len(again), words.count(len(again), "retraining") + " of this model"
-    return (run.body.get("seconds") if trained.recipe else None), "this model's own training"
+    if not trained.recipe:
+        return None, "this model's own training"
+    if run.kind == "unlearn":  # its own seconds are those of a method
+        return run.body.get("retrain_seconds"), "its retraining, for comparison"
+    return run.body.get("seconds"), "this model's own training"
 
 
 def _of(share: float, whole: float | None, basis: str, least: bool = False) -> Price:

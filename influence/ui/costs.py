@@ -15,9 +15,15 @@ FIRST = "retrain"
 """The honest baseline among the methods that forget: offered first, and trained once for all."""
 
 
+def training_seconds(run: Run) -> float | None:
+    """Return how long training the model took; of an unlearned one, its retraining: its own seconds are the method's."""
+    found = run.body.get("retrain_seconds") if run.kind == "unlearn" else run.body.get("seconds")
+    return float(found) if found else None
+
+
 def told(run: Run, kind: Registry, name: str, given: Mapping[str, Any]) -> str:
     """Say what a method costs with these settings: in trainings and seconds where it says how many, else in its own words."""
-    made, took = kind.make(name, given), run.body.get("seconds")
+    made, took = kind.make(name, given), training_seconds(run)
     count = getattr(made, "trainings", 0)
     if not count:
         said = str(getattr(made, "cost", "")).rstrip(".")
@@ -61,4 +67,4 @@ def prepared(body: Mapping[str, Any]) -> str:
 def whole(run: Run, name: str, selection: Selection) -> str:
     """Return what a method costs on this model with the retraining beside it."""
     beside = "" if name == FIRST else " For comparison the model is retrained as well, once."
-    return f"{of_method(run, name, selection)}. Training took {words.duration(run.body.get('seconds'))} in all.{beside}"
+    return f"{of_method(run, name, selection)}. Training took {words.duration(training_seconds(run))} in all.{beside}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -44,10 +45,12 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
 def _whole_class(run: Run) -> None:
     """Draw the choice of a class to forget as a whole, and say where other conditions are."""
     made = state.dataset(run)
-    if made.train.classes:
+    seen = made.train.y[~np.isin(made.train.ids, run.body.get("removed", []))]
+    there = [name for at, name in enumerate(made.train.classes) if (seen == at).any()]
+    if there:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            name = st.selectbox("Forget a whole class", made.train.classes, key=f"plan.class.{run.id}", width=260)
-            n = int((made.train.y == made.train.classes.index(name)).sum())
+            name = st.selectbox("Forget a whole class", there, key=f"plan.class.{run.id}", width=260)
+            n = int((seen == made.train.classes.index(name)).sum())
             given = {"column": made.target, "is_": "equal to", "value": name}
             st.button(
                 f"Select its {words.count(n, 'row')}", key="plan.class.select", icon=":material/checklist:", on_click=choosing.find,

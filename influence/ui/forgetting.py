@@ -82,7 +82,7 @@ def gap(run: Run) -> str:
     names = [name for name in queries.classes if name.endswith("_gap") and (classes or name in standing.GAPS[1:])]
     usual = standing.GAPS[0] if classes else standing.GAPS[1]
     start = names.index(usual) if usual in names else 0
-    about = "On holdout rows while the model forgets. Methods that watch the retained rows watch its groups of 50 rows or more, too."
+    about = "On holdout rows while the model forgets. Methods that watch the retained rows watch its 12 largest groups, too."
     label = f"Gap to watch, by {words.escaped(state.group())}"
     return st.selectbox(label, names, index=start, format_func=words.title, key="run.gap", help=about, persist_state="session") or ""
 

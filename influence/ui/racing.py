@@ -32,7 +32,7 @@ def start(run: Run, args: dict[str, Any]) -> None:
     open_ones = [name for name in fit if not unlearning.classes[name]().unavailable(trained)]
     doubts = {name: str(getattr(unlearning.classes[name], "reservation", "")) for name in open_ones}
     names = ordered(open_ones, doubts)
-    usual = [name for name in names if name in USUAL and (name != costs.FIRST or (run.body.get("seconds") or 0.0) <= QUICK)]
+    usual = [name for name in names if name in USUAL and (name != costs.FIRST or (costs.training_seconds(run) or 0.0) <= QUICK)]
     chosen = st.multiselect(
         "Methods, at their default settings", names, usual, format_func=words.title, key="run.methods", persist_state="session"
     )
@@ -43,7 +43,7 @@ def start(run: Run, args: dict[str, Any]) -> None:
         label = f"Start {words.count(len(asked), 'method')}"
         st.button(label, key="run.race", type="primary", icon=":material/sports_score:", disabled=not asked, on_click=_ask, args=(asked,))
         beside = " For comparison the model is retrained as well, once." if costs.FIRST in names and costs.FIRST not in chosen else ""
-        st.caption(f"One after another. Training took {words.duration(run.body.get('seconds'))} in all.{beside}", width="content")
+        st.caption(f"One after another. Training took {words.duration(costs.training_seconds(run))} in all.{beside}", width="content")
 
 
 def ordered(names: Sequence[str], doubts: Mapping[str, str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from scipy import stats
 
 from influence.actions import _anew, who_changes
 from influence.charts.colours import GREY, ROLES
@@ -21,10 +22,8 @@ SHOWN = 50
 """Rows that move most which are listed."""
 WIDE = 0.5
 """A 90 % interval wider than this share of the metric itself (a gap: than the gap) says too little."""
-NINETY = 1.64
-"""Standard deviations on either side of the mean within which nine in ten lie."""
 LEVEL = 0.1
-"""In at most this share of tables any line says lower or higher by chance."""
+"""In about this share of tables any line says lower or higher by chance."""
 UNCERTAIN = "too uncertain to say"
 COLOURS = {"now": GREY, "predicted": ROLES["unlearned"]}
 
@@ -57,10 +56,14 @@ def beside_chance(run: Run, note: Mapping[str, Any], label: str, predicted: floa
     own = table[(table["metric"] == place[0]) & (table["group"] == place[1])] if place else table.head(0)
     if own.empty or not words.known(own["sd"].iloc[0]):
         return ""
-    mean, half = float(own["mean"].iloc[0]), NINETY * float(own["sd"].iloc[0])
+    n, mean = int(own["n"].iloc[0]), float(own["mean"].iloc[0])
+    half = float(stats.t.ppf(0.95, n - 1)) * float(own["sd"].iloc[0]) * (1 + 1 / n) ** 0.5  # of one more such model
+    now = float(note["before"][label]["measured"]) if "measured" in note["before"][label] else mean
     outside = "lies outside" if abs(predicted - mean) > half else "is no further than chance goes"
+    if abs(now - mean) > half:
+        outside += f", as this model does with all rows ({words.number(now)})"
     return (
-        f"With all rows, {words.count(int(own['n'].iloc[0]), 'model')} from new seeds lie around {words.number(mean)}, nine in ten between "
+        f"With all rows, {words.count(n, 'model')} from new seeds lie around {words.number(mean)}, nine in ten between "
         f"{words.number(mean - half)} and {words.number(mean + half)}: the predicted {words.number(predicted)} {outside}."
     )
 
@@ -124,7 +127,7 @@ def shown(run: Run, note: Mapping[str, Any]) -> None:
     st.caption(
         f"90 %: one model trained anew from another seed, on these {words.count(note['n_evaluation'], 'evaluation row')}. Rests on "
         f"{note['seeds']} trainings with new seeds and {note['without']} without other rows. "
-        "Lower and higher allow for the number of lines (Holm's procedure, p ≤ 0.1): with no rows removed, at most one table in ten "
+        "Lower and higher allow for the number of lines (Holm's procedure, p ≤ 0.1): with no rows removed, about one table in ten "
         "would say either."
     )
     _moved(run, kept.table(note["moved"]), note["seeds"])
