@@ -64,6 +64,19 @@ def prepared(body: Mapping[str, Any]) -> str:
     return f"preparation took {words.duration(body['prepare_seconds'])}, once for all requests{served}"
 
 
+def offered(run: Run, selection: Selection) -> list[str]:
+    """Return the methods that are open to the model and can do what is selected: the baseline first, those with a reservation last."""
+    trained, relabel = state.project().trained(run.id), selection.action == "relabel"
+    fit = [name for name, cls in unlearning.classes.items() if not relabel or getattr(cls, "relabels", False)]
+    open_ones = [name for name in fit if not unlearning.classes[name]().unavailable(trained)]
+    return sorted(open_ones, key=lambda name: (name != FIRST, bool(reservation(name))))
+
+
+def reservation(name: str) -> str:
+    """Return why a method is not recommended, or ""."""
+    return str(getattr(unlearning.classes[name], "reservation", ""))
+
+
 def whole(run: Run, name: str, selection: Selection) -> str:
     """Return what a method costs on this model with the retraining beside it."""
     beside = "" if name == FIRST else " For comparison the model is retrained as well, once."

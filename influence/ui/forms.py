@@ -157,7 +157,7 @@ def choose(
     doubts = {name: str(getattr(cls, "reservation", "")) for name, cls in registry.classes.items()}
     open_ones = sorted((name for name, reason in reasons.items() if not reason), key=lambda name: (name != first, bool(doubts[name])))
     name, place = "", st.container()
-    open_ones = _asked_for(open_ones, [name for name in open_ones if doubts[name]], key)
+    open_ones = asked_for(open_ones, [name for name in open_ones if doubts[name]], key)
     if open_ones:
         captions = [summary(registry, name) + (f" **Not recommended:** {doubts[name]}" if doubts[name] else "") for name in open_ones]
         name = place.radio(label, open_ones, format_func=words.title, captions=captions, key=key, persist_state="session") or open_ones[0]
@@ -167,7 +167,7 @@ def choose(
     return name, details(registry, name, key, columns, automatic, hidden)
 
 
-def _asked_for(names: list[str], doubtful: Collection[str], key: str) -> list[str]:
+def asked_for(names: list[str], doubtful: Collection[str], key: str) -> list[str]:
     """Draw whether those with a reservation are wanted, too; return what is. They are where nothing else is open."""
     good = [name for name in names if name not in doubtful]
     if not (good and doubtful):

@@ -11,7 +11,7 @@ from influence.actions import _prices
 from influence.registry import unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import costs, forgetting, state, words
+from influence.ui import costs, forgetting, forms, state, words
 
 UNKNOWN, LEAST = "not counted", "≥ "
 
@@ -19,11 +19,8 @@ UNKNOWN, LEAST = "not counted", "≥ "
 def methods(run: Run, selection: Selection) -> None:
     """Draw what each method would cost, as a table of which a line can be ticked, and the way to Run with the ticked method."""
     st.markdown("**What each method would cost**")
-    every = offered(run, selection)
-    doubtful = [name for name in every if getattr(unlearning.classes[name], "reservation", "")]
-    label = f"Show {len(doubtful)} more that {'is' if len(doubtful) == 1 else 'are'} not recommended"
-    more = bool(doubtful) and (doubtful == every or st.toggle(label, key="plan.priced.all", persist_state="session"))
-    names = every if more else [name for name in every if name not in doubtful]
+    every = costs.offered(run, selection)
+    names = forms.asked_for(every, [name for name in every if costs.reservation(name)], "plan.priced")
     if not names:
         return
     table = pd.DataFrame([_line(run, selection, name) for name in names])
@@ -33,7 +30,7 @@ def methods(run: Run, selection: Selection) -> None:
         key=f"plan.priced.{run.id}.{selection.digest[:12]}", alt="What each method would cost for these rows; tick one to go on with it.",
         column_config={"time": st.column_config.Column(width=105), "rests on": st.column_config.Column(width=265)},
     )  # fmt: skip
-    least = " ≥: what it does beside its epochs is not counted." if table["time"].str.startswith(LEAST).any() else ""
+    least = " ≥: not all that it does is counted." if table["time"].str.startswith(LEAST).any() else ""
     beside = " The first method also retrains the model once, to compare with." if costs.FIRST in names else ""
     st.caption(f"At default settings, on the machine that trained this model.{least}{beside}")
     picked = [names[at] for at in event["selection"]["rows"] if at < len(names)]
@@ -44,18 +41,9 @@ def methods(run: Run, selection: Selection) -> None:
 def _onwards(name: str, doing: str) -> None:
     """Draw the way to Run with a method chosen there."""
     if st.button(f"{doing} with {words.title(name)}", key="plan.method", icon=":material/arrow_forward:"):
-        doubtful = bool(getattr(unlearning.classes[name], "reservation", ""))
-        chosen = {"run.method": name, "run.many": forgetting.ONE, **({"run.method.all": True} if doubtful else {})}
+        chosen = {"run.method": name, "run.many": forgetting.ONE, **({"run.method.all": True} if costs.reservation(name) else {})}
         st.session_state.update(chosen)
         state.go("run")
-
-
-def offered(run: Run, selection: Selection) -> list[str]:
-    """Return the methods that are open to the model and can do what is selected, in the order of Run."""
-    trained, relabel = state.project().trained(run.id), selection.action == "relabel"
-    fit = [name for name, cls in unlearning.classes.items() if not relabel or getattr(cls, "relabels", False)]
-    open_ones = [name for name in fit if not unlearning.classes[name]().unavailable(trained)]
-    return sorted(open_ones, key=lambda name: (name != costs.FIRST, bool(getattr(unlearning.classes[name], "reservation", ""))))
 
 
 def _line(run: Run, selection: Selection, name: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ import streamlit as st
 from influence.actions._oracles import ROWS
 from influence.charts.colours import GREY
 from influence.evaluation._tables import wilson
-from influence.registry import unlearning
 from influence.store import Run
 from influence.types import Selection
 from influence.ui import costs, jobs, lanes, live, state, words
@@ -27,16 +26,13 @@ PARTS = {"forget": "forgotten", "retain": "retained", "test": "unseen"}
 
 def start(run: Run, args: dict[str, Any]) -> None:
     """Draw the choice of methods with what each costs, and the button that lets them run one after another."""
-    trained, selection = state.project().trained(run.id), state.project().selection(args["selection"])
-    fit = [name for name, cls in unlearning.classes.items() if selection.action == "remove" or getattr(cls, "relabels", False)]
-    open_ones = [name for name in fit if not unlearning.classes[name]().unavailable(trained)]
-    doubts = {name: str(getattr(unlearning.classes[name], "reservation", "")) for name in open_ones}
-    names = ordered(open_ones, doubts)
+    selection = state.project().selection(args["selection"])
+    names = ordered(costs.offered(run, selection))
     usual = [name for name in names if name in USUAL and (name != costs.FIRST or (costs.training_seconds(run) or 0.0) <= QUICK)]
     chosen = st.multiselect(
         "Methods, at their default settings", names, usual, format_func=words.title, key="run.methods", persist_state="session"
     )
-    told = [f"- **{words.title(n)}**: {_cost(run, n, selection, doubts[n])}" for n in names if n in chosen]
+    told = [f"- **{words.title(n)}**: {_cost(run, n, selection)}" for n in names if n in chosen]
     st.markdown("\n".join(told))
     asked = [{**args, "method": name, "set": {}} for name in names if name in chosen]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -46,12 +42,13 @@ def start(run: Run, args: dict[str, Any]) -> None:
         st.caption(f"One after another. Training took {words.duration(costs.training_seconds(run))} in all.{beside}", width="content")
 
 
-def ordered(names: Sequence[str], doubts: Mapping[str, str]) -> list[str]:
-    """Return methods as they are offered: the usual ones, then those without a reservation, then the others."""
-    return sorted(names, key=lambda name: (USUAL.index(name) if name in USUAL else len(USUAL), bool(doubts[name]), name))
+def ordered(names: Sequence[str]) -> list[str]:
+    """Return methods as a race offers them: the usual ones, then those without a reservation, then the others."""
+    return sorted(names, key=lambda name: (USUAL.index(name) if name in USUAL else len(USUAL), bool(costs.reservation(name)), name))
 
 
-def _cost(run: Run, name: str, selection: Selection, doubt: str) -> str:
+def _cost(run: Run, name: str, selection: Selection) -> str:
+    doubt = costs.reservation(name)
     return words.escaped(costs.of_method(run, name, selection)) + "." + (f" **Not recommended:** {words.escaped(doubt)}" if doubt else "")
 
 

@@ -16,7 +16,7 @@ import torch
 from influence.loop import Bound
 from influence.registry import option, unlearning
 from influence.training import load
-from influence.types import Examples, Report, Trained, ignore
+from influence.types import Examples, Recipe, Report, Trained, ignore
 from influence.unlearning._budget import affordable, taken
 from influence.unlearning._descent import Request, usual
 from influence.unlearning._response import Settled, by_id
@@ -53,7 +53,7 @@ class InfluenceStep(Stride):
     def expected(self, trained: Trained, train: Examples) -> float:
         """Return the share of the training's work that a request takes, by a count that leaves out the removed rows and the guard."""
         bound, recipe, n = load(trained), usual(trained, train), len(np.union1d(train.ids, list(trained.removed)))
-        rows = self.rows or affordable(bound, train, n, recipe, self.budget, self.turns, self.products)
+        rows = self._looked_at(bound, train, n, recipe)
         return taken(bound, train, n, recipe, rows, self.turns, self.products) if self.products else 0.0
 
     def goal(self, asked: Request, bound: Bound, holds: Holds, workspace: Workspace) -> torch.Tensor:
@@ -63,5 +63,8 @@ class InfluenceStep(Stride):
             BadInput: all parameters are frozen, or the step is not finite.
         """
         settled = Settled.at(asked.trained, asked.train, workspace)
-        rows = self.rows or affordable(bound, asked.forget, settled.of.n, asked.recipe, self.budget, self.turns, self.products)
+        rows = self._looked_at(bound, asked.forget, settled.of.n, asked.recipe)
         return bound.flat + settled.step(asked.forget, asked.retained, self.products, rows, self.turns, self.seed)
+
+    def _looked_at(self, bound: Bound, few: Examples, n: int, recipe: Recipe) -> int:
+        return self.rows or affordable(bound, few, n, recipe, self.budget, self.turns, self.products)

@@ -28,7 +28,7 @@ class L1Sparse(Guarded, Descent):
     gamma: float = option(1e-4, "Penalty at the start, times the sum of the weights' sizes", min=0.0, max=1.0)
 
     reservation: ClassVar[str] = (
-        "Of rows that were learnt from it leaves 63 to 69 % of the way to retraining undone on digits; random rows end better known."
+        "Of rows that mattered it leaves 63 to 69 % of the way to retraining undone on digits; random rows end better known."
     )
     cost: ClassVar[str] = "About a quarter of a training: a fifth for the passes and the rest for the step size."
     needs: ClassVar[str] = "The retained rows; without a recipe the usual loss and step size are taken."

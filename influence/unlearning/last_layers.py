@@ -33,7 +33,7 @@ class LastLayers(Guarded, Descent):
     begin: Literal["kept", "drawn anew"] = option("kept", "Where they begin: as they are (CF-k), or drawn anew (EU-k)")
 
     reservation: ClassVar[str] = (
-        "Of rows that were learnt from it leaves 80 to 85 % of the way to retraining undone on digits; random rows end better known."
+        "Of rows that mattered it leaves 80 to 85 % of the way to retraining undone on digits; random rows end better known."
     )
     cost: ClassVar[str] = "About a quarter of a training: a fifth for the passes and the rest for the step size."
     needs: ClassVar[str] = "The retained rows; without a recipe the usual loss and step size are taken."

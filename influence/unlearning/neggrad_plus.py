@@ -39,7 +39,7 @@ class NegGradPlus(Guarded, Descent):
     )
 
     reservation: ClassVar[str] = (
-        "Of rows that were learnt from it leaves 66 to 71 % of the way to retraining undone on digits; rows of one kind it drives too far."
+        "Of rows that mattered it leaves 66 to 71 % of the way to retraining undone on digits; rows of one kind it drives too far."
     )
     cost: ClassVar[str] = "About half a training: a fifth for the retained rows, as much for the removed ones, and the brakes."
 

@@ -46,8 +46,7 @@ class NewtonHead(Stride):
     turns: int = option(20, "Newton steps at most; it ends sooner when hardly any gradient is left", min=1, max=1000, advanced=True)
 
     reservation: ClassVar[str] = (
-        "Earlier layers keep what they learnt: of rows that were learnt from it leaves 52 to 64 % of the way to "
-        "retraining undone on digits."
+        "Earlier layers keep what they learnt: of rows that mattered it leaves 52 to 64 % of the way to retraining undone on digits."
     )
     cost: ClassVar[str] = (
         "Up to half a training where the model is small, up to a whole one where the last layer is large; less the deeper the model."
