@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.unlearning import drawn, strata
+from benchmarks.unlearning import cells, drawn, strata
 from benchmarks.unlearning.cells import Cell, Data
 from benchmarks.unlearning.measures import figures
+from influence.training import load
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "CACHE", tmp_path_factory.mktemp("trained"))
+        yield cells.CACHE
 
 
 @pytest.fixture(scope="module")
-def data():
+def data(folder):
     torch.set_num_threads(1)
     return Data("digits", 6)
 
@@ -28,6 +36,19 @@ def test_a_share_of_the_labels_is_wrong_and_no_other_is(data):
 
     assert len(wrong) == 26
     assert np.array_equal(np.flatnonzero(np.asarray(rows.y) != np.asarray(digits()[0].y)), wrong)
+
+
+def test_models_are_kept_and_those_of_another_purpose_or_other_rows_are_others(folder, monkeypatch):
+    data = Data("digits", 2)
+    originals, without = data.trained("original"), data.trained("oracle", np.arange(30))
+    parts = {path.name.rsplit("-", 1)[0] for path in folder.glob("*.npz")}
+    assert parts == {"digits-original", "digits-oracle"}
+    monkeypatch.setattr(cells, "train_many", lambda *_: pytest.fail("what is kept was trained anew"))
+    for models, purpose, gone in ((originals, "original", None), (without, "oracle", np.arange(30))):
+        for one, again in zip(models, Data("digits", 2).trained(purpose, gone), strict=True):
+            assert torch.equal(load(one).flat, load(again).flat)
+    with pytest.raises(pytest.fail.Exception):
+        data.trained("oracle", np.arange(31))
 
 
 @pytest.mark.parametrize("kind", strata.KINDS)

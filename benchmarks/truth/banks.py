@@ -20,6 +20,7 @@ from influence.digest import digest
 from influence.grads import outputs
 from influence.loop import Bound, begun
 from influence.training import bound_at, train_many
+from influence.types import Architecture
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "truth"
 TOGETHER = 25
@@ -99,10 +100,14 @@ def same(name: str, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Return which rows were left out (S, N) and how the values of a setting's question really changed, (S, Q)."""
     setting = SAME[name]
     out = left_out(len(setting.parts()[1]), fraction, setting.subsets)
-    size = max(2, min(TOGETHER, NUMBERS // len(Bound(setting.parts()[0]).flat)))
-    cuts = [slice(None, 0), *(slice(at, min(at + size, len(out))) for at in range(0, len(out), size))]
-    parts = [_values(setting, fraction, out, cut) for cut in cuts]
+    parts = [_values(setting, fraction, out, cut) for cut in [slice(None, 0), *portions(setting.parts()[0], len(out))]]
     return out, np.concatenate(parts[1:]) - parts[0]
+
+
+def portions(model: Architecture, count: int) -> list[slice]:
+    """Cut `count` models into those that are trained, and kept, at a time."""
+    size = max(2, min(TOGETHER, NUMBERS // len(Bound(model).flat)))
+    return [slice(at, min(at + size, count)) for at in range(0, count, size)]
 
 
 def _values(setting: Setting, fraction: float, out: np.ndarray, cut: slice) -> np.ndarray:

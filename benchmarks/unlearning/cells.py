@@ -1,6 +1,7 @@
 """One cell: a data set and a kind of forget set. Originals of several seeds, each made to forget by every method, beside oracles.
 
-Originals, oracles and the models judged as "retrain" have seeds of their own; none is used for two purposes.
+Originals, oracles and the models judged as "retrain" have seeds of their own; none is used for two purposes. They are kept under
+benchmarks/.cache: a killed run goes on, and a method measured later is judged by the same models.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from benchmarks.truth.banks import kept, portions
 from benchmarks.truth.settings import SAME
 from benchmarks.unlearning import strata
+from influence.digest import digest
 from influence.grads import outputs
 from influence.keyed import keys
+from influence.loop import begun
 from influence.registry import unlearning
 from influence.training import bound_at, checkpoint, load, train, train_many
 from influence.types import Examples, Selection, Trained
 from influence.workspace import Workspace
 
+CACHE = Path(__file__).resolve().parents[1] / ".cache" / "unlearning"
 SEEDS = {"original": 2_000_000, "oracle": 1_000_000, "retrain": 3_000_000}
 SAMPLE = 2000
 """Retained rows that are looked at."""
@@ -46,12 +53,13 @@ class Data:
         return (model, *strata.with_wrong_labels(rows), test, recipe)
 
     def trained(self, purpose: str, gone: np.ndarray | None = None) -> list[Trained]:
-        """Train `count` models of their own seeds for a purpose, without the rows at these places."""
+        """Return `count` models of their own seeds for a purpose, trained without the rows at these places."""
         model, rows, _, _, recipe = self.parts
-        stay = np.ones((self.count, len(rows)), np.float32)
+        stay = np.ones(len(rows), np.float32)
+        stay[[] if gone is None else gone] = 0
         removed = () if gone is None else tuple(rows.ids[gone].tolist())
-        stay[:, [] if gone is None else gone] = 0
         seeds = [SEEDS[purpose] + k for k in range(self.count)]
+        thetas = torch.cat([self._kept(purpose, stay, seeds[own]) for own in portions(model, self.count)])
         return [
             Trained(
                 model,
@@ -61,8 +69,19 @@ class Data:
                 None,
                 removed,
             )
-            for seed, theta in zip(seeds, train_many(model, rows, recipe, stay, seeds), strict=True)
+            for seed, theta in zip(seeds, thetas, strict=True)
         ]
+
+    def _kept(self, purpose: str, stay: np.ndarray, seeds: list[int]) -> torch.Tensor:
+        model, rows, _, _, recipe = self.parts
+        begins = digest(begun(model, recipe).flat.numpy())  # a model whose code changes is trained anew
+        key = digest({"model": model, "begins": begins, "rows": rows.digest, "recipe": recipe, "stay": stay, "seeds": seeds})[:16]
+        weights = np.tile(stay, (len(seeds), 1))
+
+        def made() -> dict[str, np.ndarray]:
+            return {"thetas": train_many(model, rows, recipe, weights, seeds).numpy()}
+
+        return torch.from_numpy(kept(CACHE / f"{self.name}-{purpose}-{key}.npz", made)["thetas"])
 
     @cached_property
     def originals(self) -> list[Trained]:
