@@ -42,7 +42,7 @@ def _install() -> None:
     subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
     if find() is None and shutil.which("apt-get") and os.geteuid() == 0:
         subprocess.run(["apt-get", "update", "-qq"], check=False)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "chromium", "fonts-dejavu-core"], check=False)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-dejavu-core"], check=False)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from benchmarks.unlearning.measures import figures
 from influence.errors import BadInput
 from influence.registry import unlearning
 
-COUNT = {"adult": 50, "digits": 50, "mnist_cnn": 20, "sst2": 10, "cifar": 5, "cifar_full": 5}
+COUNT = {"adult": 50, "digits": 50, "mnist_cnn": 20, "sst2": 20, "cifar": 5, "cifar_full": 5}
 """Originals, and oracles, of each data set."""
 SHARES = {"cifar": {"random": 0.1, "mislabelled": strata.SHARE}, "cifar_full": {"random": 0.1}}
 """Kinds that are measured on data sets of long trainings, and the share of the rows that is forgotten: a tenth, as papers do."""
