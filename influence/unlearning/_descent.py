@@ -68,6 +68,10 @@ class Descent(ABC):
     def laid_out(self, asked: Request) -> tuple[Loop, Look]:
         """Return the loop that takes the method's steps, and what is done at every look."""
 
+    def told(self, loop: Loop) -> str:
+        """Return what is to be said of the steps once they are taken, in a sentence, or nothing."""
+        return ""
+
     def __call__(
         self,
         trained: Trained,
@@ -90,7 +94,7 @@ class Descent(ABC):
             loop, look = self.laid_out(asked._replace(recipe=replace(recipe, lr=lr)))
             descend(loop, self.id, monitor, report, look)
         still, steps = loop.bound.vector().equal(training.load(trained).vector()), len(loop.batches)
-        if said := UNCHANGED if still else still_said(loop.bound, retained, forget):
+        if said := UNCHANGED if still else " ".join(filter(None, (self.told(loop), still_said(loop.bound, retained, forget)))):
             report(Event(self.id, steps, steps, said))
         return approximate(trained, selection, loop.bound, steps, sum(loop.batches.lr) / steps)
 

@@ -23,3 +23,10 @@ def like_unseen(bound: Bound, asked: Request) -> Callable[[], float]:
     by_kind = expected_losses(bound, recipe, retained, forget)
     target = float((by_kind[torch.from_numpy(np.array(seen.y))] if train.classes else by_kind).mean())
     return lambda: float(losses(bound, recipe, seen).mean()) - target
+
+
+def took_part(steps: int, of: int, what: str) -> str:
+    """Return in how many of its steps a method did what makes it more than fine-tuning, as a sentence that begins with `what`."""
+    if steps:
+        return f"{what} in {steps:,} of {of:,} steps."
+    return "It only fine-tuned: at every step the removed rows had the loss to expect of rows never seen, or the retained rows suffered."

@@ -16,6 +16,7 @@ from influence.types import as_places
 from influence.unlearning._descent import Descent, Request, resumed
 from influence.unlearning._guard import Guarded, Look, guarded
 from influence.unlearning._neighbours import expected_losses
+from influence.unlearning._unseen import took_part
 
 
 @unlearning
@@ -52,24 +53,32 @@ class NegGradPlus(Guarded, Descent):
 
         return loop, guarded(loop, self.guarding(loop.bound, asked.recipe, asked.retained), brake)
 
+    def told(self, loop: Loop) -> str:
+        """Return in how many steps it climbed."""
+        assert isinstance(loop, Pairs)
+        return took_part(loop.climbed, len(loop.split), "It climbed")
+
 
 @dataclass
 class Pairs(Loop):
     """A loop whose batches are retained rows followed by removed rows, the latter with a minus sign.
 
     `split`: how many of each batch are retained. `target`: the loss at which each example's climb ends. `braked`: the retained rows suffer.
+    `climbed`: steps in which it climbed.
     """
 
     alpha: float = 1.0
     split: list[int] = field(default_factory=list)
     target: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     braked: bool = False
+    climbed: int = 0
 
     def losses(self, t: int) -> torch.Tensor:
         """Return the batch's losses, weighted so that their mean is the objective, (|B_t|,)."""
         each, at = super().losses(t), self.split[t]
         kept, gone = each[:at], each[at:]
         climbs = not self.braked and bool(gone.detach().mean() < self.target[self.batches.places[t][at:]].mean())
+        self.climbed += climbs
         down, up = self.alpha / len(kept), (1 - self.alpha) / len(gone) * climbs
         return torch.cat([kept * down, gone * -up]) * len(each)
 

@@ -22,7 +22,7 @@ from influence.unlearning._descent import Descent, Request, passes
 from influence.unlearning._guard import Guarded, Look, guarded
 from influence.unlearning._masked import Masked, first, masked, slope
 from influence.unlearning._response import by_id
-from influence.unlearning._unseen import like_unseen
+from influence.unlearning._unseen import like_unseen, took_part
 
 
 @unlearning
@@ -59,17 +59,27 @@ class SalUn(Guarded, Descent):
 
         return loop, look
 
+    def told(self, loop: Loop) -> str:
+        """Return in how many steps the removed rows took part."""
+        assert isinstance(loop, Relabelled)
+        return took_part(loop.taught, len(loop.batches), "It taught other labels")
+
 
 @dataclass
 class Relabelled(Masked):
-    """A loop over rows of which some are to be forgotten (`gone`, (N,)); while `paused` they take no part."""
+    """A loop over rows of which some are to be forgotten (`gone`, (N,)); while `paused` they take no part.
+
+    `taught`: steps in which they took part.
+    """
 
     gone: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     paused: bool = False
+    taught: int = 0
 
     def losses(self, t: int) -> torch.Tensor:
         """Return the losses of the batch's examples, 0 for those that take no part, (|B_t|,)."""
         each = super().losses(t)
+        self.taught += not self.paused and bool(self.gone[self.batches.places[t]].any())
         return each * ~self.gone[self.batches.places[t]].to(each.device) if self.paused else each
 
 
