@@ -225,3 +225,15 @@ def test_an_encoder_that_saw_the_rows_keeps_the_claim_down(project, tmp_path):
     assert made["claim"] == "L1"
     assert "the encoder was fitted with the removed rows" in made["claim_note"]
     assert "ertified" not in made["claim_note"]
+
+
+def test_of_a_model_that_no_step_changed_the_record_claims_no_more_than_that_rows_were_left_out(project, tmp_path):
+    influence.save_data(
+        tmp_path / "data", np.eye(4, dtype=np.float32)[np.arange(80) % 4], np.arange(80) % 2, np.arange(80) >= 50, classes=("a", "b")
+    )
+    args = {"data": str(tmp_path / "data"), "model": "logistic", "set": {"epochs": 2}}
+    still, moved = unlearnt(project, args, "last_layers", layers=0), unlearnt(project, args, "finetune", lr=0.1)
+    original = project.trained(project.run(still["run"]).parent)
+    assert (still["claim"], moved["claim"]) == ("L0", "L1")
+    assert project.trained(still["run"]).final.digest == original.final.digest != project.trained(moved["run"]).final.digest
+    assert project.trained(still["run"]).removed == project.trained(moved["run"]).removed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,8 @@ def kept_as_run(
 
     `steps`: what was kept on the way. A `step` among the `extra` facts says at which of a method's steps the model was taken.
     """
+    if made.claim == "L1" and made.final.digest == it.trained.final.digest:
+        made = replace(made, claim="L0")  # whatever was tried, the model is the one that saw the rows
     taken = {"step": extra["step"]} if "step" in extra else {}
     relabel = selection.action == "relabel"
     given = corrected(it, selection) if relabel else given
