@@ -43,6 +43,19 @@ def test_from_the_button_to_the_verdict(made):
     assert set(groups["original"]) != {"-"}
 
 
+def test_a_pass_that_the_original_has_too_is_a_warning(made):
+    project, runs = made
+    result = done(project, "verify", {"run": runs["unlearned"], "oracles": 24})
+    passed = {"verdict": "inside", "chance": 0.2, "oracles": 24}
+    for original, kinds in ((passed, (0, 1)), ({**passed, "verdict": "outside", "chance": 1 / 25}, (1, 0)), ({}, (1, 0))):
+        project.note(verify.name_of(runs["unlearned"]), {**result, "overall": passed, "original": original})
+        at = opened("verify", run=runs["unlearned"])
+        assert (len(at.success), len(at.warning)) == kinds
+        assert ("can't even tell the original, which saw them" in said(at)) == (original == passed)
+        assert "original" in shown(at, "measure", "value")
+    assert "The original could not be judged beside it" in said(at)
+
+
 def test_a_method_is_judged_on_request(made):
     project, runs = made
     at = ran(by_key(opened("verify", run=runs["unlearned"]).segmented_control, "verify.runs").set_value(12).run())
@@ -77,12 +90,16 @@ def test_oracles_serve_every_method_that_forgets_the_same_rows(made):
 @pytest.mark.parametrize("value", [0.0, 1e6, -1e6])
 def test_the_chart_keeps_what_lies_far_out_within_its_frame(value):
     oracles = np.random.default_rng(0).normal(size=40).tolist()
-    each = {"label": "a <b>", "value": value, "oracles": oracles, "null_low": -2.0, "null_high": 2.0}
+    each = {"label": "a <b>", "value": value, "original": None, "oracles": oracles, "null_low": -2.0, "null_high": 2.0}
     figure = standing([each])
     mark = figure.data[-1]
     assert abs(mark.x[0]) <= FURTHEST
     assert mark.marker.symbol == ("diamond" if value == 0 else "triangle-right" if value > 0 else "triangle-left")
     assert mark.y[0] == "a &lt;b&gt;"
+    assert [mark.marker.symbol for mark in standing([{**each, "original": 0.0}]).data[2:]] == [
+        "diamond-open",
+        figure.data[-1].marker.symbol,
+    ]
     assert standing([{**each, "oracles": [1.0] * 5}]).data[-1].x[0] is not None
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from influence import grads, training
-from influence.actions import _oracles, _relearning, _reruns, perform
+from influence.actions import _oracles, _original, _relearning, _reruns, perform
 from influence.actions._opened import opened
-from influence.actions.verify import as_unusual, held, in_words, kept
+from influence.actions.verify import as_unusual, blind, held, in_words, kept, original_in_words
+from influence.actions.verify import told as sentences
 from influence.errors import BadInput, Cancelled
+from influence.readable.prove import verify as verified
 from influence.registry import unlearning, verification
 from influence.store import Project
 from influence.types import Course, Selection
@@ -55,6 +57,41 @@ def test_retraining_passes_and_a_trace_is_found_beside_the_same_oracles(made):
     assert "can be told from 24 models" in in_words(wrong)
     assert "It differs in: " in in_words(wrong)
     assert "margins of removed rows" in in_words(wrong)
+
+
+def test_a_pass_shows_nothing_where_not_even_the_original_is_told(made):
+    """Fine-tuning by steps of next to nothing: beside the same oracles the original stands where the model does."""
+    project, runs = made
+    random = np.random.default_rng(0).choice(opened(project, runs["original"]).dataset.train.ids, 20, replace=False).tolist()
+    lazy = {"run": runs["original"], "method": "finetune", "set": {"lr": 1e-7}}
+    told = {}
+    for name, ids in (("random", random), ("planted", list(opened(project, runs["original"]).dataset.planted))):
+        told[name] = perform("verify", project, {"run": perform("unlearn", project, {**lazy, "ids": ids})["run"], "oracles": 24})
+        assert told[name]["original"]["chance"] == told[name]["overall"]["chance"]
+        for each in told[name]["measures"].values():
+            assert each["original"] == pytest.approx(each["value"], abs=1e-3)
+    assert blind(told["random"])
+    assert in_words(told["random"]).startswith("On these rows the measures can't even tell the original, which saw them: 2 of 24 models")
+    assert original_in_words(told["random"]) == ""
+    assert not blind(told["planted"])
+    assert "The original, which saw the rows, can be told from the oracles: none of 24 is as unusual." in sentences(told["planted"])
+    path = project.path / perform("report", project, {"run": told["random"]["run"]})["html"]
+    assert "even tell the original, which saw them" in path.read_text()
+    lines = verified(project, told["random"])
+    assert lines[0] == in_words(told["random"])
+    assert "original" in lines[1]
+
+
+def test_what_the_original_says_is_read_from_its_own_rows(made):
+    project, runs = made
+    ids = opened(project, runs["original"]).dataset.train.ids[20:60].tolist()
+    settings = {"preprocessing": "refitted"}
+    run = perform("unlearn", project, {"run": runs["original"], "ids": ids, "method": "retrain", "set": settings})["run"]
+    it = opened(project, run)
+    said, first = _original.said(it), opened(project, runs["original"])
+    assert it.run.dataset != first.run.dataset
+    np.testing.assert_allclose(said["forget"], first.outputs("train").numpy()[20:60], atol=1e-6)
+    np.testing.assert_allclose(said["unseen"], first.outputs("holdout").numpy(), atol=1e-6)
 
 
 def test_oracles_are_trained_without_the_rows_each_from_its_own_seed(made):

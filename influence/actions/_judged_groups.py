@@ -68,16 +68,3 @@ def _figures(it: Opened, outputs: np.ndarray, rows: Examples) -> pd.DataFrame:
         except BadInput:
             continue  # fewer than two groups with enough of these rows
     return pd.concat([in_units(table, it.dataset).assign(column=column) for column, table in found.items()], ignore_index=True)
-
-
-def before(it: Opened, rows: Examples) -> np.ndarray | None:
-    """Return what the model said of the rows before any were removed, (M, C); None if it reads a numeric target otherwise."""
-    was = it.origin
-    if not same_target(it, was):
-        return None
-    return was.answers(was.dataset.holdout.take(was.dataset.holdout.mask(rows.ids))).numpy()
-
-
-def same_target(it: Opened, was: Opened) -> bool:
-    """Whether both models' outputs are of the same unit."""
-    return bool(it.dataset.train.classes) or it.dataset.encoding.get("target") == was.dataset.encoding.get("target")

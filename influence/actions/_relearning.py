@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from influence import grads
-from influence.actions import _judged_groups, _oracles
+from influence.actions import _oracles, _original
 from influence.actions._verified import RELEARN
 from influence.loop import Batches, Bound, Loop, threads
 from influence.losses import per_example
@@ -88,7 +88,7 @@ def told(it: Opened, curves: np.ndarray) -> dict[str, Any]:
     """Return the curves (1 + K, steps + 1) beside the original's, and the Anamnesis index: steps needed, judged over oracles."""
     was, rows = it.origin, _oracles.parts(it)["forget"]
     own = None
-    if _judged_groups.same_target(it, was):
+    if _original.same_target(it, was):
         train = was.dataset.train
         own = curve(was.trained.model, _oracles.recipe_of(it), was.bound, train.take(train.mask(rows.ids)), _oracles.STEPS)
     goal = None if own is None else (1 + ALPHA) * float(own[0])

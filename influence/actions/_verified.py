@@ -22,13 +22,24 @@ def as_unusual(chance: float, oracles: int) -> str:
     return f"{count:,}" if count else "none"
 
 
+def blind(result: Mapping[str, Any]) -> bool:
+    """Whether a model that passes has shown nothing: not even the original, which saw the rows, can be told from the oracles."""
+    return result["overall"]["verdict"] == result["original"].get("verdict") == "inside"
+
+
 def in_words(result: Mapping[str, Any]) -> str:
     """Return the verdict of all measures together in a sentence."""
     of, count = result["overall"], words.count(result["oracles"], "model")
     what = "old labels" if result.get("relabelled") else "rows"
     if of["verdict"] == "too few":
         return f"Too few to say: {count} trained without the {what}; a verdict at 5 % takes 19."
-    unusual = f"{as_unusual(of['chance'], result['oracles'])} of these are as unusual"
+    unusual = _unusual(of, result["oracles"])
+    if blind(result):
+        return (
+            "On these rows the measures can't even tell the original, which saw them: "
+            f"{_unusual(result['original'], result['oracles'], ' models that never did')}. This model can't be told, either ({unusual}), "
+            "but that shows nothing. Ask for more oracles, or rely on a method that is exact by construction."
+        )
     if of["verdict"] == "inside":
         return f"This model can't be told from {count} that never saw the {what}: {unusual}."
     apart = [
@@ -39,9 +50,25 @@ def in_words(result: Mapping[str, Any]) -> str:
     return f"This model can be told from {count} that never saw the {what}: {unusual}.{where}"
 
 
+def _unusual(of: Mapping[str, Any], oracles: int, which: str = "") -> str:
+    count = as_unusual(of["chance"], oracles)
+    return f"{count} of {oracles:,}{which} {'is' if count in ('none', '1') else 'are'} as unusual"
+
+
+def original_in_words(result: Mapping[str, Any]) -> str:
+    """Return in a sentence whether the measures tell the original, which saw the rows, from the oracles; "" if the verdict says it."""
+    of = result["original"]
+    if not of:
+        return "The original could not be judged beside it: its target is in another unit."
+    if of["verdict"] == "too few" or blind(result):
+        return ""
+    can = "can" if of["verdict"] == "outside" else "can't"
+    return f"The original, which saw the rows, {can} be told from the oracles: {_unusual(of, result['oracles'])}."
+
+
 def told(result: Mapping[str, Any]) -> str:
     """Return all sentences of a report: the verdict, what changed of figures and groups, and how fast the rows are learnt again."""
-    return " ".join(filter(None, (in_words(result), fairness_in_words(result), relearned_in_words(result))))
+    return " ".join(filter(None, (in_words(result), original_in_words(result), fairness_in_words(result), relearned_in_words(result))))
 
 
 def meant(name: str, each: Mapping[str, Any]) -> str:

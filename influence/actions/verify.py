@@ -6,15 +6,19 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from influence.actions import _oracles, _reruns
+import numpy as np
+
+from influence.actions import _oracles, _original, _reruns
 from influence.actions._oracles import STEPS as STEPS
 from influence.actions._verified import RELEARN as RELEARN
 from influence.actions._verified import RELEARNT as RELEARNT
 from influence.actions._verified import as_unusual as as_unusual
 from influence.actions._verified import attack_in_words as attack_in_words
+from influence.actions._verified import blind as blind
 from influence.actions._verified import fairness_in_words as fairness_in_words
 from influence.actions._verified import in_words as in_words
 from influence.actions._verified import meant as meant
+from influence.actions._verified import original_in_words as original_in_words
 from influence.actions._verified import relearned_in_words as relearned_in_words
 from influence.actions._verified import told as told
 from influence.errors import BadInput
@@ -23,14 +27,13 @@ from influence.store.catalogue import now
 from influence.types import Event, Report, ignore
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from influence.actions._opened import Opened
+    from influence.verification._pool import Pool
 
 ORACLES = 64
 """Oracles by default: enough for bands at 5 %, and for a chance value of 1 in 65."""
 FEWEST, FEWEST_RUNS = 2, 5
-VERSION = 3
+VERSION = 4
 """Of what is kept: a verdict that says less is asked for again."""
 
 
@@ -41,9 +44,11 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
 
     `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `n` removed rows, `chance`, `verdict`
     ("inside", "outside", "too few"), and the values of the `oracles`; `relearn` is that of `relearned`. `overall`: the same verdict of all
-    measures together, corrected for how many they are. `attack`: what the membership attack finds of the removed rows at rates of false
-    alarms. `fairness`: figures of all holdout rows and of groups, beside the oracles (`rows`, `overall`). `relearned`: the loss on removed
-    rows by step of learning them again (`original`, `judged`, `low`, `middle`, `high` of the oracles), the steps `needed` and their
+    measures together, corrected for how many they are; `original`: that of the model before any removal, which saw the rows, beside the
+    same oracles (each measure's `original` is its value; {} and None if its target is of another unit). `attack`: what the membership
+    attack finds of the removed rows at rates of false alarms. `fairness`: figures of all holdout rows and of groups, beside the oracles
+    (`rows`, `overall`). `relearned`: the loss on removed rows by step of learning them again (`original`, `judged`, `low`, `middle`, `high`
+    of the oracles), the steps `needed` and their
     `index`, judged over oracles; {} of models in shards. `trained`: how many oracles were trained now; the rest was kept.
 
     Raises:
@@ -105,28 +110,46 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
 def _beside(it: Opened, said: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return all that is told of the run's model beside the oracles, from what they say of each part's rows, the model first."""
     from influence.actions import _judged_groups, _relearning
-    from influence.registry import verification
     from influence.verification._pool import Pool
-    from influence.verification._verdict import at_rates, grains, judged, measured, overall
+    from influence.verification._verdict import at_rates
     from influence.verification.rmia import at_rates as attacked
 
     pool = Pool(said, _oracles.parts(it))  # type: ignore[arg-type]
+    again = _oracles.relearned(it, len(said["forget"]) - 1)
+    relearned = {} if again is None else _relearning.told(it, again)
+    was, unseen = _original.said(it), pool.rows["unseen"]
+    found, verdict = _judge(pool, again)
+    before: dict[str, Any] = {}
+    saw: dict[str, Any] = {}
+    if was is not None:
+        outputs = {part: np.concatenate([was[part][None], out[1:]]) for part, out in said.items()}
+        learnt = None if again is None else np.concatenate([[relearned["original"]], again[1:]])
+        before, saw = _judge(Pool(outputs, pool.rows), learnt)  # type: ignore[arg-type]
+    return {
+        "measures": {name: {**each, "original": before[name]["value"] if before else None} for name, each in found.items()},
+        "overall": verdict,
+        "original": saw,
+        "attack": at_rates(attacked(pool), "both", len(unseen)),
+        "fairness": _judged_groups.told(it, said["unseen"], unseen, None if was is None else was["unseen"]),
+        "relearned": relearned,
+    }
+
+
+def _judge(pool: Pool, again: np.ndarray | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return each measure of the pool's first model beside the others, and the verdict of all; `again`: how they learn the rows again."""
+    from influence.actions import _relearning
+    from influence.registry import verification
+    from influence.verification._verdict import grains, judged, measured, overall
+
     measures: list[Any] = [verification.make(name) for name in verification.classes]
     values, kinds = measured(measures, pool), {type(m).id: m for m in measures}
-    again = _oracles.relearned(it, len(said["forget"]) - 1)
     if again is not None:
         values["relearn"], kinds["relearn"] = again.mean(1), _relearning.Relearn()
-    n, unseen = len(pool.rows["forget"]), pool.rows["unseen"]
+    n = len(pool.rows["forget"])
     found = {
         name: {**_facts(m), **asdict(judged(values[name], m.side, n)), "oracles": values[name][1:].tolist()} for name, m in kinds.items()
     }
-    return {
-        "measures": found,
-        "overall": overall(values, {name: m.side for name, m in kinds.items()}, grains(measures, pool)),
-        "attack": at_rates(attacked(pool), "both", len(unseen)),
-        "fairness": _judged_groups.told(it, said["unseen"], unseen, _judged_groups.before(it, unseen)),
-        "relearned": {} if again is None else _relearning.told(it, again),
-    }
+    return found, overall(values, {name: m.side for name, m in kinds.items()}, grains(measures, pool))
 
 
 def _facts(measure: Any) -> dict[str, str]:

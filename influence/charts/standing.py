@@ -17,9 +17,9 @@ FURTHEST = 8.0
 
 
 def standing(measures: Sequence[dict[str, Any]]) -> go.Figure:
-    """Draw a line per measure: the oracles as dots, their band, and the model judged as a diamond, all in the oracles' own spread.
+    """Draw a line per measure: the oracles as dots, their band, the original hollow and the model judged, all in the oracles' own spread.
 
-    Each measure has `label`, `value`, `oracles`, `null_low`, `null_high`.
+    Each measure has `label`, `value`, `original` (or None), `oracles`, `null_low`, `null_high`.
     """
     figure, names = go.Figure(), [escape(each["label"]) for each in measures]
     for name, each in zip(names, measures, strict=True):
@@ -29,13 +29,19 @@ def standing(measures: Sequence[dict[str, Any]]) -> go.Figure:
         told = [f"{value:.3g}" for value in each["oracles"]]
         dots = {"color": GREY, "size": 5, "opacity": 0.7}
         figure.add_trace(_marks([scale(v) for v in each["oracles"]], name, dots, [f"oracle: {t}" for t in told]))
-        at = scale(each["value"])
-        mark = "diamond" if abs(at) < FURTHEST else "triangle-right" if at > 0 else "triangle-left"
-        look = {"color": ROLES["unlearned"], "size": 13, "symbol": mark}
-        figure.add_trace(_marks([at], name, look, [f"this model: {each['value']:.3g}"]))
+        if each["original"] is not None:
+            figure.add_trace(_diamond(scale(each["original"]), name, "original", each["original"], ROLES["original"], "-open"))
+        figure.add_trace(_diamond(scale(each["value"]), name, "this model", each["value"], ROLES["unlearned"]))
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=names)
     figure.update_xaxes(range=[-FURTHEST - 0.5, FURTHEST + 0.5], fixedrange=True)
     return framed(figure, 60 + 44 * len(names), "distance from the oracles' middle, in their own spread")
+
+
+def _diamond(at: float, name: str, whose: str, value: float, colour: str, kind: str = "") -> go.Scatter:
+    """Return one model's mark, a size larger if hollow, so that both are seen where they meet; an arrow if it lies further out."""
+    shape = "diamond" if abs(at) < FURTHEST else "triangle-right" if at > 0 else "triangle-left"
+    look = {"color": colour, "size": 17 if kind else 13, "symbol": shape + kind, "line": {"width": 2 if kind else 0}}
+    return _marks([at], name, look, [f"{whose}: {value:.3g}"])
 
 
 def _marks(x: list[float], name: str, marker: dict[str, Any], told: list[str]) -> go.Scatter:

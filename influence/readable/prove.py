@@ -7,7 +7,7 @@ from typing import Any
 
 from influence.actions import agreement as agreed
 from influence.actions import smoothness as smooth
-from influence.actions.verify import attack_in_words, fairness_in_words, relearned_in_words
+from influence.actions.verify import attack_in_words, fairness_in_words, original_in_words, relearned_in_words
 from influence.actions.verify import in_words as overall_in_words
 from influence.evaluation._tables import wilson
 from influence.evaluation.fidelity import verdict
@@ -122,16 +122,19 @@ def _layers(found: Any) -> list[str]:
 def verify(project: Project, result: Result) -> list[str]:
     """The verdict, and each measure beside the oracles' band."""
     rows = [
-        (each["label"], words.number(each["value"]), words.interval(each["null_low"], each["null_high"]), VERDICTS[each["verdict"]])
+        (
+            each["label"], words.number(each["value"]), words.number(each.get("original")),
+            words.interval(each["null_low"], each["null_high"]), VERDICTS[each["verdict"]],
+        )
         for each in [*result["measures"].values(), *result["method"].values()]
-    ]
+    ]  # fmt: skip
     made = f"{words.count(result['trained'], 'oracle')} of {result['oracles']:,} trained just now; all are kept."
     return [
         overall_in_words(result),
-        *table("<>><", ("", "this model", "oracles", ""), rows),
+        *table("<>>><", ("", "this model", "original", "oracles", ""), rows),
         *([f"Epsilon, KLOM and U-LiRA judge the method, from {result['runs']} originals."] if result["runs"] else []),
         *attack_in_words(result),
-        *filter(None, (fairness_in_words(result), relearned_in_words(result))),
+        *filter(None, (original_in_words(result), fairness_in_words(result), relearned_in_words(result))),
         f"n = {words.count(result['n']['forget'], 'removed row')}. {made}",
     ]
 

@@ -19,6 +19,12 @@ from influence.ui import jobs, state, words
 COUNTS = (24, 64, 128)
 RUNS = {0: "this model alone", 12: "12 runs of its method", 24: "24 runs of its method"}
 SAID = {"inside": "as the oracles", "outside": "not as the oracles", "too few": "too few oracles"}
+BOXES = {
+    "inside": (st.success, ":material/check_circle:"),
+    "outside": (st.error, ":material/cancel:"),
+    "blind": (st.warning, ":material/visibility_off:"),
+    "too few": (st.warning, ":material/help:"),
+}
 ORACLE = (
     "An oracle is this model's recipe trained anew, from a new seed, without the removed rows or old labels: what the model would have "
     "been had it never seen them. No two are equal, so the question is not whether the model equals one, but whether it can be told from "
@@ -56,10 +62,10 @@ def cost(run: Run, count: int, runs: int = 0) -> str:
 
 
 def verdict(found: dict[str, Any]) -> None:
-    """Say the verdict of all measures together, as a box of its colour."""
-    box = {"inside": st.success, "outside": st.error, "too few": st.warning}[found["overall"]["verdict"]]
-    icon = {"inside": ":material/check_circle:", "outside": ":material/cancel:", "too few": ":material/help:"}
-    box(words.escaped(verify.in_words(found)), icon=icon[found["overall"]["verdict"]])
+    """Say the verdict of all measures together, as a box of its colour; a pass that shows nothing is no success."""
+    name = "blind" if verify.blind(found) else found["overall"]["verdict"]
+    box, icon = BOXES[name]
+    box(words.escaped(verify.in_words(found)), icon=icon)
 
 
 def measures(found: dict[str, Any]) -> None:
@@ -67,9 +73,12 @@ def measures(found: dict[str, Any]) -> None:
     every = list(found["measures"].values())
     st.plotly_chart(
         standing(every), key="verify.standing", config={"displayModeBar": False},
-        alt="Each measure of this model beside the oracles' values; the table below holds the figures.",
+        alt="Each measure of this model and of the original beside the oracles' values; the table below holds the figures.",
     )  # fmt: skip
-    st.caption("Dots: oracles. Band: where 95 % of them lie. Diamond: this model; an arrow points where it lies further out.")
+    st.caption(
+        "Dots: oracles. Band: where 95 % of them lie. Diamond: this model; hollow: the original, which saw the rows. An arrow points where "
+        "one lies further out."
+    )
     _table(found["measures"], "oracles, 95 %")
     n = found["n"]
     kinds = (("forget", "removed row"), ("retained", "retained row"), ("unseen", "holdout row"))
@@ -78,7 +87,7 @@ def measures(found: dict[str, Any]) -> None:
     rows += f" (of {found['forgot']:,} removed)" if found["forgot"] > n["forget"] else ""
     st.caption(
         f"On {rows}; {words.count(found['oracles'], 'oracle')}. The verdict above is corrected for how many measures there are: "
-        "one measure alone may lie outside by chance."
+        f"one measure alone may lie outside by chance. {words.escaped(verify.original_in_words(found))}"
     )
 
 
@@ -112,6 +121,7 @@ def _table(every: dict[str, dict[str, Any]], band: str) -> None:
         {
             "measure": [each["label"] + (f", {each['unit']}" if each["unit"] else "") for each in told],
             "value": [words.number(each["value"]) for each in told],
+            **({"original": [words.number(each["original"]) for each in told]} if "original" in told[0] else {}),
             band: [words.interval(each["null_low"], each["null_high"]) for each in told],
             "as unusual": [f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in told],
             "": [_said(name, each) for name, each in every.items()],
