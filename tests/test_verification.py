@@ -200,9 +200,22 @@ def test_too_few_oracles_are_said():
 def test_band_is_the_oracles():
     values = np.r_[0.5, np.linspace(0, 1, 101)]
     both, high = judged(values, "both", 3), judged(values, "high", 3)
-    assert (both.null_low, both.null_high) == (pytest.approx(0.025), pytest.approx(0.975))
-    assert (high.null_low, high.null_high) == (0.0, pytest.approx(0.95))
-    assert both.n == 3
+    # Of 102 models five are 5 %: a model told apart may have four oracles as extreme beside it, and lies beyond the fifth.
+    assert (both.null_low, both.null_high) == (pytest.approx(0.02), pytest.approx(0.98))
+    assert (high.null_low, high.null_high) == (0.0, pytest.approx(0.96))
+    assert (both.n, both.middle) == (3, pytest.approx(0.5))
+
+
+@pytest.mark.parametrize("side", ["both", "high", "low"])
+@pytest.mark.parametrize("oracles", [19, 24, 64, 128])
+def test_what_is_outside_lies_outside_the_band_and_what_is_inside_does_not(side, oracles):
+    """Skewed oracles: their quantiles lie elsewhere than equal distances from their median."""
+    skewed = np.random.default_rng(oracles).lognormal(size=oracles)
+    middle, shown = float(np.median(skewed)), {"both": (1, 1), "high": (0, 1), "low": (1, 0)}[side]
+    for value in np.linspace(middle - 2 * np.ptp(skewed), middle + 2 * np.ptp(skewed), 400):
+        told = judged(np.r_[value, skewed], side, 1)
+        beyond = (value < told.null_low and shown[0]) or (value > told.null_high and shown[1])
+        assert told.verdict == ("outside" if beyond else "inside")
 
 
 def test_equal_oracles_do_not_divide_by_zero():

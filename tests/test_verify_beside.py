@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from influence.actions import _judged_groups, _oracles, _relearning, perform
 from influence.actions._opened import opened
 from influence.actions._verified import attack_in_words, fairness_in_words, in_words, meant, relearned_in_words
 from influence.verification._pool import PARTS, Pool
-from influence.verification._verdict import adjusted, at_rates, overall
+from influence.verification._verdict import adjusted, at_rates, judged, overall
 from influence.verification.rmia import at_rates as attacked
 from tests.test_verification import examples, pool
 from tests.test_verify import without_planted
@@ -100,12 +100,31 @@ def test_attack_at_few_false_alarms_is_that_of_the_normal_distribution(shift):
 
 
 def test_attack_below_the_oracles_is_called_a_failure():
-    judged = {"rate": 0.01, "value": 0.0, "null_low": 0.01, "null_high": 0.05, "chance": 0.02, "n": 2000, "verdict": "outside"}
+    judged = {
+        "rate": 0.01,
+        "value": 0.0,
+        "null_low": 0.01,
+        "null_high": 0.05,
+        "middle": 0.03,
+        "chance": 0.02,
+        "n": 2000,
+        "verdict": "outside",
+    }
     assert "driven past forgetting, which shows which rows were removed" in attack_in_words({"attack": [judged]})[0]
-    each = {"side": "both", "value": -4.0, "null_low": -1.0, "null_high": 1.0, "verdict": "outside"}
+    each = {"side": "both", "value": -4.0, "null_low": -1.0, "null_high": 1.0, "middle": 0.0, "verdict": "outside"}
     assert meant("margins", each) == "driven past forgetting, which shows which rows were removed"
     assert meant("margins", {**each, "value": 4.0}) == "still knows the rows"
     assert meant("margins", {**each, "verdict": "inside"}) == meant("tow", {**each, "side": "low"}) == ""
+
+
+def test_a_model_above_the_oracles_is_never_called_driven_past_forgetting():
+    """Oracles with a long tail upwards: a model may lie far above their median and still below their highest."""
+    oracles = np.r_[np.linspace(0.5, 0.501, 22), 0.52, 0.6]
+    each = {"side": "both", **asdict(judged(np.r_[0.61, oracles], "both", 1))}
+    assert (each["verdict"], meant("rmia", each)) == ("outside", "still knows the rows")
+    assert meant("rmia", {**each, "null_high": 0.7}) == "still knows the rows", "whatever the band, the side is that of the median"
+    told = at_rates(np.c_[np.r_[0.61, oracles], np.r_[0.61, oracles]], "both", 100_000)
+    assert "still knows the rows" in attack_in_words({"attack": told})[0]
 
 
 def test_corrected_chances_have_that_of_all_for_their_smallest():

@@ -79,7 +79,7 @@ def meant(name: str, each: Mapping[str, Any]) -> str:
         return "it learns them faster: something of them is left"
     if each["side"] != "both":
         return ""
-    return STILL if each["value"] > each["null_high"] else PAST
+    return STILL if each["value"] > each["middle"] else PAST
 
 
 def attack_in_words(result: Mapping[str, Any]) -> list[str]:
@@ -93,7 +93,7 @@ def _found_at(each: Mapping[str, Any]) -> str:
         fewest = round(ALARMS / each["rate"])
         return f"{rate}: too few to say; it takes {words.count(fewest, 'holdout row')}, there are {each['n']:,}."
     meaning = {"inside": "as oracles", "too few": "too few oracles"}.get(each["verdict"])
-    meaning = meaning or (STILL if each["value"] > each["null_high"] else PAST)
+    meaning = meaning or (STILL if each["value"] > each["middle"] else PAST)
     band = f"{words.percent(each['null_low'], 1)} to {words.percent(each['null_high'], 1)}"
     return f"{rate} it finds {words.percent(each['value'], 1)} of the removed rows; of oracles {band}: {meaning}."
 

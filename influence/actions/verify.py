@@ -42,9 +42,9 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
 
     With `runs` also its method: the recipe and the method again from so many other seeds (`method`, by id as `measures`).
 
-    `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `n` removed rows, `chance`, `verdict`
-    ("inside", "outside", "too few"), and the values of the `oracles`; `relearn` is that of `relearned`. `overall`: the same verdict of all
-    measures together, corrected for how many they are; `original`: that of the model before any removal, which saw the rows, beside the
+    `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `middle` (of the oracles), `n` removed rows,
+    `chance`, `verdict` ("inside", "outside", "too few"), and the values of the `oracles`; `relearn` is that of `relearned`. `overall`: the
+    same verdict of all measures together, corrected for how many they are; `original`: that of the model before any removal, beside the
     same oracles (each measure's `original` is its value; {} and None if its target is of another unit). `attack`: what the membership
     attack finds of the removed rows at rates of false alarms. `fairness`: figures of all holdout rows and of groups, beside the oracles
     (`rows`, `overall`). `relearned`: the loss on removed rows by step of learning them again (`original`, `judged`, `low`, `middle`, `high`

@@ -76,8 +76,8 @@ def measures(found: dict[str, Any]) -> None:
         alt="Each measure of this model and of the original beside the oracles' values; the table below holds the figures.",
     )  # fmt: skip
     st.caption(
-        "Dots: oracles. Band: where 95 % of them lie. Diamond: this model; hollow: the original, which saw the rows. An arrow points where "
-        "one lies further out."
+        "Dots: oracles. Band: where at least 95 % of such models lie. Diamond: this model; hollow: the original, which saw the rows. An "
+        "arrow points where one lies further out."
     )
     _table(found["measures"], "oracles, 95 %")
     n = found["n"]

@@ -20,16 +20,20 @@ LEVEL = 0.05
 RELABELLED = 199
 FEWEST = 19
 """Oracles from which on a model can be told from them at this level: 1 / (K + 1) is no more than it."""
-_FIGURES = ("value", "null_low", "null_high", "chance")
+_FIGURES = ("value", "null_low", "null_high", "middle", "chance")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`value`, the oracles' band from `null_low` to `null_high`, `n` removed rows, `chance` that a retrained model is as extreme."""
+    """`value`, the oracles' band from `null_low` to `null_high` and their `middle`, `n` removed rows, `chance` that one is as extreme.
+
+    What is "outside" lies outside the band: both go by the distance from the pool's median.
+    """
 
     value: float
     null_low: float
     null_high: float
+    middle: float
     n: int
     chance: float
     verdict: str
@@ -37,12 +41,19 @@ class Verdict:
 
 def judged(values: np.ndarray, side: str, n: int) -> Verdict:
     """Judge the first of (J,) values beside the others; `side`: which values are suspicious, "high", "low" or "both"."""
-    oracles, tail = values[1:], LEVEL / (2 if side == "both" else 1)
-    low = float(np.quantile(oracles, tail)) if side != "high" else float(oracles.min())
-    high = float(np.quantile(oracles, 1 - tail)) if side != "low" else float(oracles.max())
-    distance = extremity(values, side)
+    distance, middle = extremity(values, side), float(np.median(values[1:]))
     chance = max(float((distance >= distance[0]).mean()), 1 / len(values))
-    return Verdict(float(values[0]), low, high, n, chance, word(chance, len(oracles)))
+    return Verdict(float(values[0]), *_band(values, distance, side), middle, n, chance, word(chance, len(values) - 1))
+
+
+def _band(values: np.ndarray, distance: np.ndarray, side: str) -> tuple[float, float]:
+    """Return between which values a model is not told apart: as far out as the first oracle that one told apart must lie beyond."""
+    oracles, middle = values[1:], float(np.median(values))
+    beside = max(1, int(LEVEL * len(values) + 1e-9)) - 1  # so many oracles may be as extreme as a model that is told apart
+    edge = float(oracles[np.argsort(-distance[1:], kind="stable")[beside]])
+    if side == "both":
+        return middle - abs(edge - middle), middle + abs(edge - middle)
+    return (edge, float(oracles.max())) if side == "low" else (float(oracles.min()), edge)
 
 
 def extremity(values: np.ndarray, side: str, grain: float = 0.0) -> np.ndarray:
