@@ -68,6 +68,16 @@ def test_a_method_is_judged_on_request(made):
     assert "U-LiRA at 1 % false alarms" in said(at).replace("\u00a0", " ").replace("\u202f", " ")
 
 
+def test_a_run_that_cannot_tell_of_its_method_offers_to_judge_its_model_alone(made, monkeypatch):
+    _, runs = made
+    at = ran(by_key(opened("verify", run=runs["unlearned"]).segmented_control, "verify.runs").set_value(12).run())
+    monkeypatch.setattr(verify, "closed", lambda project, run: "It was taken at a step.")
+    at = ran(at.run())
+    asked = by_key(at.segmented_control, "verify.runs")
+    assert (asked.disabled, asked.help) == (True, "It was taken at a step.")
+    assert "runs of the method" not in said(at)
+
+
 def test_a_verdict_that_an_older_version_kept_is_asked_for_again(made, monkeypatch):
     project, runs = made
     with monkeypatch.context() as patched:

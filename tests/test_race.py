@@ -124,6 +124,11 @@ def test_a_kept_step_becomes_a_run_of_its_own_and_the_old_one_stays(raced):
     assert record.body["settings"]["step"] == new.body["step"]
     assert project.run(old.id) == old
     assert perform("compare", project, {"run": new.id})["runs"]["retrained"] == old.body["retrained"]
+    with pytest.raises(
+        BadInput, match=f"was taken at step {at['step']} of {at['of']}.* Judge it by run {old.id}, and this run's model alone"
+    ):
+        perform("verify", project, {"run": new.id, "oracles": 5, "runs": 5})
+    assert _oracles.held(opened(project, new.id)) == 0, "nothing was trained for it"
     dropped = perform("drop_steps", project, {"run": old.id})
     assert dropped["dropped"] > 2
     assert _steps.held(project, old.id) == []

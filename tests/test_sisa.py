@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from influence import grads, training
-from influence.actions import _oracles, perform
+from influence.actions import _oracles, _reruns, perform
+from influence.actions._opened import opened
 from influence.digest import digest
 from influence.errors import BadInput
 from influence.loop import Loop
@@ -299,6 +300,18 @@ def test_a_run_in_shards_is_unlearned_verified_compared_and_reported(made):
     assert verdict["trained"] == 2
     assert perform("compare", project, {"run": result["run"]})["runs"].keys() == {"original", "unlearned", "retrained"}
     assert "ensemble" in (project.path / perform("report", project, {"run": result["run"]})["html"]).read_text()
+
+
+def test_sisa_is_judged_as_a_method_from_originals_with_what_was_kept_after_each_slice(made):
+    project, _, ids, result = made
+    verdict = perform("verify", project, {"run": result["run"], "oracles": 5, "runs": 5})
+    assert set(verdict["method"]) == {"klom", "epsilon", "u_lira"}
+    it = opened(project, result["run"])
+    train, recipe = it.dataset.train, it.trained.recipe
+    seed = _oracles.seeds(recipe, train.ids, ~train.mask(ids), _reruns.SEED, 2)[1]
+    original = training.train(it.trained.model, train, replace(recipe, seed=seed))
+    made_so = unlearning.make("sisa")(original, train, Selection(tuple(ids)))
+    np.testing.assert_array_equal(_reruns.pooled(it, 2)[1], _oracles.outputs(it, training.load(made_so))["forget"])
 
 
 def test_oracles_are_laid_out_as_the_users_model_could_have_been():

@@ -155,6 +155,37 @@ def test_the_method_is_judged_by_reruns_from_other_originals(made):
         perform("verify", project, {"run": runs["finetune"], "oracles": 24, "runs": 2})
 
 
+def test_a_models_own_verdict_is_kept_before_its_method_is_judged(made, monkeypatch):
+    project, runs = made
+    ids = opened(project, runs["original"]).dataset.train.ids[30:38].tolist()
+    run = perform("unlearn", project, {"run": runs["original"], "ids": ids, "method": "finetune"})["run"]
+
+    def stopped(count):
+        def stop(*args):
+            raise Cancelled
+
+        with monkeypatch.context() as patch:
+            patch.setattr(_reruns, "_add", stop)
+            with pytest.raises(Cancelled):
+                perform("verify", project, {"run": run, "oracles": 5, "runs": count})
+
+    stopped(5)
+    assert (kept(project, run)["oracles"], kept(project, run)["runs"], kept(project, run)["method"]) == (5, 0, {})
+    whole = perform("verify", project, {"run": run, "oracles": 5, "runs": 5})
+    stopped(6)
+    assert (kept(project, run)["runs"], kept(project, run)["method"]) == (5, whole["method"]), "nor is what was known of the method lost"
+
+
+def test_a_lost_rerun_is_made_again_and_none_is_counted_twice(made):
+    project, runs = made
+    it = opened(project, runs["finetune"])
+    _reruns.grow(it, 5, lambda event: None)
+    project.objects.drop(_reruns._whole(it)[1])
+    assert len(_reruns._whole(it)) == 1
+    _reruns.grow(it, 6, lambda event: None)
+    assert len(set(_reruns._whole(it))) == len(_reruns._whole(it)) == 6
+
+
 def test_rows_that_training_never_saw_are_not_judged_as_forgotten(made):
     project, runs = made
     train = opened(project, runs["original"]).dataset.train
@@ -238,6 +269,9 @@ def test_refusals(made):
         perform("verify", project, {"run": runs["original"]})
     with pytest.raises(BadInput, match="at least 2"):
         perform("verify", project, {"run": runs["retrain"], "oracles": 1})
+    for count in (-1, -30, 4):
+        with pytest.raises(BadInput, match=f"{count} runs of the method were asked for; it takes at least 5"):
+            perform("verify", project, {"run": runs["retrain"], "oracles": 5, "runs": count})
     other = Project(project.path.parent / "empty")
     with pytest.raises(BadInput, match=r"Run `unlearn` first"):
         perform("verify", other, {})

@@ -5,8 +5,9 @@ Kept like oracles, by what decides them. The note `reruns/<what decides them>` n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,8 @@ import numpy as np
 from influence.actions import _oracles
 from influence.actions._relabelling import in_models_unit
 from influence.digest import digest
-from influence.errors import BadInput
-from influence.types import Event, Report, Selection, Trained
+from influence.store import Project, Run
+from influence.types import Event, Examples, Report, Selection, Trained
 
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
@@ -31,14 +32,24 @@ def key(it: Opened) -> str:
     return f"reruns/{digest({'oracles': _oracles.key(it), 'method': it.run.body['method']})[:32]}"
 
 
+def closed(project: Project, run: Run) -> str:
+    """Return why the method that made a run can't be judged by it, or ""."""
+    if run.kind != "unlearn" or project.run(run.parent).kind == "unlearn":
+        return "A method is judged by its first removal from a trained model. Choose a run that was made from one."
+    if taken := run.body.get("step"):
+        return (
+            f"Run {run.id} was taken at step {taken['at']:,} of {taken['of']:,}; a method is judged by what it comes to in the end. "
+            f"Judge it by run {taken['run']}, and this run's model alone."
+        )
+    return ""
+
+
 def grow(it: Opened, count: int, report: Report) -> None:
     """See that the method was run from `count` originals or more.
 
     Raises:
-        BadInput: the run was not made by a method from a trained model, or a training diverged.
+        BadInput: a training diverged.
     """
-    if it.run.kind != "unlearn" or it.project.run(it.run.parent).kind == "unlearn":
-        raise BadInput("A method is judged by its first removal from a trained model. Choose a run that was made from one.")
     total = max(0, count - len(_whole(it)))
     while (there := len(_whole(it))) < count:
         report(Event("reruns", total - (count - there), total, f"{total} originals that forget"))
@@ -48,36 +59,50 @@ def grow(it: Opened, count: int, report: Report) -> None:
 
 
 def _whole(it: Opened) -> list[str]:
-    found = it.project.noted(key(it)) or []
-    return [d for d in found if it.project.objects.find(d) is not None]
+    """Return the digests of what the first reruns say, as many as are there without a gap: place k is that of seed k."""
+    return list(takewhile(lambda digest: it.project.objects.find(digest) is not None, it.project.noted(key(it)) or []))
 
 
 def _add(it: Opened, there: int, size: int, report: Report) -> None:
-    """Train the next originals side by side, let each forget, and keep what they say of the removed rows."""
+    """Train the next originals, let each forget, and keep what they say of the removed rows."""
     from influence.actions._opened import opened
     from influence.registry import unlearning
-    from influence.training import bound_at, checkpoint, load, train_many
+    from influence.training import load
     from influence.types import ignore
     from influence.workspace import Workspace
 
-    recipe, train = _oracles.recipe_of(it), it.dataset.train
+    train = it.dataset.train
     method, before = unlearning.make(**it.run.body["method"]), it.project.trained(it.run.parent).removed
     gone = Selection(tuple(i for i in it.trained.removed if i not in set(before)))
     given = it.project.selection(it.run.body["selection"])
     if given.action == "relabel":
         parent = opened(it.project, it.run.parent)
         train, gone = parent.dataset.train, in_models_unit(parent, given)
-    stay = np.repeat(1.0 - train.mask(before).astype(np.float32)[None], size, 0) if before else np.ones((size, len(train)), np.float32)
-    seeds = _oracles.seeds(recipe, train.ids, stay[0] > 0, SEED, there + size)[there:]
-    beat = lambda event: report(replace(event, stage="reruns", metrics={}))  # noqa: E731
+    seeds = _oracles.seeds(_oracles.recipe_of(it), train.ids, ~train.mask(it.trained.removed), SEED, there + size)[there:]
     made = []
-    for seed, theta in zip(seeds, train_many(it.trained.model, train, recipe, stay, seeds, (), beat), strict=True):
-        final = checkpoint(bound_at(it.trained.model, recipe, theta).state(), 1, recipe.lr)
-        original = Trained(it.trained.model, (final,), replace(recipe, seed=seed), "trained", None, before)
+    for seed, original in zip(seeds, _originals(it, train, before, seeds, report), strict=True):
         own = replace(method, seed=seed) if hasattr(method, "seed") else method  # what it draws is drawn anew, too
         forgot = own(original, train, gone, report=ignore, workspace=Workspace())
         made.append(it.project.put_array(_oracles.outputs(it, load(forgot))["forget"]))
-    it.project.note(key(it), [*_whole(it), *made])
+    it.project.note(key(it), [*_whole(it)[:there], *made])
+
+
+def _originals(it: Opened, train: Examples, before: Sequence[Any], seeds: Sequence[int], report: Report) -> Iterator[Trained]:
+    """Yield a model of each seed that saw all rows but those gone `before`; in shards with what is kept after each slice, as SISA needs."""
+    from influence.training import bound_at, checkpoint, train_many
+    from influence.training import train as train_one
+
+    model, recipe = it.trained.model, _oracles.recipe_of(it)
+    beat = lambda event: report(replace(event, stage="reruns", metrics={}))  # noqa: E731
+    stay = ~train.mask(before)
+    if recipe.sharded:
+        rows = train.take(stay)
+        yield from (train_one(model, rows, replace(recipe, seed=seed), removed=before, report=beat) for seed in seeds)
+        return
+    weights = np.repeat(stay.astype(np.float32)[None], len(seeds), 0)
+    for seed, theta in zip(seeds, train_many(model, train, recipe, weights, seeds, (), beat), strict=True):
+        final = checkpoint(bound_at(model, recipe, theta).state(), 1, recipe.lr)
+        yield Trained(model, (final,), replace(recipe, seed=seed), "trained", None, tuple(before))
 
 
 def pooled(it: Opened, count: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from influence.actions import _oracles, _original, _reruns
 from influence.actions._oracles import STEPS as STEPS
+from influence.actions._reruns import closed as closed
 from influence.actions._verified import RELEARN as RELEARN
 from influence.actions._verified import RELEARNT as RELEARNT
 from influence.actions._verified import as_unusual as as_unusual
@@ -52,50 +53,71 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
     `index`, judged over oracles; {} of models in shards. `trained`: how many oracles were trained now; the rest was kept.
 
     Raises:
-        BadInput: the run saw all its rows, its model cannot be trained again, or fewer than two oracles are asked for.
+        BadInput: the run saw all its rows, its model cannot be trained again, too few oracles or runs are asked for, or the run can't tell
+            of its method.
     """
     from influence.actions._opened import opened
 
     began = time.perf_counter()
     it = opened(project, run or newest(project))
-    _oracles.recipe_of(it)
-    if not it.dataset.train.mask(_oracles.forgotten(it)).any():
-        raise BadInput(f"Run {it.run.id} does without none of its training rows: there is nothing to verify. Choose an unlearned run.")
-    if oracles < FEWEST:
-        raise BadInput(f"{oracles} oracles were asked for; it takes at least {FEWEST}, and 19 for a verdict at 5 %.")
-    if runs and oracles < FEWEST_RUNS:
-        raise BadInput(f"{oracles} oracles were asked for; a method is judged beside at least {FEWEST_RUNS}. Ask for more, or for no runs.")
-    if 0 < runs < FEWEST_RUNS:
-        raise BadInput(
-            f"{runs} runs of the method were asked for; it takes at least {FEWEST_RUNS} to be told from oracles. Or ask for none."
-        )
+    _refuse(it, oracles, runs)
     known = _oracles.held(it)
     _oracles.grow(it, oracles, report)
-    if runs:
-        _reruns.grow(it, runs, report)
     report(Event("measure", 0, 1))
     said = _oracles.pooled(it, oracles)
     result = {
         "run": it.run.id,
         **_beside(it, said),
-        "method": _reruns.told(it, runs, {part: out[1:] for part, out in said.items()}) if runs else {},
+        "method": {},
         "oracles": oracles,
         "kept": _oracles.held(it),
         "forgot": len(_oracles.forgotten(it)),
         "relabelled": it.run.body.get("n_relabelled", 0),
-        "runs": runs,
+        "runs": 0,
         "trained": max(0, oracles - known),
         "n": {part: len(rows) for part, rows in _oracles.parts(it).items()},
         "claim": it.run.body.get("claim", ""),
-        "seconds": time.perf_counter() - began,
-        "computed": now(),
     }
-    with project.transaction():
-        project.note(name_of(it.run.id), result)
-        project.record(
+    if runs:
+        earlier = kept(project, it.run.id) or {}  # what is known of the model and of its method stays, however the next runs end
+        _keep(it, {**result, **{name: earlier.get(name, result[name]) for name in ("method", "runs")}}, began)
+        _reruns.grow(it, runs, report)
+        result |= {"method": _reruns.told(it, runs, {part: out[1:] for part, out in said.items()}), "runs": runs}
+    result = _keep(it, result, began)
+    report(Event("measure", 1, 1))
+    return result
+
+
+def _refuse(it: Opened, oracles: int, runs: int) -> None:
+    """Refuse what can't be verified before anything is trained.
+
+    Raises:
+        BadInput: as of `verify`.
+    """
+    _oracles.recipe_of(it)
+    if not it.dataset.train.mask(_oracles.forgotten(it)).any():
+        raise BadInput(f"Run {it.run.id} does without none of its training rows: there is nothing to verify. Choose an unlearned run.")
+    if oracles < FEWEST:
+        raise BadInput(f"{oracles} oracles were asked for; it takes at least {FEWEST}, and 19 for a verdict at 5 %.")
+    if runs and runs < FEWEST_RUNS:
+        raise BadInput(
+            f"{runs} runs of the method were asked for; it takes at least {FEWEST_RUNS} to be told from oracles. Or ask for none."
+        )
+    if runs and oracles < FEWEST_RUNS:
+        raise BadInput(f"{oracles} oracles were asked for; a method is judged beside at least {FEWEST_RUNS}. Ask for more, or for no runs.")
+    if runs and (reason := _reruns.closed(it.project, it.run)):
+        raise BadInput(reason)
+
+
+def _keep(it: Opened, found: dict[str, Any], began: float) -> dict[str, Any]:
+    """Note what was found with its time, leave a record of it, and return it."""
+    result = {**found, "seconds": time.perf_counter() - began, "computed": now()}
+    with it.project.transaction():
+        it.project.note(name_of(it.run.id), result)
+        it.project.record(
             "verify",
             inputs={"run": it.run.id, "dataset": it.run.dataset},
-            settings={"oracles": oracles, "runs": runs},
+            settings={"oracles": result["oracles"], "runs": result["runs"]},
             outputs={"oracles": _oracles.key(it)},
             measures={
                 "overall": result["overall"],
@@ -103,7 +125,6 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
             },
             seconds=result["seconds"],
         )
-    report(Event("measure", 1, 1))
     return result
 
 

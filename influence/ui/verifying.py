@@ -19,6 +19,7 @@ from influence.ui import jobs, state, words
 COUNTS = (24, 64, 128)
 RUNS = {0: "this model alone", 12: "12 runs of its method", 24: "24 runs of its method"}
 SAID = {"inside": "as the oracles", "outside": "not as the oracles", "too few": "too few oracles"}
+METHOD = "Of a method: train and forget again, each time from another seed. It costs a training and a run of the method each."
 BOXES = {
     "inside": (st.success, ":material/check_circle:"),
     "outside": (st.error, ":material/cancel:"),
@@ -35,12 +36,15 @@ ORACLE = (
 def ask(run: Run) -> Job | None:
     """Draw how many oracles to judge by, and the button; return its job if there is one."""
     st.caption(ORACLE)
+    closed = verify.closed(state.project(), run)
     with st.container(horizontal=True):
         count = st.segmented_control("Oracles", COUNTS, default=verify.ORACLES, required=True, key="verify.count")
         runs = st.segmented_control(
             "Judge", list(RUNS), default=0, required=True, format_func=RUNS.__getitem__, key="verify.runs",
-            help="Of a method: train and forget again, each time from another seed. It costs a training and a run of the method each.",
+            help=closed or METHOD,
+            disabled=bool(closed),
         )  # fmt: skip
+    runs = 0 if closed else runs
     args = {"run": run.id, "oracles": count, "runs": runs}
     return jobs.run_button("Verify", "verify", args, "verify.run", cost=cost(run, count, runs), icon=":material/verified:")
 
