@@ -18,6 +18,7 @@ job = verifying.ask(run)
 jobs.follow(job, key="verify.follow")
 if found is not None:
     verifying.verdict(found)
+    verifying.onward(run, found)
     verifying.measures(found)
     verifying.more(found)
     verifying.method(found)

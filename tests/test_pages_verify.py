@@ -25,6 +25,7 @@ def test_from_the_button_to_the_verdict(made):
     assert "64 new oracles to train" in said(at)
     at = ran(by_key(at.segmented_control, "verify.count").set_value(24).run())
     assert "24 new oracles to train" in said(at)
+    assert "Kept for every method that forgets the same rows on the same preprocessing" in said(at)
     ran(by_key(at.button, "verify.run").click().run())
     result = done(project)
     at = opened("verify", run=runs["unlearned"])
@@ -53,7 +54,16 @@ def test_a_pass_that_the_original_has_too_is_a_warning(made):
         assert (len(at.success), len(at.warning)) == kinds
         assert ("can't even tell the original, which saw them" in said(at)) == (original == passed)
         assert "original" in shown(at, "measure", "value")
+        assert not onward(at)
     assert "The original could not be judged beside it" in said(at)
+    project.note(verify.name_of(runs["unlearned"]), {**result, "overall": {**passed, "verdict": "outside", "chance": 2 / 25}})
+    at = opened("verify", run=runs["unlearned"])
+    assert "can be told from 24 models that never saw the rows: 1 of 24 is as unusual." in said(at)
+    assert f"run={runs['loans']}" in onward(at)[0].query_string, "from the model that saw the rows"
+
+
+def onward(at):
+    return [link.proto for link in at.get("page_link") if link.proto.label == "Retrain it, or try another method"]
 
 
 def test_a_method_is_judged_on_request(made):

@@ -62,7 +62,8 @@ def cost(run: Run, count: int, runs: int = 0) -> str:
     pace = _pace.estimate(project, run, new)
     about = f", {words.about(pace.seconds)}" if pace else ""
     learn = f"each then learns the removed rows again, {verify.STEPS} small steps"
-    return f"{words.count(new, 'new oracle')} to train{about}; {learn}. Kept for every method that forgets the same rows"
+    shared = "Kept for every method that forgets the same rows on the same preprocessing"
+    return f"{words.count(new, 'new oracle')} to train{about}; {learn}. {shared}"
 
 
 def verdict(found: dict[str, Any]) -> None:
@@ -70,6 +71,12 @@ def verdict(found: dict[str, Any]) -> None:
     name = "blind" if verify.blind(found) else found["overall"]["verdict"]
     box, icon = BOXES[name]
     box(words.escaped(verify.in_words(found)), icon=icon)
+
+
+def onward(run: Run, found: dict[str, Any]) -> None:
+    """Under a verdict that the model can be told, offer to forget the same rows by another method."""
+    if found["overall"]["verdict"] == "outside":
+        state.link("run", "Retrain it, or try another method", ":material/restart_alt:", run=str(run.parent))
 
 
 def measures(found: dict[str, Any]) -> None:
