@@ -98,6 +98,33 @@ def test_a_pause_is_said_and_offers_to_go_on(fresh, shown):
         assert task.going.is_set()
 
 
+def test_what_is_over_without_a_measurement_says_why_instead_of_drawing_nothing(fresh, shown):
+    asked = {"run": fresh.run().id, "selection": fresh.put_selection(fresh.current()), "group": "group"}
+
+    def told(job) -> str:
+        return text(shown(fresh, "run", job=job))
+
+    stopped = jobs.submit(fresh, "unlearn", {**asked, "method": "finetune"})
+    with process.hold(fresh.path):
+        task = claim(fresh)
+        task.hear(Event("retrained", 1, 1, metrics={"original:forget_loss": 0.5, "original:attack": 0.5, "retrained:forget_loss": 0.6}))
+        task.write()
+        jobs.cancel(fresh, stopped)
+    assert jobs.get(fresh, stopped).over
+    assert "No curve of Loss; Membership attack: it stopped before its first measurement." in told(stopped)
+    anew = jobs.submit(fresh, "unlearn", {**asked, "method": "retrain", "set": {"preprocessing": "refitted"}})
+    work(fresh)
+    said = told(anew)
+    assert "No curve of Distance from the retrained model: its inputs were made anew" in said
+    assert "not measured" not in said
+    known = jobs.submit(fresh, "unlearn", {**asked, "method": "retrain"})
+    work(fresh)
+    said = told(known)
+    assert "this model was kept from before" in said
+    assert "not measured" not in said
+    assert "Dotted: the original model" not in said
+
+
 def test_what_a_command_made_stands_beside_what_the_page_asked_for(fresh, shown):
     chosen = fresh.put_selection(fresh.current())
     for method in ("finetune", "scrub"):

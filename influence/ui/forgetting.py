@@ -9,6 +9,7 @@ import streamlit as st
 
 from influence import jobs as queue
 from influence.actions._oracles import ROWS
+from influence.actions._refit import REFITTED
 from influence.data.refit import WAYS
 from influence.errors import BadInput
 from influence.jobs import Job
@@ -113,27 +114,45 @@ def closer(lane: lanes.Lane) -> None:
 
 
 def curves(job: Job) -> None:
-    """Draw what a job has measured so far: a chart per panel with a sentence below, and all of it as a table."""
+    """Draw what a job has measured so far: a chart per panel with a sentence below, and all of it as a table.
+
+    Of a job that is over one line says what was never measured, and why.
+    """
     found = live.read(queue.metrics(state.project(), job.id))
     removed, unseen = sizes(job)
     shown = live.panels(found, str(job.args.get("query") or ""), str(job.args.get("group") or state.group()), removed, unseen)
     if not shown:
         return
-    st.caption(f"Dotted: the original model. {racing.dashed(found)}{measured_on(removed, unseen)}")
-    half = [panel for panel in shown if not panel.wide]
+    drawn = [panel for panel in shown if not job.over or live.drawable(found, panel)]
+    if drawn:
+        st.caption(f"Dotted: the original model. {racing.dashed(found)}{measured_on(removed, unseen)}")
+    half = [panel for panel in drawn if not panel.wide]
     for place in range(0, len(half), 2):
         for column, panel in zip(st.columns(2), half[place : place + 2], strict=False):
             with column:
-                _drawn(found, panel)
-    for panel in (panel for panel in shown if panel.wide):
-        _drawn(found, panel)
+                _drawn(found, panel, job.over)
+    for panel in (panel for panel in drawn if panel.wide):
+        _drawn(found, panel, job.over)
+    if without := [panel.title for panel in shown if panel not in drawn]:
+        st.caption(f"No curve of {words.escaped('; '.join(without))}: {_why_none(job, bool(drawn))}")
     with st.expander("Read as a table", icon=":material/table_rows:", key=f"live.table.{job.id}", on_change="rerun") as opened:
         if opened.open:
             st.dataframe(live.table(found, shown), hide_index=True, alt="The values of the curves, step by step")
 
 
-def _drawn(found: live.Curves, panel: live.Panel) -> None:
-    told = live.sentence(found, panel)
+def _why_none(job: Job, others: bool) -> str:
+    """Return why a job that is over measured nothing, or, where there are `others`, not all that can be."""
+    if job.state != "done":
+        return "it stopped before its first measurement."
+    if not others:
+        return "this model was kept from before, so that nothing was measured on the way. What it comes to is on Compare."
+    if (job.args.get("set") or {}).get("preprocessing") == REFITTED:
+        return "its inputs were made anew, and are not those of the models beside it."
+    return "this method does not measure it."
+
+
+def _drawn(found: live.Curves, panel: live.Panel, over: bool) -> None:
+    told = live.sentence(found, panel, over)
     st.altair_chart(live.chart(found, panel), key=f"live.{panel.title}", alt=f"{panel.title}: {told}")
     st.caption(told + (ATTACK if panel.title == live.ATTACK else ""))
 

@@ -170,16 +170,21 @@ def _colours(panel: Panel, labels: Sequence[str]) -> list[str]:
     return [groups[name] for name in labels] if panel.wide else list(COLOURS[: len(labels)])
 
 
-def sentence(curves: Curves, panel: Panel) -> str:
-    """Return where the curves of a panel stand, in words, with the references beside them."""
-    return "; ".join(_standing(curves, name, label) for name, label in panel.metrics.items()) + "."
+def drawable(curves: Curves, panel: Panel) -> bool:
+    """Whether anything of a panel was measured on the way."""
+    return bool(curves.steps["name"].isin(list(panel.metrics)).any())
 
 
-def _standing(curves: Curves, name: str, label: str) -> str:
+def sentence(curves: Curves, panel: Panel, over: bool = False) -> str:
+    """Return where the curves of a panel stand, in words, with the references beside them; `over`: nothing more will be measured."""
+    return "; ".join(_standing(curves, name, label, over) for name, label in panel.metrics.items()) + "."
+
+
+def _standing(curves: Curves, name: str, label: str, over: bool) -> str:
     beside = [f"{role} {words.number(found[name])}" for role, found in curves.references.items() if name in found]
     beside += [f"n = {int(curves.n[name]):,}"] if name in curves.n else []
     value = curves.now(name)
-    told = f"{label} {words.number(value)}" if value is not None else f"{label} not measured yet"
+    told = f"{label} {words.number(value)}" if value is not None else f"{label} not measured{'' if over else ' yet'}"
     return f"{told} ({', '.join(beside)})" if beside else told
 
 
