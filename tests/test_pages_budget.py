@@ -152,6 +152,7 @@ def test_the_page_goes_from_a_target_to_a_selection(made, found):
     ran(at.run())
     assert f"Without {len(result['ids'])} row" in said(at)
     assert "Really retrained with 3 new seeds" in said(at)
+    assert f"n = {result['n_evaluation']:,}." not in said(at), "a gap rests on the rows of its kind alone"
     ran(by_key(at.button, "budget.use").click().run())
     assert list(project.current().ids) == result["ids"]
     assert project.current().reason["rule"] == "budget"

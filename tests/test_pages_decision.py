@@ -67,8 +67,14 @@ def test_plan_opens_on_the_selection_and_says_what_would_be_replaced(made):
     entry = preview.predicted(note, project.scores(note["scores"]), ids)[label]
     before, after = entry["measured_before"], entry["measured_before"] + entry["measured_change"]
     sentences = [line for line in said(at).splitlines() if line.startswith("Predicted without these")]
-    assert sentences[0].startswith(f"Predicted without these 50 rows, on {note['n_evaluation']:,} evaluation rows: ")
+    assert sentences[0].startswith("Predicted without these 50 rows, on evaluation rows: ")
     assert f"**{words.number(before)} → {words.number(after)}**" in sentences[0]
+    evaluation = project.dataset(run.dataset).evaluation
+    positives = int((evaluation.y == evaluation.classes.index(evaluation.favourable)).sum())
+    assert f"; n = {positives:,}); Accuracy" in sentences[0], "a gap rests on the rows of its kind alone"
+    assert f"; n = {len(evaluation):,})." in sentences[0]
+    assert f"Evaluation rows, n = {positives:,}." in said(at)
+    assert f"n = {len(evaluation):,}." not in said(at)
     button = by_key(at.button, "plan.select")
     assert re.fullmatch(r"Select these \d+ rows instead of the 50 selected now", button.label)
     ran(button.click().run())

@@ -13,7 +13,7 @@ from influence.evidence import budget as told
 from influence.jobs import Job
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, costs, jobs, state, words
+from influence.ui import choosing, costs, foretelling, jobs, state, words
 
 SEEDS = 3
 RETRAININGS = 20 + 2 * SEEDS
@@ -34,7 +34,7 @@ def from_target(run: Run, note: dict[str, Any], label: str) -> None:
     read, now = note["measured_labels"][label], note["before"][label]["measured"]
     st.markdown(f"Which are the fewest rows without which {words.escaped(read)}, now {words.number(now)}, reaches a target?")
     job = _ask(run, note, label, spared)
-    jobs.follow(job, on_done=lambda job: _found(run, job), key="budget.follow")
+    jobs.follow(job, on_done=lambda job: _found(job, foretelling.counts(run, note)[label]), key="budget.follow")
 
 
 def _ask(run: Run, note: dict[str, Any], label: str, spared: str) -> Job | None:
@@ -70,10 +70,10 @@ def _first(now: float, higher: bool, most: float) -> float:
     return round(now + 0.25 * (min(most, 2 * now) - now) if higher else 0.75 * now, 4)
 
 
-def _found(run: Run, job: Job) -> None:
+def _found(job: Job, n: int) -> None:
     result = job.result or {}
     st.markdown(told.finding(result, words.escaped))
-    st.caption(f"{told.fewest(result)} {words.escaped(told.spared(result))} Evaluation rows, n = {result['n_evaluation']:,}.")
+    st.caption(f"{told.fewest(result)} {words.escaped(told.spared(result))} Evaluation rows, n = {n:,}.")
     points = _points(result)
     read = result["predicted"][result["question"]]["measured_label"]
     spared = R2 if result["spared"]["label"] == R2 else SHARE

@@ -77,7 +77,7 @@ def _preview(run: Run, note: dict[str, Any], label: str, selection: Selection) -
         whochanges.shown(run, who)
     elif note["calibration"]:
         changes = {name: {k: e[f"measured_{k}"] for k in ("change", "low", "high")} for name, e in found.items()}
-        st.markdown(finding(note, changes, label, len(selection)))
+        st.markdown(finding(run, note, changes, label, len(selection)))
         if selection.reason.get("rule") == "pattern":
             st.caption(CALIBRATED)
         if against(note, found[label]["change"], found[label]["measured_change"], label):
@@ -117,37 +117,42 @@ def _retrained(run: Run, note: dict[str, Any], label: str, selection: Selection)
         st.markdown(effects.realised(run, result, done, f"these {len(selection):,} rows", 0.0))
 
 
-def finding(note: dict[str, Any], changes: Mapping[str, Mapping[str, Any]], label: str, k: int) -> str:
+def finding(run: Run, note: dict[str, Any], changes: Mapping[str, Mapping[str, Any]], label: str, k: int) -> str:
     """Return in one sentence what removing k rows is predicted to do to the metric asked about, and to accuracy beside it.
 
-    `changes`: of each metric as people read it change, low and high.
+    `changes`: of each metric as people read it change, low and high. Each has the evaluation rows that it rests on.
     """
+    n = counts(run, note)
     names = [label, *(other for other in note["labels"] if note["measured_labels"][other] in ("Accuracy", "R²") and other != label)]
-    rows = words.count(note["n_evaluation"], "evaluation row")
-    return f"Predicted without these {words.count(k, 'row')}, on {rows}: " + "; ".join(_moved(note, changes[n], n) for n in names) + "."
+    told = "; ".join(_moved(note, changes[name], name, n[name]) for name in names)
+    return f"Predicted without these {words.count(k, 'row')}, on evaluation rows: {told}."
 
 
-def _moved(note: dict[str, Any], change: Mapping[str, Any], label: str) -> str:
+def _moved(note: dict[str, Any], change: Mapping[str, Any], label: str, n: int) -> str:
     before = note["before"][label]["measured"]
     band = words.interval(before + change["low"], before + change["high"])
-    return f"{words.escaped(note['measured_labels'][label])} **{effects.between(before, change['change'])}** (95 % {band})"
+    return f"{words.escaped(note['measured_labels'][label])} **{effects.between(before, change['change'])}** (95 % {band}; n = {n:,})"
 
 
 def metrics(run: Run, note: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Draw every metric as people read it, now and as predicted, with the evaluation rows that it rests on."""
-    rows, n = [], _counts(run, note, f"{run.id}/{note['group']}/{note['scores']}")
+    rows, n = [], counts(run, note)
     for label in note["labels"]:
         before, change = note["before"][label]["measured"], changes[label]
         after = {"predicted": "change", "95 % low": "low", "95 % high": "high"}
         levels = {name: words.number(before + change[of]) for name, of in after.items()}
         rows.append({"metric": note["measured_labels"][label], "n": n[label], "now": words.number(before), **levels})
-    alt = f"Every metric now and as predicted, on {note['n_evaluation']:,} evaluation rows."
+    alt = "Every metric now and as predicted, with the evaluation rows that it rests on."
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
+
+
+def counts(run: Run, note: dict[str, Any]) -> dict[str, int]:
+    """Return how many evaluation rows each metric of a preview rests on: a gap of rates on those of its kind alone."""
+    return _counts(run, note, f"{run.id}/{note['group']}/{note['scores']}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _counts(_run: Run, _note: dict[str, Any], identity: str) -> dict[str, int]:
-    """Return how many evaluation rows each metric rests on: a gap of rates on those of its kind alone."""
     data, project = state.dataset(_run), state.project()
     return {
         label: _effects.measured(project, _run, data, query, _note["before"][label]["measured"]).n

@@ -81,7 +81,7 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         st.warning(foretelling.RANKED, icon=":material/info:")
     else:
         changes = {row["label"]: row for row in exact["measured"].to_dict("records")}
-        st.markdown(foretelling.finding(note, changes, label, k))
+        st.markdown(foretelling.finding(run, note, changes, label, k))
         level = note["before"][label]["measured"] + changes[label]["change"]
         if told := whochanges.beside_chance(run, note, label, level):
             st.caption(told)
@@ -133,7 +133,7 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
         told += " Orange dots: retrained without these rows, with the same seed, as predicted."
         seeds = points.loc[points["truth"] == "fresh", "seed"].nunique()
         told += f" Green diamonds: mean change over {words.count(seeds, 'new seed')}, with its 95 % interval." if seeds else ""
-    st.caption(f"{told} Evaluation rows, n = {note['n_evaluation']:,}.")
+    st.caption(f"{told} Evaluation rows, n = {foretelling.counts(run, note)[label]:,}.")
 
 
 def _identity(run: Run, note: dict[str, Any], found: dict[str, pd.DataFrame], label: str) -> str:
