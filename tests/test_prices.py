@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -63,13 +64,69 @@ def test_retraining_costs_a_training_and_earlier_requests_tell_what_others_do(ma
 def test_what_is_made_once_is_divided_by_the_requests_that_it_served(made):
     project, runs = made
     run = project.run(runs["loans"])
-    assert _prices.once(project, run, "finetune") == (False, None, 0)
-    assert _prices.once(project, run, "influence_step") == (True, None, 0)
+    assert _prices.once(project, run, "finetune") == (False, None, 0, False)
+    assert _prices.once(project, run, "influence_step") == (True, None, 0, True)
     for n in (10, 12):
         new = perform("unlearn", project, {"run": run.id, "method": "influence_step", "ids": list(asked(project, run, n).ids)})
     it = _prices.once(project, run, "influence_step")
-    assert (it.needed, it.seconds, it.served) == (True, new["prepare_seconds"], 2)
+    assert it == (True, new["prepare_seconds"], 2, False)
     assert priced._once(it) == f"{words.duration(it.seconds)} for 2 requests so far, {words.duration(it.seconds / 2)} each"
+    other = project.run(runs["classes"])
+    assert other.body["model"]["name"] == run.body["model"]["name"]
+    share = new["prepare_seconds"] / run.body["seconds"]
+    it = _prices.once(project, other, "influence_step")
+    assert it == (True, pytest.approx(share * other.body["seconds"]), 0, True), "as it was for others of the architecture, in trainings"
+    assert priced._once(it) == f"{words.about(it.seconds)} once, not made yet"
+
+
+def test_what_is_told_follows_the_settings(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    trained, train, rows = project.trained(run.id), project.dataset(run.dataset).train, asked(project, run, 17)
+
+    def share(name, **given):
+        return _prices.price(project, run, trained, train, rows, name, given).share
+
+    whole = trained.recipe.epochs
+    assert share("scrub", epochs=60 * whole) / share("scrub", epochs=6 * whole) == pytest.approx(10, rel=0.05)
+    assert share("salun", epochs=30, lr=0.1) == pytest.approx(share("salun", epochs=30) / 1.1, rel=0.05), "no step size is looked for"
+    assert share("salun", epochs=30, batch_size=128) < share("salun", epochs=30)
+    assert share("noisy_finetune", epochs=3 * whole) == pytest.approx(3, rel=0.1)
+    assert share("influence_step", rows=100, turns=6) == pytest.approx(2 * share("influence_step", rows=100, turns=3))
+    assert share("influence_step", products=0) is None, "nothing is counted of it"
+
+
+def test_requests_of_about_as_many_rows_tell_the_cost_where_there_are_some(made):
+    project, runs = made
+    run = project.run(runs["numeric"])
+    given = {"epochs": 3}
+
+    def basis(n):
+        rows = asked(project, run, n)
+        return _prices.price(project, run, project.trained(run.id), project.dataset(run.dataset).train, rows, "scrub", given).basis
+
+    for n in (4, 40):
+        perform("unlearn", project, {"run": run.id, "method": "scrub", "ids": list(asked(project, run, n).ids), "set": given})
+    assert basis(16) == "2 requests of this model"
+    assert basis(17) == "1 request of this model"
+    assert basis(161) == "2 requests of this model, of another number of rows"
+
+
+def test_run_tells_the_cost_of_the_settings_chosen(made, here):
+    project, runs = made
+    run = project.run(runs["loans"])
+    project.choose(asked(project, run, 15))
+    at = opened("run", run=run.id)
+    ran(by_key(at.toggle, "run.method.all").set_value(True).run())
+    ran(by_key(at.radio, "run.method").set_value("scrub").run())
+    cost = costs.of_method(run, "scrub", asked(project, run, 15))
+    assert cost.startswith("At least ")
+    assert cost in said(at)
+    ran(by_key(at.number_input, "run.method.scrub.epochs").set_value(300).run())
+    count = 300 / project.trained(run.id).recipe.epochs
+    assert float(re.search(r"At least ([\d,.]+) trainings, .*; rests on 300 of \d+ epochs", said(at))[1]) >= count
+    ran(by_key(at.radio, "run.method").set_value("influence_step").run())
+    assert re.search(r"(At least|About) \d+\s?% of a training, [\d.]+\s?s; rests on ", said(at))
 
 
 def test_plan_lists_what_every_open_method_costs_and_leads_to_run_with_the_one_ticked(made):
@@ -101,7 +158,7 @@ def test_every_method_tells_its_cost_also_one_with_a_setting_called_share(made, 
     at = opened("run", run=run.id)
     ran(by_key(at.toggle, "run.method.all").set_value(True).run())
     ran(by_key(at.radio, "run.method").set_value("msg").run())
-    assert "About a third of a training" in said(at)
+    assert re.search("of a training, .*; rests on .* epochs", said(at))
 
 
 def test_a_whole_class_is_selected_on_plan(made):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from influence.actions import _prices
 from influence.actions._pace import estimate
 from influence.registry import Registry, unlearning
 from influence.store import Run
@@ -16,9 +17,8 @@ FIRST = "retrain"
 
 
 def training_seconds(run: Run) -> float | None:
-    """Return how long training the model took; of an unlearned one, its retraining: its own seconds are the method's."""
-    found = run.body.get("retrain_seconds") if run.kind == "unlearn" else run.body.get("seconds")
-    return float(found) if found else None
+    """Return how long training the model took; of an unlearned one, its retraining."""
+    return _prices.training_seconds(run)
 
 
 def told(run: Run, kind: Registry, name: str, given: Mapping[str, Any]) -> str:
@@ -47,13 +47,23 @@ def retrainings(run: Run, count: int) -> str:
     return f"{said}: {told[it.basis]}"
 
 
-def of_method(run: Run, name: str, selection: Selection) -> str:
-    """Return what a method that forgets costs, in words: of one that can tell it for these rows, for these."""
-    cls = unlearning.classes[name]
-    if callable(getattr(cls, "share", None)):  # of others a setting is called so
-        share = cls().share(state.project().trained(run.id), state.dataset(run).train, selection)
-        return f"For these rows {words.percent(share)} of a full training"
-    return str(getattr(cls, "cost", "")).rstrip(".")
+def of_method(run: Run, name: str, selection: Selection, given: Mapping[str, Any] | None = None) -> str:
+    """Return what a method with these settings costs for these rows: in trainings and seconds where that is known, else in its words."""
+    project = state.project()
+    told = _prices.price(project, run, project.trained(run.id), state.dataset(run).train, selection, name, given)
+    if told.share is None or name == FIRST:
+        return str(getattr(unlearning.classes[name], "cost", "")).rstrip(".")
+    how, share = "At least" if told.least else "About", told.share
+    trainings = f"{words.percent(share, 0)} of a training" if share < 2 else f"{share:,.1f} trainings"
+    took = "" if told.seconds is None else f", {words.duration(told.seconds)}"
+    return f"{how} {trainings}{took}; rests on {told.basis}{_before(_prices.once(project, run, name))}"
+
+
+def _before(it: _prices.Once) -> str:
+    """Return what has to be made before, once per model, if it was not made yet."""
+    if not it.estimated:
+        return ""
+    return f"; and {'' if it.seconds is None else words.about(it.seconds) + ' of '}preparation, once for all requests"
 
 
 def prepared(body: Mapping[str, Any]) -> str:
@@ -77,7 +87,7 @@ def reservation(name: str) -> str:
     return str(getattr(unlearning.classes[name], "reservation", ""))
 
 
-def whole(run: Run, name: str, selection: Selection) -> str:
-    """Return what a method costs on this model with the retraining beside it."""
+def whole(run: Run, name: str, selection: Selection, given: Mapping[str, Any] | None = None) -> str:
+    """Return what a method with these settings costs on this model with the retraining beside it."""
     beside = "" if name == FIRST else " For comparison the model is retrained as well, once."
-    return f"{of_method(run, name, selection)}. Training took {words.duration(training_seconds(run))} in all.{beside}"
+    return f"{of_method(run, name, selection, given)}. Training took {words.duration(training_seconds(run))} in all.{beside}"

@@ -41,7 +41,7 @@ def start(run: Run, selection: Selection) -> None:
         name, given = method(run, relabel)
     if name:
         args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query, "selection": chosen}
-        jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=costs.whole(run, name, selection))
+        jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=costs.whole(run, name, selection, given))
 
 
 def rows(run: Run, selection: Selection) -> bool:

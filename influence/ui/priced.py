@@ -65,5 +65,7 @@ def _once(it: _prices.Once) -> str:
         return ""
     if it.seconds is None:
         return "not made yet"
+    if it.estimated:
+        return f"{words.about(it.seconds)} once, not made yet"
     each = f", {words.duration(it.seconds / it.served)} each" if it.served > 1 else ""
     return f"{words.duration(it.seconds)} for {words.count(it.served, 'request')} so far{each}"

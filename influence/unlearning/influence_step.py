@@ -43,7 +43,9 @@ class InfluenceStep(Stride):
         0, "Retained rows that a part looks at, others each time; 0: what the budget allows", min=0, max=10**7, advanced=True
     )
 
-    cost: ClassVar[str] = "About its budget, more for short trainings of few rows; once per model a few passes over all rows."
+    cost: ClassVar[str] = (
+        "About a quarter of a training, its budget, and more where the training was short; once per model a few passes over all rows."
+    )
     needs: ClassVar[str] = "The removed rows, a sample of the retained ones, and once per model all that it was trained on."
 
     def prepare(self, trained: Trained, train: Examples, workspace: Workspace, report: Report = ignore) -> None:
