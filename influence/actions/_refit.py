@@ -7,8 +7,9 @@ from typing import Any
 
 from influence.actions.export_model import origin
 from influence.data.dataset import Dataset
-from influence.data.refit import is_fitted, misread, refitted
+from influence.data.refit import is_fitted, misread, refitted, refusal
 from influence.data.text.settings import Reading
+from influence.errors import BadInput
 from influence.models.ensemble import Ensemble
 from influence.registry import build
 from influence.types import Architecture, Claim, Selection, Trained
@@ -42,9 +43,26 @@ def refit(it: Any, rows: Selection) -> Refit:
         return Refit(it.dataset, it.trained)
     gone = {*it.trained.removed, *rows.ids}
     dataset = refitted(it.dataset, gone, _reading(it) if encoding["kind"] == "text" else None)
+    return replace(_told(it, gone), dataset=dataset, trained=replace(it.trained, model=_fitting(it.trained.model, dataset)))
+
+
+def promised(it: Any, rows: Selection) -> Refit:
+    """Return what `refit` will say, on the run's data and model as they are: nothing is fitted yet.
+
+    Raises:
+        BadInput: the preprocessing cannot be fitted again.
+    """
+    if not is_fitted(it.dataset.encoding):
+        return Refit(it.dataset, it.trained)
+    if reason := refusal(it.dataset.encoding):
+        raise BadInput(reason)
+    return _told(it, {*it.trained.removed, *rows.ids})
+
+
+def _told(it: Any, gone: set[Any]) -> Refit:
     odd = misread(it.dataset, gone)
     note = MISREAD.format(names=", ".join(odd)) if odd else NOTE
-    return Refit(dataset, replace(it.trained, model=_fitting(it.trained.model, dataset)), "L1" if odd else "L2", note)
+    return Refit(it.dataset, it.trained, "L1" if odd else "L2", note)
 
 
 def _reading(it: Any) -> Reading:

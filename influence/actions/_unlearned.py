@@ -6,28 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from influence.actions import _steps
+from influence.actions._claims import claimed
 from influence.actions._new_run import new_run
 from influence.actions._opened import Opened
 from influence.actions._refit import Refit
 from influence.actions._relabelling import corrected
-from influence.data.refit import is_fitted
 from influence.registry import described
 from influence.store import Project
-from influence.types import Examples, Selection, Trained
-
-BROUGHT = "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1 although the weights never saw them."
-KEPT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1 although the weights never saw them."
-CLASSES = (
-    "Class list kept: the model has an output for a class of which no row is left, which tells that there were some, so the claim is L1. "
-    "For more, train anew on data without the class."
-)
-BROUGHT_OUT = (
-    "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1, whatever noise hides in the weights."
-)
-KEPT_OUT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1, whatever noise hides in the weights."
+from influence.types import Selection, Trained
 
 
 def preparing(it: Opened, method: str) -> str:
@@ -62,12 +49,7 @@ def kept_as_run(
     relabel = selection.action == "relabel"
     given = corrected(it, selection) if relabel else given
     dataset = it.dataset if given is None else given.dataset
-    if relabel and made.claim == "L2" and not it.trained.removed and "brought" not in it.dataset.encoding:
-        claim, note = (str(given.claim), given.note) if given else ("L2", "")  # inputs were fitted without looking at labels
-    else:
-        claim, note = _claim(made, it.dataset.encoding, given, unlearner)
-    if claim in ("L2", "L3") and _emptied(dataset.train, made):
-        claim, note = "L1", CLASSES
+    claim, note = claimed(it, selection, unlearner, made.claim, given)
     note = " ".join(filter(None, [note, extra.get("told")]))  # what a method says at its end belongs to what may be claimed
     stored, final = project.put_selection(selection), project.put_state(made.final.load())
     # rows that the model was without are not forgotten, or corrected, again
@@ -107,20 +89,3 @@ def kept_as_run(
             | (steps.notes(run, final) if steps else {})
         ),
     )
-
-
-def _emptied(train: Examples, made: Trained) -> bool:
-    """Whether the list of classes has one of which the model sees no row, be it this request or an earlier one that took the last."""
-    seen = train.y[~np.isin(train.ids, list(made.removed))]
-    return len(np.unique(seen)) < len(train.classes)
-
-
-def _claim(made: Trained, encoding: Mapping[str, Any], given: Refit | None, unlearner: Any) -> tuple[str, str]:
-    """Return the level of the claim, and why it is no higher, or what it rests on: preprocessing counts like weights."""
-    if made.claim not in ("L2", "L3") or not is_fitted(encoding):
-        return made.claim, unlearner.assumptions() if made.claim == "L3" else ""
-    if given is not None and given.note:
-        return given.claim, given.note
-    if made.claim == "L3":
-        return "L1", BROUGHT_OUT if "brought" in encoding else KEPT_OUT
-    return "L1", BROUGHT if "brought" in encoding else KEPT

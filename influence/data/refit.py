@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -28,6 +28,14 @@ def is_fitted(encoding: Mapping[str, Any]) -> bool:
     return encoding.get("kind") == "table" or bool(encoding.get("fitted"))
 
 
+def refusal(encoding: Mapping[str, Any], ways: Sequence[str] = WAYS) -> str:
+    """Return why preprocessing that was fitted cannot be fitted again, or nothing; `ways`: kinds of which it can."""
+    if "brought" not in encoding and encoding["kind"] in ways:
+        return ""
+    what = "was brought, not fitted here" if "brought" in encoding else f"is of {encoding['kind']}"
+    return f"The preprocessing of these data {what}, so that it cannot be fitted without rows. Choose preprocessing kept."
+
+
 def refitted(dataset: Dataset, removed: Iterable[Any], reading: Reading | None = None) -> Dataset:
     """Return the data set with everything that is fitted on training rows fitted without those that are `removed` (ids).
 
@@ -41,9 +49,8 @@ def refitted(dataset: Dataset, removed: Iterable[Any], reading: Reading | None =
     encoding = dataset.encoding
     if not is_fitted(encoding):
         return dataset
-    if "brought" in encoding or encoding["kind"] not in WAYS or (encoding["kind"] == "text" and reading is None):
-        what = "was brought, not fitted here" if "brought" in encoding else f"is of {encoding['kind']}"
-        raise BadInput(f"The preprocessing of these data {what}, so that it cannot be fitted without rows. Choose preprocessing kept.")
+    if reason := refusal(encoding, WAYS if reading is not None else WAYS[:1]):
+        raise BadInput(reason)
     left = ~dataset.train.mask(removed)
     goal = _target(dataset, left)
     made = _of_table(dataset, left) if encoding["kind"] == "table" else _of_texts(dataset, left, reading)

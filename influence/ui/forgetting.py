@@ -10,13 +10,12 @@ import streamlit as st
 from influence import jobs as queue
 from influence.actions._oracles import ROWS
 from influence.actions._refit import REFITTED
-from influence.data.refit import WAYS
 from influence.errors import BadInput
 from influence.jobs import Job
 from influence.registry import queries, unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import costs, forms, jobs, lanes, live, racing, standing, state, stepping, words
+from influence.ui import claims, costs, forms, jobs, lanes, live, racing, standing, state, stepping, words
 
 ONE, SEVERAL = "One method", "Race several"
 REMOVES = "It only removes rows."
@@ -42,6 +41,7 @@ def start(run: Run, selection: Selection) -> None:
     if name:
         args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query, "selection": chosen}
         jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=costs.whole(run, name, selection, given))
+        st.caption(claims.line(run, selection, name, given))
 
 
 def rows(run: Run, selection: Selection) -> bool:
@@ -190,19 +190,11 @@ def outcome(made: Run, group: str) -> None:
         sentences.append(f"{words.title(name)}: {words.figure(old)} before, {words.figure(new)} after.")
     sentences.append(f"{standing.headline(before)} before; {standing.headline(made)} after.")
     st.success("  \n".join(sentences), icon=":material/check_circle:")
-    level = words.claim(str(found.get("claim", "")))
-    st.caption(f"Claim: {level.name}. {level.meaning} {found.get('claim_note', '')}{_higher(made)}")
+    level, why = words.claim(str(found.get("claim", ""))), str(found.get("claim_note", ""))
+    st.caption(f"Claim: {level.name}. {level.meaning} {why}{claims.higher(before, found['method']['name'], why)}")
     if made.body.get("n_relabelled"):
         st.caption("“Forgotten rows” are those that were relabelled, by the labels they had: what the model should no longer say of them.")
     with st.container(horizontal=True):
         state.link("compare", "Compare it with the other models", run=made.id)
         state.link("verify", "Verify it", run=made.id)
     stepping.section(made)
-
-
-def _higher(made: Run) -> str:
-    """Return how a retraining whose preprocessing was kept would come to the exact claim, if it can."""
-    kept = made.body["method"]["name"] == costs.FIRST and made.body["method"]["given"].get("preprocessing") == "kept"
-    encoding = state.dataset(made).encoding
-    can = made.body.get("claim") == "L1" and "brought" not in encoding and encoding.get("kind") in WAYS and made.body.get("n_removed")
-    return " For L2 choose Retrain with its setting Preprocessing at Refitted." if kept and can else ""

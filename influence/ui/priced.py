@@ -1,4 +1,4 @@
-"""What each method that forgets would cost for the selected rows, on the page Plan: told before one commits, with the way to Run."""
+"""What each method that forgets would cost and lets one claim, on the page Plan: told before one commits, with the way to Run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from influence.actions import _prices
 from influence.registry import unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import costs, forgetting, forms, state, words
+from influence.ui import claims, costs, forgetting, forms, state, words
 
 UNKNOWN, LEAST = "not counted", "≥ "
 
 
 def methods(run: Run, selection: Selection) -> None:
-    """Draw what each method would cost, as a table of which a line can be ticked, and the way to Run with the ticked method."""
-    st.markdown("**What each method would cost**")
+    """Draw what each method would cost and lets one claim, a line of which can be ticked, and the way to Run with the ticked method."""
+    st.markdown("**What each method would cost, and what may be claimed then**")
     every = costs.offered(run, selection)
     names = forms.asked_for(every, [name for name in every if costs.reservation(name)], "plan.priced")
     if not names:
@@ -32,7 +32,8 @@ def methods(run: Run, selection: Selection) -> None:
     )  # fmt: skip
     least = " ≥: not all that it does is counted." if table["time"].str.startswith(LEAST).any() else ""
     beside = " The first method also retrains the model once, to compare with." if costs.FIRST in names else ""
-    st.caption(f"At default settings, on the machine that trained this model.{least}{beside}")
+    more = claims.more(run, selection) if costs.FIRST in names else ""
+    st.caption(f"At default settings, on the machine that trained this model.{least}{beside}{more}")
     picked = [names[at] for at in event["selection"]["rows"] if at < len(names)]
     if picked:
         _onwards(picked[0], "Correct these labels" if selection.action == "relabel" else "Unlearn these rows")
@@ -52,6 +53,7 @@ def _line(run: Run, selection: Selection, name: str) -> dict[str, str]:
     sign = LEAST if told.least else ""
     return {
         "method": words.title(name),
+        "claim": claims.short(run, selection, name),
         "time": UNKNOWN if told.seconds is None else sign + words.duration(told.seconds),
         "share of retraining": UNKNOWN if told.share is None else sign + words.percent(told.share, 0),
         "once per model": _once(_prices.once(project, run, name)),

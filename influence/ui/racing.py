@@ -14,7 +14,7 @@ from influence.charts.colours import GREY
 from influence.evaluation._tables import wilson
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import costs, jobs, lanes, live, state, words
+from influence.ui import claims, costs, jobs, lanes, live, state, words
 
 USUAL = ("retrain", "sisa", "influence_step", "finetune")
 """Methods that stand first and are chosen at first, where they are open: the exact ones, what comes nearest (docs/unlearning.md), and what
@@ -49,7 +49,9 @@ def ordered(names: Sequence[str]) -> list[str]:
 
 def _cost(run: Run, name: str, selection: Selection) -> str:
     doubt = costs.reservation(name)
-    return words.escaped(costs.of_method(run, name, selection)) + "." + (f" **Not recommended:** {words.escaped(doubt)}" if doubt else "")
+    level = claims.short(run, selection, name)
+    told = f"{words.escaped(costs.of_method(run, name, selection))}." + (f" Claim: {level}." if level else "")
+    return told + (f" **Not recommended:** {words.escaped(doubt)}" if doubt else "")
 
 
 def _ask(asked: Sequence[dict[str, Any]]) -> None:

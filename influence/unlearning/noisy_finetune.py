@@ -31,7 +31,7 @@ from influence.errors import BadInput
 from influence.loop import Bound, Loop, threads
 from influence.optim import Optimizer, Slots
 from influence.registry import option, unlearning
-from influence.types import Examples, Recipe, Report, Selection, State, Trained, ignore
+from influence.types import Claim, Examples, Recipe, Report, Selection, State, Trained, ignore
 from influence.unlearning._accountant import allowed, sensitivity
 from influence.unlearning._descent import approximate, descend, resumed
 from influence.unlearning._response import by_id
@@ -76,6 +76,11 @@ class NoisyFinetune:
             else "This method begins near the weights that the recipe begins with; this model has none. Choose finetune."
         )
 
+    @property
+    def claims(self) -> Claim:
+        """What holds of the weights: L1 if the noise can be drawn again."""
+        return "L1" if self.seed else "L3"
+
     def assumptions(self) -> str:
         """Return what a claim of level L3 says and rests on."""
         return (
@@ -106,7 +111,7 @@ class NoisyFinetune:
             loop = self.laid_out(trained, retained, recipe)
             descend(loop, self.id, monitor, report)
         made = approximate(trained, selection, loop.bound, len(loop.batches), sum(loop.batches.lr) / len(loop.batches))
-        return made if self.seed else replace(made, claim="L3")
+        return replace(made, claim=self.claims)
 
     def laid_out(self, trained: Trained, retained: Examples, recipe: Recipe) -> Noised:
         """Return the loop whose first steps are noisy.

@@ -10,7 +10,7 @@ from influence import training
 from influence.errors import BadInput
 from influence.loop import Bound
 from influence.registry import option, unlearning
-from influence.types import Examples, Report, Selection, Trained, ignore
+from influence.types import Claim, Examples, Report, Selection, Trained, ignore
 from influence.unlearning._rows import gone, parted, relabelled
 from influence.workspace import Workspace
 
@@ -32,6 +32,7 @@ class Retrain:
     )
     seed: int = option(1, "Truth fresh: seed of the initial weights and the order of rows", min=0, max=2**31 - 1, advanced=True)
 
+    claims: ClassVar[Claim] = "L2"
     in_shards: ClassVar[bool] = True
     relabels: ClassVar[bool] = True
     reservation: ClassVar[str] = ""
@@ -64,4 +65,4 @@ class Retrain:
             rows, _ = parted(trained, train, selection)
         recipe = trained.recipe if self.truth == "same" else replace(trained.recipe, seed=self.seed)
         made = training.train(trained.model, rows, recipe, removed=gone(trained, selection), monitor=monitor, report=report)
-        return replace(made, claim="L2")
+        return replace(made, claim=self.claims)

@@ -16,7 +16,7 @@ from influence.repeatable import no_recipe
 from influence.shards import stages
 from influence.shards.layout import Layout
 from influence.training import checkpoint
-from influence.types import Event, Examples, Report, Selection, Trained, ignore
+from influence.types import Claim, Event, Examples, Report, Selection, Trained, ignore
 from influence.unlearning._rows import left, parted
 from influence.workspace import Workspace
 
@@ -32,6 +32,7 @@ class Sisa:
     much as retraining. What was fitted on training rows before (scaling, categories, vocabulary) is kept.
     """
 
+    claims: ClassVar[Claim] = "L2"
     in_shards: ClassVar[bool] = True
     reservation: ClassVar[str] = ""
     cost: ClassVar[str] = "For one row at most one shard's training; for rows in every shard nearly a full one."
@@ -81,4 +82,4 @@ class Sisa:
         again, share = int((layout.first(gone) < recipe.slices).sum()), layout.share(gone)
         steps = round(share * int(layout.steps.sum()))
         report(Event("sisa", steps, steps, f"{again} of {recipe.shards} shards trained again, {share:.1%} of a full training's steps."))
-        return Trained(trained.model, tuple(checkpoint(*stage) for stage in made), recipe, "L2", None, removed)
+        return Trained(trained.model, tuple(checkpoint(*stage) for stage in made), recipe, self.claims, None, removed)

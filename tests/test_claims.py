@@ -1,0 +1,86 @@
+"""The claim told before a model is made to forget is that of the run that is made then."""
+
+from __future__ import annotations
+
+import pytest
+
+from influence.actions import _claims, perform
+from influence.actions._opened import opened
+from influence.data.refit import refusal
+from influence.errors import BadInput
+from influence.registry import unlearning
+from influence.store import Project
+from influence.types import Selection
+from tests import drawing
+from tests.drawing import text
+
+no_worker, shown, trained = drawing.no_worker, drawing.shown, drawing.trained
+LOANS = {"data": "bundled:loans", "data_set": {"n": 600}, "set": {"epochs": 2}}
+DIGITS = {"data": "bundled:digits", "set": {"epochs": 1}}
+SHARDED = {**DIGITS, "set": {"epochs": 1, "shards": 2, "slices": 1}}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("claims") / "p")
+    args = {"loans": LOANS, "digits": DIGITS, "sharded": SHARDED}
+    return project, {name: perform("train", project, given)["run"] for name, given in args.items()}
+
+
+@pytest.mark.parametrize(
+    ("data", "method", "given", "level"),
+    [
+        ("loans", "retrain", {}, "L1"),
+        ("loans", "retrain", {"preprocessing": "refitted"}, "L2"),
+        ("loans", "noisy_finetune", {}, "L1"),
+        ("loans", "scrub", {"epochs": 1}, "L1"),
+        ("digits", "retrain", {}, "L2"),
+        ("digits", "retrain", {"truth": "fresh"}, "L2"),
+        ("digits", "noisy_finetune", {}, "L3"),
+        ("digits", "noisy_finetune", {"seed": 1}, "L1"),
+        ("sharded", "sisa", {}, "L2"),
+    ],
+)
+def test_a_claim_is_told_before_as_it_is_made(runs, data, method, given, level):
+    project, of = runs
+    it = opened(project, of[data])
+    rows = Selection(tuple(it.dataset.train.ids[:12].tolist()))
+    made = perform("unlearn", project, {"run": it.run.id, "method": method, "set": given, "ids": list(rows.ids)})
+    told = _claims.foretold(it, rows, unlearning.make(method, given))
+    assert told[0] == made["claim"] == level
+    assert made["claim_note"].startswith(told[1])
+
+
+def test_a_whole_class_and_new_labels_are_told_before_too(runs):
+    project, of = runs
+    it = opened(project, of["digits"])
+    train, retrain = it.dataset.train, unlearning.make("retrain")
+    ids = train.ids[train.y == 3].tolist()
+    made = perform("unlearn", project, {"run": it.run.id, "ids": ids})
+    assert _claims.foretold(it, Selection(tuple(ids)), retrain) == (made["claim"], made["claim_note"]) == ("L1", _claims.CLASSES)
+    it = opened(project, of["loans"])
+    ids, label = it.dataset.train.ids[it.dataset.train.y == 0][:5].tolist(), it.dataset.train.classes[1]
+    made = perform("unlearn", project, {"run": it.run.id, "ids": ids, "labels": [label]})
+    asked = Selection(tuple(ids), "relabel", labels=(label,) * len(ids))
+    assert _claims.foretold(it, asked, retrain) == (made["claim"], made["claim_note"]) == ("L2", "")
+
+
+def test_what_cannot_be_fitted_again_is_refused_beforehand_in_the_same_words(runs):
+    it = opened(runs[0], runs[1]["loans"])
+    it.dataset.encoding["brought"] = True
+    with pytest.raises(BadInput) as told:
+        _claims.foretold(it, Selection(tuple(it.dataset.train.ids[:5].tolist())), unlearning.make("retrain", {"preprocessing": "refitted"}))
+    assert str(told.value) == refusal(it.dataset.encoding)
+
+
+def test_plan_and_run_say_the_claim_where_a_method_is_chosen(trained, shown):
+    table = next(frame.value for frame in shown(trained, "plan").dataframe if "claim" in frame.value.columns).set_index("method")
+    assert table["claim"].to_dict() == {"Retrain": "L1, approximate", "Influence step": "L1, approximate"}
+    at = shown(trained, "run")
+    assert "Claim: approximate (L1). Preprocessing kept: " in text(at)
+    assert "For L2 choose Retrain with its setting Preprocessing at Refitted." in text(at)
+    next(box for box in at.selectbox if box.key == "run.method.retrain.preprocessing").set_value("refitted").run()
+    assert "Claim: exact by construction (L2). Preprocessing refitted: " in text(at)
+    assert "For L2 choose" not in text(at)
+    next(box for box in at.get("button_group") if box.key == "run.many").set_value("Race several").run()
+    assert "Claim: L1, approximate." in text(at)
