@@ -63,6 +63,31 @@ def test_a_method_that_fails_says_why_and_the_others_go_on(raced, monkeypatch):
     assert found["retrained"]
 
 
+def test_an_error_of_one_method_is_its_own_and_cancelling_ends_the_race(raced, monkeypatch):
+    from influence.unlearning.finetune import Finetune
+
+    project, run, ids, _ = raced
+
+    def breaks(*_):
+        raise RuntimeError("shapes do not match:\n  (3, 4)")
+
+    monkeypatch.setattr(Finetune, "laid_out", breaks)
+    found = perform("race", project, {"methods": ["finetune", "scrub"], "ids": ids[:20], "run": run})
+    assert [lane["method"] for lane in found["lanes"]] == ["finetune", "scrub"]
+    assert found["lanes"][0]["error"] == (
+        "It stopped unexpectedly: RuntimeError: shapes do not match: (3, 4). Unlearn by finetune alone to see where."
+    )
+    assert found["lanes"][1]["run"]
+    assert found["retrained"]
+
+    def cancels(event):
+        if event.stage == "scrub":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        perform("race", project, {"methods": ["scrub", "finetune"], "ids": ids[:20], "run": run}, cancels)
+
+
 @pytest.mark.parametrize(
     ("methods", "match"), [([], "different methods"), (["scrub", "scrub"], "each once"), (["scrub", "magic"], "magic")]
 )

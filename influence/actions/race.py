@@ -8,7 +8,7 @@ from typing import Any
 
 from influence.actions._opened import chosen, opened
 from influence.actions.unlearn import unlearn
-from influence.errors import BadInput
+from influence.errors import BadInput, Cancelled
 from influence.registry import unlearning
 from influence.store import Project
 from influence.types import Report, ignore
@@ -26,10 +26,11 @@ def race(
 ) -> dict[str, Any]:
     """Unlearn the same rows by each method at its default settings; `lanes`: of each method its result, or an `error` that says why not.
 
-    A method that fails does not stop the others. Rows and figures as of `unlearn`; `original` and `retrained` are runs.
+    A method that fails, however it does, does not stop the others. Rows and figures as of `unlearn`; `original` and `retrained` are runs.
 
     Raises:
         BadInput: no method or an unknown one, the same twice, or rows that cannot be used.
+        Cancelled: somebody asked to stop; that ends the race.
     """
     if not methods or len(set(methods)) < len(methods):
         raise BadInput(f"A race needs different methods, each once; got {', '.join(methods) or 'none'}.")
@@ -46,9 +47,19 @@ def race(
         try:
             found = unlearn(project, name, None, stored, it.run.id, None, group, query, heard)
             lanes.append({"method": name, "error": "", **found, **_lane(project, found["run"])})
-        except BadInput as error:
-            lanes.append({"method": name, "error": str(error)})
+        except Cancelled:
+            raise
+        except Exception as error:  # whatever a method raises, somebody's own too: the others go on, and what they found is kept
+            lanes.append({"method": name, "error": _why(error, name)})
     return {"original": it.run.id, "retrained": _retrained(lanes), "n_removed": len(rows), "lanes": lanes, **_references(project, lanes)}
+
+
+def _why(error: Exception, method: str) -> str:
+    """Return why a method failed; of an error that is no answer to what was asked for what it was, and how to see where."""
+    if isinstance(error, BadInput):
+        return str(error)
+    what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": .")
+    return f"It stopped unexpectedly: {what}. Unlearn by {method} alone to see where."
 
 
 def _named(report: Report, name: str) -> Report:
