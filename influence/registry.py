@@ -22,6 +22,8 @@ from typing import Any, Literal, TypeVar
 from influence.errors import BadInput
 
 T = TypeVar("T", bound=type)
+NEEDED = {int: "a whole number", float: "a number", bool: "true or false", tuple: "whole numbers with commas between them, such as 64, 32"}
+"""What a setting of a type takes, in words."""
 log = logging.getLogger("lethe")
 
 
@@ -92,7 +94,7 @@ def checked(setting: Setting, value: Any) -> Any:
     try:
         converted = _convert(setting.type, value)
     except (KeyError, TypeError, ValueError):
-        raise BadInput(f"{setting.name} must be {setting.type.__name__}; got {value!r}.") from None
+        raise BadInput(f"{setting.name} must be {NEEDED.get(setting.type, setting.type.__name__)}; got {value!r}.") from None
     if setting.choices and converted not in setting.choices:
         raise BadInput(f"{setting.name} must be one of {', '.join(map(str, setting.choices))}; got {value!r}.")
     if not all(_within(setting, part) for part in (converted if setting.type is tuple else (converted,))):

@@ -349,17 +349,28 @@ def test_a_form_draws_every_kind_of_setting_and_gives_its_values():
     at.selectbox(key="f.way").select("two")
     at.run()
     assert at.session_state["all"] == usual | {"count": 7, "group": "race", "widths": (8, 4), "flag": True, "way": "two"}
-    limits = at.number_input(key="f.count")
-    assert (limits.min, limits.max) == (1, 9)
 
 
-@pytest.mark.parametrize("wrong", ["8, x", "0"])
-def test_a_setting_that_is_not_allowed_is_refused_where_it_stands(wrong):
+@pytest.mark.parametrize(
+    ("key", "wrong", "said"),
+    [
+        ("f.widths", "8, x", "Widths must be whole numbers with commas between them, such as 64, 32; got '8, x'."),
+        ("f.widths", "0", "Widths must be at least 1; got '0'."),
+        ("f.count", 10, "Count must be between 1 and 9; got 10."),
+        ("f.rate", 50.0, "Rate must be between 0.0 and 1.0; got 50.0."),
+        ("o.rate", 50.0, "Rate must be between 0.0 and 1.0; got 50.0."),
+    ],
+)
+def test_a_setting_that_is_not_allowed_is_refused_where_it_stands_and_nothing_goes_on(key, wrong, said):
     at = AppTest.from_function(every_kind).run()
-    at.text_input(key="f.widths").set_value(wrong).run()
+    form, kind = ("all" if key[0] == "f" else "open"), (at.text_input if isinstance(wrong, str) else at.number_input)
+    del at.session_state[form]
+    kind(key=key).set_value(wrong).run()
     assert not at.exception
-    assert len(at.error) == 1
-    assert at.error[0].value.startswith("widths must be")
+    assert [error.value.replace("\\", "") for error in at.error] == [said]
+    assert "Nothing can be started" in at.caption[-1].value
+    assert form not in at.session_state
+    assert at.toggle(key=f"{key[0]}.flag"), "what else there is to set is drawn all the same"
 
 
 def choice() -> None:

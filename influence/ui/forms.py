@@ -15,6 +15,7 @@ from influence.ui import state, words
 AUTOMATIC = "Automatic"
 DEFAULT = "Default"
 NO_COLUMN = "No column"
+OFF = "Nothing can be started until this is put right."
 FOLDED = 3
 """More reasons than these why something is not open are folded."""
 
@@ -37,7 +38,8 @@ def settings_form(
     `hidden`: settings that are not drawn and not returned. `given`: what stands in the widgets at first, instead of the defaults.
     `offered`: the values that these data have for settings of text, by name: they are chosen, and "" stands for the default.
     `usual`: what that default is in these data, by name. `shared`: values stand in the address (`state.shared`).
-    Settings keep their values when one leaves the page and comes back.
+    Settings keep their values when one leaves the page and comes back. Where one is not allowed nothing is drawn below the form, so that
+    nothing can be started.
     """
     wanted = [s for s in settings(cls) if s.name not in hidden]
     first, folded = [s for s in wanted if not s.advanced], [s for s in wanted if s.advanced]
@@ -47,6 +49,9 @@ def settings_form(
     if folded:
         with st.expander("More settings", icon=":material/tune:"):
             values |= _fields(folded, key, columns, automatic, given or {}, usual or {}, shared)
+    if any(isinstance(value, BadInput) for value in values.values()):
+        st.caption(OFF)
+        st.stop()
     return values
 
 
@@ -73,7 +78,7 @@ def _fields(
 
 
 def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None = None, usual: str = "", shared: bool = False) -> Any:
-    """Draw the widget of one setting and return its value; None for one that is open (`start` None).
+    """Draw the widget of one setting and return its value, or why it is not allowed; None for one that is open (`start` None).
 
     `usual`: what its default "" is. `shared`: the value stands in the address.
     """
@@ -91,7 +96,7 @@ def field(setting: Setting, key: str, start: Any, columns: Sequence[str] | None 
     if setting.type is bool:
         return st.toggle(value=bool(start), **same())
     if setting.type in (int, float):
-        return _number(setting, start, same())
+        return _number(setting, start, same(), shared)
     return _text(setting, start, same())
 
 
@@ -110,15 +115,14 @@ def _shown(option: Any, data: bool, usual: str) -> str:
     return str(option) if data else words.title(str(option))
 
 
-def _number(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
+def _number(setting: Setting, start: Any, same: dict[str, Any], shared: bool) -> Any:
     kind = setting.type
-    limits: dict[str, Any] = {
-        "min_value": None if setting.min is None else kind(setting.min),
-        "max_value": None if setting.max is None else kind(setting.max),
-    }
+    # A browser keeps a number outside its limits to itself, and the page would go on with the one before: so limits are looked at here.
+    limits = {f"{end}_value": kind(at) for end in ("min", "max") if shared and (at := getattr(setting, end)) is not None}
     step: Any
     step, shape = (1, "%d") if kind is int else (_step(start), "%g")
-    return st.number_input(value=start, step=step, format=shape, placeholder="Auto", **limits, **same)
+    value = st.number_input(value=start, step=step, format=shape, placeholder="Auto", **limits, **same)
+    return None if value is None else _allowed(setting, value)
 
 
 def _step(start: float | None) -> float:
@@ -128,12 +132,16 @@ def _step(start: float | None) -> float:
 
 def _text(setting: Setting, start: Any, same: dict[str, Any]) -> Any:
     text = ", ".join(map(str, start)) if isinstance(start, tuple) else str(start or "")
-    value = st.text_input(value=text, **same)
+    return _allowed(setting, st.text_input(value=text, **same))
+
+
+def _allowed(setting: Setting, value: Any) -> Any:
+    """Return the value as its setting has it; or draw why it is not allowed, and return that."""
     try:
         return checked(setting, value)
     except BadInput as error:
-        st.error(words.escaped(error))
-        st.stop()
+        st.error(words.escaped(words.title(setting.name) + str(error).removeprefix(setting.name)))
+        return error
 
 
 def choose(
