@@ -12,8 +12,9 @@ from influence.actions import _anew, perform, preview
 from influence.actions._measures import tables as measures
 from influence.actions._opened import opened as opened_run
 from influence.readable import readable
+from influence.registry import finders
 from influence.types import Selection
-from influence.ui import choosing, compared_predicted, words
+from influence.ui import choosing, compared_predicted, foretelling, words
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said, shown
 
@@ -83,13 +84,20 @@ def test_plan_opens_on_the_selection_and_says_what_would_be_replaced(made):
     assert set(project.current().ids) == set(ids.tolist())
 
 
+def test_how_rows_were_chosen_is_said_of_every_rule(made):
+    assert set(finders.classes) <= set(foretelling.CHOSEN)
+    joined = Selection((1,), reason={"rule": "and also", "of": [{"rule": "rows"}, {"rule": "where"}]})
+    for rows, how in ((Selection((1,), reason={"rule": "top_k"}), "Chosen by rank"), (joined, "Chosen in several steps")):
+        assert foretelling.provenance(rows).startswith(how)
+
+
 def test_plan_tells_who_else_changes_and_then_has_one_prediction_alone(made):
     project, runs = made
     run = project.run(runs["loans"])
     ids = project.dataset(run.dataset).train.ids[60:80].tolist()
     project.choose(Selection(tuple(ids), reason={"rule": "rows", "dataset": run.dataset}))
     at = opened("plan", run=run.id)
-    assert "Chosen by rows · data " + run.dataset[:8] in said(at)
+    assert "Chosen by hand · data " + run.dataset[:8] in said(at)
     asked = shown(at, "metric", "n", "predicted").set_index("metric")
     evaluation = project.dataset(run.dataset).evaluation
     assert asked.loc["Accuracy", "n"] == len(evaluation)

@@ -53,6 +53,11 @@ def test_methods_that_are_not_recommended_are_shown_on_request_with_why(fresh, s
     assert not at.exception
 
 
+def test_one_of_one_method_and_several_is_always_lit(fresh, shown):
+    at = shown(fresh, "run")
+    assert next(box for box in at.get("button_group") if box.key == "run.many").proto.required
+
+
 def test_a_race_is_one_job_per_method_retraining_first_and_each_is_cancelled_alone(fresh, shown):
     at = raced(fresh, shown)
     asked = jobs.listed(fresh)

@@ -19,6 +19,12 @@ RANKED = "These scores rank only: no change can be predicted. Retrain without th
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
 RELABELLED = "Predictions here are of removals. Retrain on the Run page to see what the new labels do."
 AGAINST = "The metric and its smooth version are predicted to go opposite ways: do not remove rows by this."
+CHOSEN = {
+    "budget": "to reach a target", "duplicates": "as copies", "helps_nobody": "as rows that help nobody", "outliers": "as outliers",
+    "pattern": "by a pattern", "polygon": "by an outline on the map", "rows": "by hand", "top_k": "by rank", "where": "by a condition",
+    "ids given": "by their ids",
+}  # fmt: skip
+"""How rows came to be selected, by the rule that found them."""
 SHORT = 8
 """Characters of a digest."""
 
@@ -96,8 +102,9 @@ def provenance(selection: Selection) -> str:
     """Say in one line what chose the rows, from which data, and when."""
     reason, digest = selection.reason, str(selection.reason.get("dataset", ""))
     chosen = state.project().chosen_at()
-    by = f"Chosen by {words.title(str(reason.get('rule', 'hand'))).lower()}"
-    parts = [by, *([f"scores {str(reason['scores'])[:SHORT]}"] if reason.get("scores") else [])]
+    rule = str(reason.get("rule", "rows"))
+    how = "in several steps" if "of" in reason else CHOSEN.get(rule, f"by the rule {words.title(rule)}")
+    parts = [f"Chosen {how}", *([f"scores {str(reason['scores'])[:SHORT]}"] if reason.get("scores") else [])]
     parts += [f"data {digest[:SHORT]}"] if digest else []
     return words.escaped(" · ".join([*parts, *([words.ago(chosen)] if chosen else [])]))
 

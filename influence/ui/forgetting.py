@@ -26,7 +26,9 @@ def start(run: Run, selection: Selection) -> None:
     """Draw what is to be forgotten and how, and the button that starts it."""
     if not rows(run, selection):
         return
-    many = st.segmented_control("How many methods", [ONE, SEVERAL], default=ONE, key="run.many", label_visibility="collapsed") == SEVERAL
+    many = SEVERAL == st.segmented_control(
+        "How many methods", [ONE, SEVERAL], default=ONE, required=True, key="run.many", label_visibility="collapsed"
+    )
     relabel = selection.action == "relabel"
     left, right = st.columns([2, 1], gap="medium")
     with right:
