@@ -13,7 +13,7 @@ from influence.actions import _effects, confirm_suspects, preview
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, effects, kept, pinning, priced, state, whochanges, words
+from influence.ui import choosing, effects, kept, pinning, priced, requesting, state, whochanges, words
 
 RANKED = "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it."
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
@@ -45,6 +45,7 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
     else:
         choosing.rows(run, selection)
         priced.methods(run, selection)
+        requesting.returning(run, selection, "plan.back")
         state.link("run", "Correct these labels" if selection.action == "relabel" else "Unlearn these rows", ":material/arrow_forward:")
 
 

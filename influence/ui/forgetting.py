@@ -15,7 +15,7 @@ from influence.jobs import Job
 from influence.registry import queries, unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import claims, costs, forms, jobs, lanes, live, racing, standing, state, stepping, words
+from influence.ui import claims, costs, forms, jobs, lanes, live, racing, requesting, standing, state, stepping, words
 
 ONE, SEVERAL = "One method", "Race several"
 REMOVES = "It only removes rows."
@@ -26,6 +26,7 @@ def start(run: Run, selection: Selection) -> None:
     """Draw what is to be forgotten and how, and the button that starts it."""
     if not rows(run, selection):
         return
+    requesting.returning(run, selection, "run.back")
     many = SEVERAL == st.segmented_control(
         "How many methods", [ONE, SEVERAL], default=ONE, required=True, key="run.many", label_visibility="collapsed"
     )

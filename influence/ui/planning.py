@@ -13,7 +13,7 @@ from influence.actions import _measures, preview
 from influence.charts.curves import curve
 from influence.registry import finders
 from influence.store import Run
-from influence.ui import choosing, costs, effects, foretelling, jobs, kept, pinning, state, trust, whochanges, words
+from influence.ui import choosing, costs, effects, foretelling, jobs, kept, pinning, requesting, state, trust, whochanges, words
 
 SMOOTH = "Its smooth version"
 STEPS = 5  # sizes at which models are really retrained
@@ -22,11 +22,11 @@ RETRAININGS = 21
 
 
 def not_original(run: Run) -> bool:
-    """Say so if the run was made by unlearning: one plans on the original."""
+    """Draw what a model made by unlearning can be asked, if the run is one: a further request, but no predictions."""
     if run.parent is None:
         return False
-    st.info("This model was made by unlearning. Plans are made on the model it came from.", icon=":material/info:")
-    state.link("plan", "Plan on the original", run=run.parent)
+    requesting.again(run)
+    foretelling.selected(run, None)
     return True
 
 
