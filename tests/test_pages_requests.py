@@ -63,3 +63,22 @@ def test_nothing_comes_back_of_rows_that_are_asked_for_again(made, shown):
     assert "would be back" not in text(shown(made.project, "run", run=made.first))
     choose(made, made.ids[:60], action="relabel", labels=("approved",) * 60)
     assert "55 rows that were removed in " in text(shown(made.project, "run", run=made.first))
+
+
+def test_rows_that_are_gone_already_are_not_offered_for_removal(made, shown):
+    choose(made, made.ids[:50])
+    for page in ("plan", "run"):
+        at = shown(made.project, page, run=made.second)
+        assert "All 50 selected rows were already removed from this model." in text(at)
+        assert {"Compare it with the other models", "Run on the original"} <= set(links(at))
+        assert "Unlearn these rows" not in links(at)
+        assert not [b for b in at.main.button if b.label == "Start unlearning"]
+
+
+def test_only_rows_that_are_still_there_are_counted(made, shown):
+    choose(made, made.ids[40:90])
+    at = shown(made.project, "run", run=made.second)
+    total = len(made.ids) - 50
+    assert f"**40 rows** of {total:,} training rows" in text(at)
+    assert "10 of the 50 selected were already removed." in text(at)
+    assert [b for b in at.main.button if b.label == "Start unlearning"]

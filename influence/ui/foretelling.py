@@ -44,6 +44,8 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
         _whole_class(run)
     else:
         choosing.rows(run, selection)
+        if requesting.nothing_left(run, selection):
+            return
         priced.methods(run, selection)
         requesting.returning(run, selection, "plan.back")
         state.link("run", "Correct these labels" if selection.action == "relabel" else "Unlearn these rows", ":material/arrow_forward:")

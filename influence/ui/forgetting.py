@@ -48,21 +48,23 @@ def start(run: Run, selection: Selection) -> None:
 
 
 def rows(run: Run, selection: Selection) -> bool:
-    """Draw which rows are to go: how many of how many, and why; return whether they are rows of this model's data."""
+    """Draw which rows are to go: how many of how many, and why; return whether there are any that the model was trained on."""
     try:
         state.dataset(run).train.mask(selection.ids)
     except BadInput:
         st.warning("The selected rows belong to other data. Select rows of this model's training data on Plan.", icon=":material/warning:")
         state.link("plan", "Change the rows on Plan")
         return False
-    total = run.body["n"]["train"] - len(run.body.get("removed", ()))
+    if requesting.nothing_left(run, selection):
+        state.link("plan", "Choose other rows on Plan")
+        return False
+    total, n = run.body["n"]["train"] - len(run.body.get("removed", ())), requesting.left(run, selection)
     why = words.escaped(selection.reason.get("words", selection.reason.get("rule", "picked by hand"))).rstrip(".")
     with st.container(horizontal=True, vertical_alignment="center"):
-        share = words.percent(len(selection) / total)
+        share = words.percent(n / total)
         done = "relabelled" if selection.action == "relabel" else "removed"
-        st.markdown(
-            f"**{words.count(len(selection), 'row')}** of {total:,} training rows ({share}) will be {done}: {why}.", width="content"
-        )
+        before = f" {len(selection) - n:,} of the {len(selection):,} selected were already removed." if n < len(selection) else ""
+        st.markdown(f"**{words.count(n, 'row')}** of {total:,} training rows ({share}) will be {done}: {why}.{before}", width="content")
         state.link("plan", "Change them on Plan")
     return True
 

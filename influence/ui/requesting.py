@@ -18,6 +18,23 @@ def origin(run: Run) -> Run:
     return run
 
 
+def left(run: Run, selection: Selection) -> int:
+    """Return how many of the selected rows the model was not already made without."""
+    return len(set(selection.ids) - set(run.body.get("removed", ())))
+
+
+def nothing_left(run: Run, selection: Selection) -> bool:
+    """Say so if the model was already made without all of the selected rows, and where it can be seen."""
+    if left(run, selection):
+        return False
+    all_of_them = "The selected row was" if len(selection) == 1 else f"All {len(selection):,} selected rows were"
+    st.info(f"{all_of_them} already removed from this model.", icon=":material/info:")
+    with st.container(horizontal=True):
+        state.link("compare", "Compare it with the other models", run=run.id)
+        state.link("run", "Run on the original", run=origin(run).id)
+    return True
+
+
 def returning(run: Run, selection: Selection, key: str) -> None:
     """Warn where a model made from this one has had rows removed that what is made here would hold again; offer to go on there."""
     found = [(made, _back(run, made, selection)) for made in _made_from(run)]
