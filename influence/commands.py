@@ -185,20 +185,27 @@ def numbers(given: str, option: str) -> list[float]:
 
 
 def read_ids(path: Path | None) -> list[Any] | None:
-    """Return the ids in a table: its column `id`, or its first column; those of a CSV as they are written, 007 too (`files.unescaped`).
+    """Return the ids in a table, as `id_column` reads them.
 
     Raises:
-        BadInput: the file cannot be read as a table, or holds no ids.
+        BadInput: as there.
     """
-    if path is None:
-        return None
+    return None if path is None else id_column(path)[1]
+
+
+def id_column(path: Path, max_bytes: int | None = None) -> tuple[str, list[Any]]:
+    """Return heading and ids of a table: column `id`, or the first; those of a CSV as they are written, 007 too (`files.unescaped`).
+
+    Raises:
+        BadInput: the file cannot be read as a table, has more than `max_bytes`, or holds no ids.
+    """
     from influence.data.read import read_table
 
-    table = read_table(path, as_text=True)
+    table = read_table(path, max_bytes, as_text=True)
     column = table["id"] if "id" in table else table.iloc[:, 0]
     if column.isna().any():
         raise BadInput(f"{path.name!r} must list one id per row; {int(column.isna().sum())} of {len(column)} are empty. Fill or drop them.")
-    return [unescaped(cell) for cell in column.tolist()]
+    return str(column.name), [unescaped(cell) for cell in column.tolist()]
 
 
 def read_labels(path: Path | None) -> tuple[list[Any] | None, list[Any] | None]:

@@ -24,7 +24,7 @@ elif tried:
 elif run.kind == "unlearn":
     forgetting.outcome(run, state.group())
 elif selection is None:
-    st.info("No rows are selected. Choose rows by their influence on Influence, or by a rule on Plan.", icon=":material/info:")
+    st.info("No rows are selected. Choose rows by their influence on Influence, or by their ids or a rule on Plan.", icon=":material/info:")
     with st.container(horizontal=True):
         state.link("influence", "Find influential rows")
         state.link("plan", "Plan a removal")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from influence.actions import perform
+from influence.finders.rows import parts
 from influence.store import Project
 from influence.types import Selection
 from tests import drawing
@@ -82,3 +84,69 @@ def test_only_rows_that_are_still_there_are_counted(made, shown):
     assert f"**40 rows** of {total:,} training rows" in text(at)
     assert "10 of the 50 selected were already removed." in text(at)
     assert [b for b in at.main.button if b.label == "Start unlearning"]
+
+
+def looked_up(at: AppTest, typed: str = "", file: tuple[str, bytes] | None = None) -> AppTest:
+    at.text_area(key="plan.ids.typed").set_value(typed)
+    if file:
+        at.file_uploader(key="plan.ids.file").set_value((*file, "text/csv"))
+    return press(at, "Look these rows up")
+
+
+def test_rows_are_selected_by_their_ids(made, shown):
+    made.project.choose(Selection(()))
+    at = looked_up(shown(made.project, "plan", run=made.first), f"{made.ids[3]}, {made.ids[1]}\n{made.ids[2]}")
+    press(at, "Select these 3 rows")
+    assert made.project.current().ids == (made.ids[3], made.ids[1], made.ids[2])
+    assert links(at)["Unlearn these rows"] == "run"
+
+
+def test_ids_that_are_not_there_are_told_in_lots_and_nothing_is_selected_by_itself(made, shown):
+    choose(made, made.ids[90:91])
+    data = made.project.dataset(made.project.run(made.second).dataset)
+    unused = [*data.evaluation.ids[:2], data.holdout.ids[0]]
+    table = "note,id\n" + "".join(f"x,{i}\n" for i in [*made.ids[48:53], *unused, 987654321])
+    at = looked_up(shown(made.project, "plan", run=made.second), "no-such-id", ("request.csv", table.encode()))
+    said = text(at)
+    assert "9 ids in the column “id” of request.csv." in said
+    assert "2 ids: not in the data at all (no-such-id, 987654321)." in said
+    assert f"3 ids: only evaluation or holdout rows, so the model was never trained on them ({', '.join(map(str, unused))})." in said
+    assert f"2 ids: already removed from this model ({made.ids[48]}, {made.ids[49]})." in said
+    assert made.project.current().ids == (made.ids[90],)
+    press(at, "Go on with the 3 that are there")
+    assert made.project.current().ids == tuple(made.ids[50:53])
+
+
+def test_ids_none_of_which_is_there_select_nothing(made, shown):
+    at = looked_up(shown(made.project, "plan", run=made.second), str(made.ids[0]))
+    assert "so there is nothing to remove" in text(at)
+    assert "plan.ids.select" not in [b.key for b in at.main.button]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"), (bytes(range(256)) * 20, "holds binary data"), (b"who,id\na,\nb,2\n", "1 of 2 are empty"),
+        (b"12\n15\n", "holds only numbers (12); it must name the columns"),
+    ],
+)  # fmt: skip
+def test_a_file_that_holds_no_ids_is_said_in_a_sentence(made, shown, content, said):
+    at = looked_up(shown(made.project, "plan", run=made.first), file=("ids.csv", content))
+    assert [said in e.value.replace("\\", "") for e in at.error] == [True]
+
+
+def test_a_heading_that_is_an_id_of_the_data_is_not_passed_over(made, shown, monkeypatch):
+    monkeypatch.setattr("influence.ui.naming.id_column", lambda path, most: (str(made.ids[0]), [made.ids[1]]))
+    at = looked_up(shown(made.project, "plan", run=made.first), file=("ids.csv", b"x"))
+    assert "so the file has no heading" in text(at)
+
+
+@pytest.mark.parametrize(
+    ("typed", "cut"),
+    [
+        ("a b\nc d\nx y", ["a b", "c d", "x y"]), ("1 2 999 998", ["1", "2", "999", "998"]), ("1, 2;x y", ["1", "2", "x y"]),
+        ("7 8", ["7", "8"]), ("1\n2", ["1", "2"]),
+    ],
+)  # fmt: skip
+def test_ids_of_which_some_are_unknown_are_cut_where_most_are_known(typed, cut):
+    assert parts(typed, {"a b": 0, "1": 0}, {"c d": 0, "2": 0}) == cut

@@ -28,8 +28,8 @@ class Rows:
         Raises:
             BadInput: no ids, an id that is not among the rows, or one that may be several of them.
         """
-        known = _known(examples.ids.tolist())
-        given = _parts(self.ids, known)
+        known = spellings(examples.ids.tolist())
+        given = parts(self.ids, known)
         if not given:
             raise BadInput("No ids were given. Type the ids of training rows, separated by commas.")
         unknown = [i for i in given if i not in known]
@@ -48,7 +48,7 @@ class Rows:
         return Selection(found, reason={"rule": "rows", "ids": "\n".join(map(str, found)), "words": words})
 
 
-def _known(ids: Iterable[Any]) -> dict[str, list[Any]]:
+def spellings(ids: Iterable[Any]) -> dict[str, list[Any]]:
     """Return which ids each spelling may mean: as they are written, and without the blanks around them where that is no other's."""
     exact: dict[str, list[Any]] = {}
     trimmed: dict[str, list[Any]] = {}
@@ -58,12 +58,20 @@ def _known(ids: Iterable[Any]) -> dict[str, list[Any]]:
     return trimmed | exact
 
 
-def _parts(text: str, known: Mapping[str, object]) -> list[str]:
-    """Return the ids in a text, cut in the first way of which all parts are known; blanks around an id that has a line to itself count."""
-    parts: list[str] = []
+def parts(text: str, *known: Mapping[str, object]) -> list[str]:
+    """Return the ids in a text, cut in the first way of which all parts are known, or else in the one that finds most of them.
+
+    Blanks around an id that has a line to itself count. `known`: spellings of ids, in one mapping or several.
+    """
+    cuts: list[tuple[list[str], int]] = []
     for separator in SEPARATORS:
         cut = [part for part in re.split(separator, text) if part.strip()]
-        parts = [part if separator == SEPARATORS[0] and part in known else part.strip() for part in cut]
-        if all(part in known for part in parts):
-            break
-    return parts
+        found = [part if separator == SEPARATORS[0] and _is_known(part, known) else part.strip() for part in cut]
+        cuts.append((found, sum(_is_known(part, known) for part in found)))
+        if cuts[-1][1] == len(found):
+            return found
+    return max(reversed(cuts), key=lambda cut: (cut[1], cut[1] and -len(cut[0])))[0]
+
+
+def _is_known(part: str, known: Iterable[Mapping[str, object]]) -> bool:
+    return any(part in names for names in known)

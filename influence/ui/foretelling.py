@@ -13,7 +13,7 @@ from influence.actions import _effects, confirm_suspects, preview
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, effects, kept, pinning, priced, requesting, state, whochanges, words
+from influence.ui import choosing, effects, kept, naming, pinning, priced, requesting, state, whochanges, words
 
 RANKED = "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it."
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
@@ -42,7 +42,8 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
     selection = choosing.review(run, (state.group(), state.dataset(run).target), foretold)
     if selection is None:
         _whole_class(run)
-    else:
+    naming.by_ids(run)
+    if selection is not None:
         choosing.rows(run, selection)
         if requesting.nothing_left(run, selection):
             return
