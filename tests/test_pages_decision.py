@@ -192,8 +192,8 @@ def test_a_numeric_target_is_planned_in_its_own_unit(made):
     assert "Errors are in the unit of goal" in readable("preview", project, text)
 
 
-def test_plans_are_made_on_the_original(made):
-    assert "Plans are made on the model it came from" in said(opened("plan", run=made[1]["unlearned"]))
+def test_predictions_are_made_on_the_original(made):
+    assert "Predictions follow a training by its recipe" in said(opened("plan", run=made[1]["unlearned"]))
 
 
 def test_switching_the_run_forgets_the_other_ones_metric(made):

@@ -19,13 +19,13 @@ no_worker, shown = drawing.no_worker, drawing.shown
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> SimpleNamespace:
-    """A model, one without its first 50 rows, and of that one without 5 more, fitted anew; tests change nothing but the selection."""
+    """A model, one without its first 50 rows, and of that one without 5 more of 7, fitted anew; tests change nothing but the selection."""
     project = Project(tmp_path_factory.mktemp("requests") / "p")
     first = perform("train", project, SMALL)["run"]
     train = project.dataset(project.run(first).dataset).train
     ids = train.ids.tolist()
     second = perform("unlearn", project, {"run": first, "ids": ids[:50], "method": "retrain"})["run"]
-    given = {"run": second, "ids": ids[50:55], "method": "retrain", "set": {"preprocessing": "refitted"}}
+    given = {"run": second, "ids": ids[48:55], "method": "retrain", "set": {"preprocessing": "refitted"}}
     third = perform("unlearn", project, given)["run"]
     return SimpleNamespace(project=project, first=first, second=second, third=third, ids=ids)
 
@@ -150,3 +150,21 @@ def test_a_heading_that_is_an_id_of_the_data_is_not_passed_over(made, shown, mon
 )  # fmt: skip
 def test_ids_of_which_some_are_unknown_are_cut_where_most_are_known(typed, cut):
     assert parts(typed, {"a b": 0, "1": 0}, {"c d": 0, "2": 0}) == cut
+
+
+def test_a_request_after_another_says_how_many_rows_are_gone_in_all(made, shown):
+    made.project.choose(Selection(()))
+    page = (made.project.path / perform("report", made.project, {"run": made.third, "rows": True})["html"]).read_text(encoding="utf-8")
+    assert "Retrain without 5 rows (55 with earlier requests)" in page
+    assert "5 training rows (" in page
+    assert "; 55 with earlier requests) were removed" in page
+    assert f'<p class="ids">{", ".join(map(str, made.ids[50:55]))}</p>' in page, "of the 7 that were asked for, 2 were gone already"
+    for name in ("run", "compare", "verify"):
+        at = shown(made.project, name, run=made.third)
+        noun = "row" if name == "run" else "training row"
+        assert f"without 5 {noun}s (55 with earlier requests)" in text(at), name
+    model = at.sidebar.selectbox(key="choice.run")
+    assert [o.split(" · ", 1)[1] for o in model.options[:2]] == [
+        "Retrain without 5 rows (55 with earlier requests)",
+        "Retrain without 50 rows",
+    ]

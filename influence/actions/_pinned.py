@@ -49,7 +49,7 @@ def read(project: Project, pin: Pin, dataset: Callable[[Run], Dataset] | None = 
     name = pin.run
     try:
         run = project.run(pin.run)
-        name = run.name or run.id
+        name = words.called(run)
         data = dataset(run) if dataset else project.dataset(run.dataset)
         found = READ[pin.kind](project, run, data, pin.made)
     except BadInput as error:

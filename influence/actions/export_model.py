@@ -191,7 +191,7 @@ def _card(it: Opened, folder: Path, format: str) -> card.Card:
     record, metrics = _record(it.project, it.run.id), body["metrics"]
     there = {path.name for path in folder.iterdir()}
     return card.Card(
-        title=f"{dataset.name}: {it.run.name or it.run.id}",
+        title=f"{dataset.name}: {words.called(it.run)}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         predicts=f"{target}, one of {classes}" if classes else f"{target}, a number",
         data=data_of(it),

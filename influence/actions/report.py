@@ -20,6 +20,7 @@ from influence.actions.compare import compare
 from influence.actions.preview import in_units, kept, predicted
 from influence.errors import BadInput
 from influence.evidence import investigation as told
+from influence.evidence import words
 from influence.evidence.report import render
 from influence.registry import attribution, described
 from influence.store import Project, Record
@@ -79,7 +80,7 @@ def _investigation(
     foretold = _preview(project, first.run.id, note, selection)
     records = project.records()
     return told.Investigation(
-        title=first.dataset.name if it.run.name in ("", first.dataset.name) else f"{first.dataset.name}: {it.run.name}",
+        title=first.dataset.name if it.run.name in ("", first.dataset.name) else f"{first.dataset.name}: {words.called(it.run)}",
         project=project.path.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data=data_of(first),
@@ -88,7 +89,7 @@ def _investigation(
         questions=_questions.listed(project, first, asked),
         asked=len(asked),
         method=method,
-        selection=_chosen(first, selection, group, rows) if selection else None,
+        selection=_chosen(it, first, selection, group, rows) if selection else None,
         preview=foretold,
         unlearning=_unlearned(it) if compared else None,
         comparison=comparison(table, group, dict(main.query or {}) if main else {}, bool(first.dataset.train.classes)),
@@ -130,13 +131,16 @@ def model_of(it: Opened) -> told.Model:
     return told.Model(described["name"], it.run.id, described["given"], recipe, body["checkpoints"][-1]["digest"])
 
 
-def _chosen(it: Opened, selection: Selection, group: str, rows: bool) -> told.Chosen:
-    train = it.dataset.train
-    mask = train.mask(selection.ids)
-    columns = [c for c in dict.fromkeys((group, it.dataset.target)) if c and c in train.columns and train.columns[c].nunique() <= 12]
+def _chosen(it: Opened, first: Opened, selection: Selection, group: str, rows: bool) -> told.Chosen:
+    """Return what is told of the rows of a request: of those to remove, the ones that no earlier request had removed."""
+    train, relabel = first.dataset.train, selection.action == "relabel"
+    gone = set() if relabel else set(first.run.body.get("removed", ()))
+    chosen = [id for id in selection.ids if id not in gone]
+    mask = train.mask(chosen)
+    columns = [c for c in dict.fromkeys((group, first.dataset.target)) if c and c in train.columns and train.columns[c].nunique() <= 12]
     parts = tuple(part for column in columns for part in _parts(train.columns[column], mask, column))
-    ids, relabel = tuple(selection.ids[:IDS_KEPT]) if rows else (), selection.action == "relabel"
-    return told.Chosen(len(selection), in_words(selection.reason), selection.digest, ids, parts, relabel)
+    ids, in_all = tuple(chosen[:IDS_KEPT]) if rows else (), 0 if relabel else len(it.run.body.get("removed", ()))
+    return told.Chosen(len(chosen), in_words(selection.reason), selection.digest, ids, parts, relabel, in_all)
 
 
 def _parts(values: pd.Series, mask: np.ndarray, column: str) -> list[told.Part]:

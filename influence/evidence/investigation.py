@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from influence.evidence import words
 from influence.evidence.figures import Estimate, Pinned, Retrained
 from influence.types import SIGN
 
@@ -90,7 +91,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The rows that were removed, or relabelled: `reason` is the rule in words."""
+    """The rows that were removed, or relabelled: `reason` is the rule in words. `in_all`: how many the model is without, of any request."""
 
     n: int
     reason: str
@@ -98,6 +99,12 @@ class Chosen:
     ids: tuple[Any, ...] = ()
     composition: tuple[Part, ...] = ()
     relabelled: bool = False
+    in_all: int = 0
+
+    @property
+    def earlier(self) -> str:
+        """How many rows are removed in all, in words, if earlier requests removed some; else ""."""
+        return words.in_all_of(self.in_all, self.n)
 
 
 @dataclass(frozen=True)

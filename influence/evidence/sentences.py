@@ -132,7 +132,8 @@ def _done(it: Investigation) -> str:
     if it.selection is None:
         return "Nothing was removed."
     chosen, total = it.selection, it.data.rows.get("train", 0)
-    share = f" ({words.percent(chosen.n / total)} of {words.count(total)})" if total else ""
+    told = [f"{words.percent(chosen.n / total)} of {words.count(total)}" if total else "", chosen.earlier if it.unlearning else ""]
+    share = f" ({'; '.join(filter(None, told))})" if any(told) else ""
     rows = f"{words.count(chosen.n, 'training row')}{share}"
     if it.unlearning is None:
         return f"Nothing was removed. {rows} are selected: {chosen.reason.rstrip('.')}."
@@ -186,6 +187,7 @@ def tiles(it: Investigation) -> list[tuple[str, str, str]]:
     if it.selection is not None:
         total = it.data.rows.get("train", 0)
         below = f"{words.percent(it.selection.n / total)} of {words.count(total)}" if total else ""
+        below = "; ".join(filter(None, [below, it.selection.earlier if it.unlearning else ""]))
         found.append(
             (
                 f"training rows {'relabelled' if it.selection.relabelled else 'removed'}" if it.unlearning else "training rows selected",

@@ -143,9 +143,26 @@ def count(n: int, noun: str = "") -> str:
     return f"{n:,} {noun if n == 1 else noun + 's'}".strip() if noun else f"{n:,}"
 
 
-def became(n_removed: int, n_relabelled: int, noun: str = "row") -> str:
-    """Return what was done to training rows: without 12 rows, or with 12 rows relabelled."""
-    return f"with {count(n_relabelled, noun)} relabelled" if n_relabelled else f"without {count(n_removed, noun)}"
+def became(body: Mapping[str, Any], noun: str = "row") -> str:
+    """Return what a run did to training rows: without 12 rows (90 with earlier requests), or with 12 rows relabelled."""
+    if body.get("n_relabelled"):
+        return f"with {count(int(body['n_relabelled']), noun)} relabelled"
+    n, in_all = int(body.get("n_removed", 0)), in_all_of(len(body.get("removed", ())), int(body.get("n_removed", 0)))
+    return f"without {count(n, noun)}" + (f" ({in_all})" if in_all else "")
+
+
+def in_all_of(every: int, n: int) -> str:
+    """Return how many rows a model is without in all, if earlier requests than the one of n rows removed some; else ""."""
+    return f"{count(every)} with earlier requests" if every > n else ""
+
+
+def called(run: Any) -> str:
+    """Return what a run is called: one that was made to forget by its method and by what became of rows, others as they were named."""
+    body = run.body
+    if run.kind != "unlearn" or "method" not in body:
+        return str(run.name or run.id)
+    step = f", step {body['step']['at']:,}" if "step" in body else ""
+    return f"{title(body['method']['name'])} {became(body)}{step}"
 
 
 def duration(seconds: float | None) -> str:

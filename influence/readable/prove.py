@@ -70,8 +70,9 @@ def compare(project: Project, result: Result) -> list[str]:
     """Measures of all rows and gaps by model with their changes; then decisions that differ, the attack, and how alike layers are."""
     tables = {name: project.table(digest) for name, digest in result["tables"].items()}
     models = ", ".join(f"{role} {run}" for role, run in result["runs"].items())
+    made = words.became(project.run(result["runs"].get("unlearned") or result["runs"]["retrained"]).body)
     return [
-        f"Without {words.count(result['n_removed'], 'row')}: {models}.",
+        f"{made.capitalize()}: {models}.",
         "On the holdout rows; change: from the original on the same rows, with its own 95 % interval.",
         *table("<<>>>>>", ("metric", "model", "value", "95 %", "change", "95 %", "n"), _compared(tables["metrics"])),
         *_decided(tables["rows"], [role for role in result["runs"] if role != "original"]),
@@ -147,7 +148,7 @@ def unlearn(project: Project, result: Result) -> list[str]:
     other = result["retrained"] not in (None, run.id)  # else it is this one, or none could be made
     others = {"before": old, **({"retrained": measured(project.run(result["retrained"]).body)} if other else {})}
     took = f"; retraining takes {words.duration(result['retrain_seconds'])}" if other else ""
-    claim, n = words.claim(result["claim"]), words.became(result["n_removed"], result.get("n_relabelled", 0))
+    claim, n = words.claim(result["claim"]), words.became(run.body)
     rows = [
         (
             name, *(words.number(of.get(name, {}).get("value")) for of in others.values()), words.number(f["value"]),

@@ -62,7 +62,7 @@ def claim(run: Run) -> None:
     if body.get("prepare_seconds"):
         served = f" ({body['served']:,} so far)" if body.get("served") else ""
         cost += f"; preparation took {words.duration(body['prepare_seconds'])}, once for all requests{served}"
-    done = words.became(body["n_removed"], body.get("n_relabelled", 0), "training row")
+    done = words.became(body, "training row")
     st.markdown(
         f"**{words.title(body['method']['name'])}** {done}. {cost}. "
         f"Claim level **{body['claim']}, {level.name.lower()}**: {level.meaning} {body.get('claim_note', '')}"

@@ -185,10 +185,7 @@ def outcome(made: Run, group: str) -> None:
     """Draw what came of a run that was made to forget, the states it went through, and the way on."""
     found = made.body
     before, once = state.project().run(made.parent), costs.prepared(found)
-    sentences = [
-        f"The model {words.became(int(found.get('n_removed', 0)), int(found.get('n_relabelled', 0)))} is ready after "
-        f"{words.duration(found.get('seconds'))}{once and f'; {once}'}."
-    ]
+    sentences = [f"The model {words.became(found)} is ready after {words.duration(found.get('seconds'))}{once and f'; {once}'}."]
     name, old = standing.gap_of(before, group)
     if name:
         new = standing.gap_of(made, group)[1]

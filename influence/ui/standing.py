@@ -125,7 +125,7 @@ def _row(run: Run, group: str) -> dict[str, object]:
     name, gap = gap_of(run, group)
     return {
         "id": run.id,
-        "Name": run.name or run.id,
+        "Name": words.called(run),
         "Training rows": run.body.get("n", {}).get("train", 0) - len(run.body.get("removed", ())),
         QUALITY: words.figure(figures.get("accuracy", figures.get("r2"))),
         GAP: f"{group}: {words.figure(gap)}" if name else "no groups to compare",

@@ -11,6 +11,7 @@ from influence.evidence.words import (
     about,
     apart,
     became,
+    called,
     claim,
     count,
     duration,
@@ -27,8 +28,8 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "became", "claim", "count", "duration", "escaped", "figure", "interval", "known",
-    "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
+    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "became", "called", "claim", "count", "duration", "escaped", "figure", "interval",
+    "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
@@ -88,10 +89,14 @@ def figure(found: Mapping[str, Any] | None, digits: int = 3, of: str = "") -> st
 
 
 def run_name(run: Any) -> str:
-    """Return a run as lists show it: its name, how it came to be, and when."""
-    model = run.body.get("model", {}).get("name", "")
-    how = title(model) if run.kind != "unlearn" else "retrained for comparison" if run.body.get("yardstick") else "unlearned"
-    return " · ".join(filter(None, [run.name or run.id, how, f"{local(run.created):%d %b %H:%M:%S}"]))
+    """Return a run as lists show it: what it is called, its model, and when it was made.
+
+    Of those made to forget the time comes first: where a list is narrow, it is what tells one request from the next.
+    """
+    when = f"{local(run.created):%d %b %H:%M:%S}"
+    if run.kind == "unlearn":
+        return " · ".join(filter(None, [when, called(run), "for comparison" if run.body.get("yardstick") else ""]))
+    return " · ".join(filter(None, [called(run), title(run.body.get("model", {}).get("name", "")), when]))
 
 
 def local(created: str) -> datetime:
