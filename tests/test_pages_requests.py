@@ -168,3 +168,10 @@ def test_a_request_after_another_says_how_many_rows_are_gone_in_all(made, shown)
         "Retrain without 5 rows (55 with earlier requests)",
         "Retrain without 50 rows",
     ]
+
+
+def test_a_class_that_leaves_only_one_other_is_not_offered(made, shown):
+    made.project.choose(Selection(()))
+    at = shown(made.project, "plan", run=made.first)
+    assert "A whole class cannot be forgotten here" in text(at)
+    assert not [box for box in at.selectbox if str(box.key).startswith("plan.class")]

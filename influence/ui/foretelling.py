@@ -25,6 +25,8 @@ CHOSEN = {
     "ids given": "by their ids",
 }  # fmt: skip
 """How rows came to be selected, by the rule that found them."""
+LEAST = 3
+"""Classes of which one can go whole: a model needs two to tell apart."""
 SHORT = 8
 """Characters of a digest."""
 
@@ -57,7 +59,11 @@ def _whole_class(run: Run) -> None:
     made = state.dataset(run)
     seen = made.train.y[~np.isin(made.train.ids, run.body.get("removed", []))]
     there = [name for at, name in enumerate(made.train.classes) if (seen == at).any()]
-    if there:
+    if 0 < len(there) < LEAST:
+        st.caption(
+            f"A whole class cannot be forgotten here: of {words.escaped(made.target)} one class would remain, and a model needs two."
+        )
+    elif there:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = st.selectbox("Forget a whole class", there, key=f"plan.class.{run.id}", width=260)
             n = int((seen == made.train.classes.index(name)).sum())
