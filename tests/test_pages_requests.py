@@ -60,6 +60,12 @@ def test_rows_that_would_be_back_are_told_with_the_way_to_keep_them_out(made, sh
     assert "rows of a request" in text(at), "they are rows of that model's data, too"
 
 
+def test_the_way_leads_to_a_model_that_the_request_is_not_yet_done_for(made, shown):
+    choose(made, made.ids[50:55])
+    at = press(shown(made.project, "run", run=made.first), "Run it on that model")
+    assert address(at, "run") == made.second
+
+
 def test_nothing_comes_back_of_rows_that_are_asked_for_again(made, shown):
     choose(made, made.ids[:60])
     assert "would be back" not in text(shown(made.project, "run", run=made.first))
@@ -110,7 +116,7 @@ def test_ids_that_are_not_there_are_told_in_lots_and_nothing_is_selected_by_itse
     said = text(at)
     assert "9 ids in the column “id” of request.csv." in said
     assert "2 ids: not in the data at all (no-such-id, 987654321)." in said
-    assert f"3 ids: only evaluation or holdout rows, so the model was never trained on them ({', '.join(map(str, unused))})." in said
+    assert f"3 ids: only among evaluation or holdout rows, on which the model was never trained ({', '.join(map(str, unused))})." in said
     assert f"2 ids: already removed from this model ({made.ids[48]}, {made.ids[49]})." in said
     assert made.project.current().ids == (made.ids[90],)
     press(at, "Go on with the 3 that are there")

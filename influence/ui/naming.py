@@ -39,7 +39,7 @@ class Named:
         """The ids that are not there, by what is said of them."""
         told = {
             "not in the data at all": self.unknown,
-            "only evaluation or holdout rows, so the model was never trained on them": self.unused,
+            "only among evaluation or holdout rows, on which the model was never trained": self.unused,
             "already removed from this model": self.removed,
         }
         return {said: ids for said, ids in told.items() if ids}

@@ -38,7 +38,8 @@ def nothing_left(run: Run, selection: Selection) -> bool:
 def returning(run: Run, selection: Selection, key: str) -> None:
     """Warn where a model made from this one has had rows removed that what is made here would hold again; offer to go on there."""
     found = [(made, _back(run, made, selection)) for made in _made_from(run)]
-    made, rows = max(found, key=lambda each: len(each[1]), default=(run, set()))  # of several the newest: it comes first
+    # Of several the newest, which comes first, and rather one of which the selection is not gone, too.
+    made, rows = max(found, key=lambda each: (len(each[1]), left(each[0], selection) > 0), default=(run, set()))
     if not rows:
         return
     others = len(set().union(*(each for _, each in found))) - len(rows)
