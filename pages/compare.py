@@ -26,6 +26,7 @@ if found is None:
     jobs.follow(job, on_done=lambda job: st.rerun(), key="compare.follow")
     st.stop()
 comparing.claim(run)
+comparing.after_others(run)
 comparing.beside(run, found)
 part = st.segmented_control(
     "Part",

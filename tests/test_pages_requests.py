@@ -165,6 +165,10 @@ def test_a_request_after_another_says_how_many_rows_are_gone_in_all(made, shown)
     assert "5 training rows (" in page
     assert "; 55 with earlier requests) were removed" in page
     assert f'<p class="ids">{", ".join(map(str, made.ids[50:55]))}</p>' in page, "of the 7 that were asked for, 2 were gone already"
+    assert page.count(">Before this request<") >= 1
+    assert ">Original<" not in page
+    assert "model from the model before this request on the same rows" in page
+    assert "“Original” on this page is the model before this request" in text(shown(made.project, "compare", run=made.third))
     for name in ("run", "compare", "verify"):
         at = shown(made.project, name, run=made.third)
         noun = "row" if name == "run" else "training row"

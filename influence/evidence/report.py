@@ -28,6 +28,8 @@ def render(investigation: Investigation) -> str:
     Names, ids, notes and settings are escaped wherever they come from; a section of something that was not done says so in a sentence.
     """
     roles = [role for role in (*ROLES, *ROWS) if any(role in measure.found for measure in investigation.comparison)]
+    earlier = bool(investigation.selection and investigation.unlearning and investigation.selection.earlier)
+    titles = {**TITLES, **({"original": "Before this request"} if earlier else {})}
     return _template().render(
         it=investigation,
         claim=words.claim(investigation.unlearning.claim) if investigation.unlearning else None,
@@ -36,14 +38,15 @@ def render(investigation: Investigation) -> str:
         limits=limits(investigation),
         rows=rows,
         roles=roles,
-        titles=TITLES,
+        titles=titles,
+        before="the model before this request" if earlier else "the original",
         columns=by_column(investigation.comparison),
         verdict=verdict,
         changed=changed,
         interval=words.interval,
         ids_shown=IDS_SHOWN,
         checked=[one for one in investigation.retrained if not any(one.figures[:1] == pin.figures[:1] for pin in investigation.pinned)],
-        gaps=gaps(investigation.comparison, roles),
+        gaps=gaps(investigation.comparison, roles, titles),
         foretold=foretold(investigation.changes),
         picture=picture,
         between=between,
@@ -89,14 +92,14 @@ def by_column(measures: Sequence[Measure]) -> dict[str, list[Measure]]:
     return found
 
 
-def gaps(measures: Sequence[Measure], roles: Sequence[str]) -> Markup:
+def gaps(measures: Sequence[Measure], roles: Sequence[str], titles: Mapping[str, str] = TITLES) -> Markup:
     """Return the forest of the measures that compare the groups of a column, by model or by rows."""
     rows, shown = [], {measure.column for measure in measures if measure.group}
     for measure in measures:
         if measure.column and not measure.group and measure.column in (shown or {measure.column}):
             found = [(place, measure.found[role]) for place, role in enumerate(roles) if role in measure.found]
             rows.append(Row(name(measure), tuple(Mark(place, one.value, one.low, one.high) for place, one in found)))
-    return forest("Gaps between groups", [TITLES[role] for role in roles], rows)
+    return forest("Gaps between groups", [titles[role] for role in roles], rows)
 
 
 def foretold(changes: Sequence[Change]) -> Markup:

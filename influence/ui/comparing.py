@@ -69,6 +69,12 @@ def claim(run: Run) -> None:
     )
 
 
+def after_others(run: Run) -> None:
+    """Say which model stands as the original beside one that followed earlier requests."""
+    if run.parent and state.project().run(run.parent).kind == "unlearn":
+        st.caption("“Original” on this page is the model before this request, itself made by unlearning.")
+
+
 def roles(found: dict[str, Any], first: bool = True) -> list[str]:
     """Return which models are compared, in their order; without the original unless `first`."""
     return [role for role in ROLES if role in found["runs"] and (first or role != "original")]
