@@ -8,8 +8,10 @@ import pytest
 from influence.actions import verify
 from influence.charts.relearned import relearned
 from influence.charts.standing import FURTHEST, standing
+from influence.ui import live
+from influence.verification.rmia import Rmia
 from tests import investigation
-from tests.investigation import by_key, done, opened, ran, said, shown
+from tests.investigation import ROOT, by_key, done, opened, ran, said, shown
 
 made, here, no_worker = investigation.made, investigation.here, investigation.no_worker
 
@@ -86,6 +88,14 @@ def test_a_run_that_cannot_tell_of_its_method_offers_to_judge_its_model_alone(ma
     asked = by_key(at.segmented_control, "verify.runs")
     assert (asked.disabled, asked.help) == (True, "It was taken at a step.")
     assert "runs of the method" not in said(at)
+
+
+def test_two_attacks_have_two_names():
+    """Run and Compare take rows of low loss for members, Verify rows of a high likelihood ratio: their figures differ."""
+    assert (live.ATTACK, Rmia.label) == ("Loss attack (AUC)", "Likelihood-ratio attack (AUC)")
+    roots = [ROOT / name for name in ("influence", "pages")]
+    told = [path for root in roots for path in root.rglob("*.py") if "membership attack" in path.read_text().lower()]
+    assert told == []
 
 
 def test_a_verdict_that_an_older_version_kept_is_asked_for_again(made, monkeypatch):

@@ -43,7 +43,7 @@ def in_words(result: Mapping[str, Any]) -> str:
     if of["verdict"] == "inside":
         return f"This model can't be told from {count} that never saw the {what}: {unusual}."
     apart = [
-        each["label"].lower() + (f" ({meaning})" if (meaning := meant(name, each)) else "")
+        each["label"][0].lower() + each["label"][1:] + (f" ({meaning})" if (meaning := meant(name, each)) else "")
         for name, each in result["measures"].items() if each["verdict"] == "outside"
     ]  # fmt: skip
     where = f" It differs in: {', '.join(apart)}." if apart else ""
@@ -83,7 +83,7 @@ def meant(name: str, each: Mapping[str, Any]) -> str:
 
 
 def attack_in_words(result: Mapping[str, Any]) -> list[str]:
-    """Return what the membership attack finds at each low rate of false alarms, a sentence each."""
+    """Return what the likelihood-ratio attack finds at each low rate of false alarms, a sentence each."""
     return [_found_at(each) for each in result["attack"]]
 
 
@@ -95,7 +95,7 @@ def _found_at(each: Mapping[str, Any]) -> str:
     meaning = {"inside": "as oracles", "too few": "too few oracles"}.get(each["verdict"])
     meaning = meaning or (STILL if each["value"] > each["middle"] else PAST)
     band = f"{words.percent(each['null_low'], 1)} to {words.percent(each['null_high'], 1)}"
-    return f"{rate} it finds {words.percent(each['value'], 1)} of the removed rows; of oracles {band}: {meaning}."
+    return f"{rate} the likelihood-ratio attack finds {words.percent(each['value'], 1)} of the removed rows; of oracles {band}: {meaning}."
 
 
 def fairness_in_words(result: Mapping[str, Any]) -> str:

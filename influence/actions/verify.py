@@ -46,10 +46,10 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
     `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `middle` (of the oracles), `n` removed rows,
     `chance`, `verdict` ("inside", "outside", "too few"), and the values of the `oracles`; `relearn` is that of `relearned`. `overall`: the
     same verdict of all measures together, corrected for how many they are; `original`: that of the model before any removal, beside the
-    same oracles (each measure's `original` is its value; {} and None if its target is of another unit). `attack`: what the membership
-    attack finds of the removed rows at rates of false alarms. `fairness`: figures of all holdout rows and of groups, beside the oracles
-    (`rows`, `overall`). `relearned`: the loss on removed rows by step of learning them again (`original`, `judged`, `low`, `middle`, `high`
-    of the oracles), the steps `needed` and their
+    same oracles (each measure's `original` is its value; {} and None if its target is of another unit). `attack`: what the
+    likelihood-ratio attack finds of the removed rows at rates of false alarms. `fairness`: figures of all holdout rows and of groups,
+    beside the oracles (`rows`, `overall`). `relearned`: the loss on removed rows by step of learning them again (`original`, `judged`,
+    `low`, `middle`, `high` of the oracles), the steps `needed` and their
     `index`, judged over oracles; {} of models in shards. `trained`: how many oracles were trained now; the rest was kept.
 
     Raises:

@@ -18,10 +18,10 @@ from influence.evidence.sentences import between, shown
 from influence.readable._shared import Result, measured, says, table
 from influence.store import Project
 
-ATTACK = "attack: how well the loss tells forgotten from unseen rows (area under the curve); 0.5: no better than a guess."
+ATTACK = "loss attack: how well the loss tells forgotten from unseen rows (area under the curve); 0.5: no better than a guess."
 DISTANCE = "distance: of the forgotten rows' margins from the retrained model's, on average; 0: as if they had never been there."
 ONCE = "once: preparation of this model, which serves every request and is no part of the share."
-COMPARED_ATTACK = "Attack that takes rows of low loss for members; forgetting went well if the area is as under the retrained model:"
+COMPARED_ATTACK = "Loss attack, which takes rows of low loss for members; forgetting went well if the area is as under the retrained model:"
 LAYERS = "How alike models see holdout rows (linear CKA, unbiased): 1, the same but for a rotation and a scale; 0, nothing in common:"
 VERDICTS = {"inside": "as the oracles", "outside": "not as the oracles", "too few": words.TOO_FEW}
 SAID = {"well": "well", "roughly": "roughly", "poorly": "poorly", "unclear": words.TOO_FEW}
@@ -177,7 +177,7 @@ def race(project: Project, result: Result) -> list[str]:
         once = f" + {words.duration(lane['prepare_seconds'])} once" if lane.get("prepare_seconds") else ""
         rows.append((lane["method"], *_lived(lane["live"]), words.duration(lane["seconds"]) + once, share, lane["run"]))
     good = "accuracy" if "test_accuracy" in references.get("original", {}) else "error"
-    head = ("", f"{good}, forgotten", "retained", "unseen", "gap", "attack", "distance", "seconds", "of retraining", "run")
+    head = ("", f"{good}, forgotten", "retained", "unseen", "gap", "loss attack", "distance", "seconds", "of retraining", "run")
     return [
         f"{words.count(result['n_removed'], 'row')} forgotten by {words.count(len(lanes), 'method')}:",
         *table("<" + ">" * (len(head) - 2) + "<", head, rows),

@@ -14,8 +14,8 @@ from influence.ui import comparing, kept, state, words
 
 FOUND = {"found_at_0.01": "found at 1 % false alarms", "found_at_0.001": "found at 0.1 %"}
 ATTACK = (
-    "The attack takes rows of low loss for rows that the model was trained on. If forgetting went well, the unlearned model's curve is the "
-    "retrained one's; one below it is no success either: those rows stand out."
+    "The loss attack takes rows of low loss for rows that the model was trained on. If forgetting went well, the unlearned model's curve "
+    "is the retrained one's; one below it is no success either: those rows stand out."
 )
 
 REMOVED = (
@@ -77,9 +77,9 @@ def _attack(rows: pd.DataFrame, found: dict[str, Any]) -> None:
     few = table["value"].isna().any()
     st.plotly_chart(
         overlaid.roc(curves, tints), key="compare.roc", config={"displayModeBar": False},
-        alt="ROC curve of the attack by model; the table below holds the figures",
+        alt="ROC curve of the loss attack by model; the table below holds the figures",
     )  # fmt: skip
-    st.dataframe(_told(table), hide_index=True, alt="What the attack finds, by model.")
+    st.dataframe(_told(table), hide_index=True, alt="What the loss attack finds, by model.")
     n = table.iloc[0]
     rests = " A share found is told only where it rests on ten false alarms or more." if few else ""
     st.caption(f"n = {words.count(int(n['n']), 'forgotten row')} and {words.count(int(n['others']), 'holdout row')}. {ATTACK}{rests}")

@@ -14,7 +14,7 @@ from influence.ui import words
 
 REFERENCES = {"original": "original model", "retrained": "retrained model"}
 COLOURS = (*GROUPS, GREY)
-ATTACK, DISTANCE = "Membership attack", "Distance from the retrained model"
+ATTACK, DISTANCE = "Loss attack (AUC)", "Distance from the retrained model"
 NAMES = {"forget_loss": "Rows to forget", "retain_loss": "Retained rows", "test_loss": "Holdout rows"}
 LOSSES = tuple(NAMES)
 ERRORS = {name.replace("_loss", "_mae"): label for name, label in NAMES.items()}
@@ -78,7 +78,7 @@ def read(measured: pd.DataFrame) -> Curves:
 
 
 def by_chance(removed: int, unseen: int) -> tuple[float, float] | None:
-    """Return between which values the membership attack lies for 95 % of the time where removed rows are like unseen ones."""
+    """Return between which values the loss attack lies for 95 % of the time where removed rows are like unseen ones."""
     if not removed or not unseen:
         return None
     half = 1.96 * math.sqrt((removed + unseen + 1) / (12 * removed * unseen))
@@ -95,7 +95,7 @@ def panels(curves: Curves, gap: str, group: str, removed: int = 0, unseen: int =
         Panel(words.title(goodness[0]) if goodness else "", _goodness(names, goodness), "holdout rows"),
         Panel("Mean absolute error", {name: label for name, label in ERRORS.items() if name in names}, "each curve's own rows"),
         Panel(words.title(gap), {name: "Gap" for name in names if name == "gap"}, "holdout rows"),
-        Panel(ATTACK, {n: "Attack (AUC)" for n in names if n == "attack"}, "rows", chance=by_chance(removed, unseen)),
+        Panel(ATTACK, {n: ATTACK for n in names if n == "attack"}, "rows", chance=by_chance(removed, unseen)),
         Panel(DISTANCE, {n: "Distance" for n in names if n == "distance"}, "rows to forget"),
         Panel(f"{of_each(gap, 'r2' in names)} by {group}", by_group, "holdout rows", wide=True),
     ]

@@ -128,7 +128,7 @@ def _row(
         **good,
         **bad,
         "Gap": one("gap"),
-        "Attack": one("attack"),
+        "Loss attack": one("attack"),
         "Distance": one("distance") or ("itself" if itself and live_ones else ""),
         "Seconds": (f"{seconds:.2f}" if seconds is not None else "") + (f" + {prepared:.2f} once" if prepared else ""),
         "Of retraining": words.percent(seconds / whole, 0) if seconds is not None and whole else "",
@@ -150,7 +150,7 @@ def said(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> str:
     if "forget_accuracy" in names:
         told.append("In brackets: 95 % intervals.")
     if "attack" in names:
-        told.append("Attack: how well the loss tells forgotten from unseen rows; 0.5 is a guess.")
+        told.append("Loss attack: how well the loss tells forgotten from unseen rows; 0.5 is a guess.")
     if "distance" in names:
         told.append(f"Distance: of forgotten rows' {margins} from the retrained model's, on average.")
     served = [f"{lane.name} {lane.run.body['served']:,}" for lane in found if lane.run and lane.run.body.get("served")]
@@ -178,7 +178,7 @@ def pictures(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> None:
     told, most = lanes.references(found), max(drawn, key=lambda lane: lane.curves.oracles).curves
     shown = [(title, name) for title, name in _titles(drawn) if any((lane.curves.steps["name"] == name).any() for lane in drawn)]
     chance = live.by_chance(n["forget"], n["test"]) if "attack" not in most.bands else None
-    grey = "Grey at the attack: where chance lies (95 %). " if chance and "attack" in most.names else ""
+    grey = "Grey at the loss attack: where chance lies (95 %). " if chance and "attack" in most.names else ""
     beside = dashed(live.Curves(most.steps, told, most.bands, most.oracles)) + grey
     st.caption(f"Dotted: do nothing. {beside}Across: share of each method's way.")
     for place in range(0, len(shown), 3):

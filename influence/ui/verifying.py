@@ -148,13 +148,13 @@ def _said(name: str, each: dict[str, Any]) -> str:
 
 def more(found: dict[str, Any]) -> None:
     """Tell the rest, a tab each: groups before and after, learning the rows again, and the attack at few false alarms."""
-    groups, again, attack = st.tabs(["Groups, before and after", "Learning the rows again", "Attack at few false alarms"])
+    groups, again, attack = st.tabs(["Groups, before and after", "Learning the rows again", "Likelihood-ratio attack at few false alarms"])
     with groups:
         _groups(found)
     with again:
         _again(found)
     with attack:
-        st.markdown("How many removed rows the membership attack picks out while it is wrong about hardly any row that no model saw:")
+        st.markdown("How many removed rows the likelihood-ratio attack picks out while it is wrong about hardly any row that no model saw:")
         st.markdown("\n".join(f"- {words.escaped(line)}" for line in verify.attack_in_words(found)))
 
 

@@ -1,4 +1,4 @@
-"""A membership attack on the removed rows (RMIA: Zarifzadeh, Liu and Shokri, arXiv:2312.03262)."""
+"""A likelihood-ratio attack for membership of the removed rows (RMIA: Zarifzadeh, Liu and Shokri, arXiv:2312.03262)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rmia:
     """
 
     side: ClassVar[str] = "both"
-    label: ClassVar[str] = "Membership attack (area under the curve)"
+    label: ClassVar[str] = "Likelihood-ratio attack (AUC)"
     unit: ClassVar[str] = ""
 
     def __call__(self, pool: Pool) -> np.ndarray:
