@@ -160,19 +160,22 @@ def preview(
     """Predict what removing rows would do to every standard metric, on the evaluation rows; nothing is changed.
 
     Returns one row per metric: `metric`, `now`, predicted `change` with its 95 % band `low` to `high`, `calibrated` (False: it ranks only),
-    and `smooth_change`, `smooth_low`, `smooth_high`: the same of the smooth form that scores predict.
+    and `smooth_change`, `smooth_low`, `smooth_high`: the same of the smooth form that scores predict. Beyond the sizes at which retraining
+    was tried there are no bands (NaN): `attrs["unbanded"]` says so in words, and is "" where there are bands.
 
     Raises:
         BadInput: an id is no training row's, or the model cannot be previewed.
     """
-    found = perform("preview", project, {"ids": _ids(ids), "run": run, "group": group}, report)["predicted"]
+    told = perform("preview", project, {"ids": _ids(ids), "run": run, "group": group}, report)
     names = {"measured_before": "now", "measured_change": "change", "measured_low": "low", "measured_high": "high"}
     smooth = {"change": "smooth_change", "low": "smooth_low", "high": "smooth_high"}
     rows = [
         {"metric": e["measured_label"], **{new: e[old] for old, new in {**names, **smooth}.items()}, "calibrated": e["calibrated"]}
-        for e in found.values()
+        for e in told["predicted"].values()
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["unbanded"] = told["unbanded"]
+    return table
 
 
 def unlearn(

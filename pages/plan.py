@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from influence.ui import budgeting, choosing, foretelling, jobs, planning, state
+from influence.actions import preview
+from influence.ui import budgeting, choosing, foretelling, planning, state
 
 state.page("Plan", "What would the model be without some rows? Predictions first, real retraining beside them, and nothing is changed yet.")
 run = state.need_run()
@@ -19,12 +20,13 @@ if note is None:
         "Previews need one walk back through training with the standard questions, and twenty real retrainings that tell how far to "
         "trust it."
     )
-    args = {"run": run.id, "group": state.group()}
-    job = jobs.run_button("Prepare the preview", "prepare", args, "plan.prepare", cost=planning.cost(run))
-    jobs.follow(job, key="plan.follow")
+    planning.prepare(run)
     if not mine:
         foretelling.selected(run, None)
     st.stop()
+if preview.older(note):
+    st.info(preview.OLDER, icon=":material/info:")
+    planning.prepare(run)
 st.subheader("Other rows" if mine else "How many rows?", anchor=False)
 label = planning.choose_label(note)
 planning.trusted(run, note, label)

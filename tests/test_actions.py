@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence.actions import names, perform
-from influence.actions._calibration import band, fit
+from influence.actions import names, perform, prepare
+from influence.actions._calibration import band, fit, fit_ways, of_way
 from influence.actions._opened import opened
-from influence.actions.preview import curves, kept
+from influence.actions.preview import OLDER, curves, kept, key, older, unbanded
 from influence.actions.preview import predicted as predict
 from influence.errors import BadInput, Cancelled
+from influence.readable import readable
 from influence.registry import attribution
 from influence.store import Project
 from influence.types import Event, Selection
@@ -121,6 +122,80 @@ def test_preview_bands_hold_real_retrainings(made):
     assert np.corrcoef(asked["change"], same.loc[label, "value_change"])[0, 1] > 0.95
     assert set(points["truth"]) == {"same", "fresh"}
     assert points.loc[points["truth"] == "fresh", "seed"].nunique() == 2
+
+
+def test_bands_hold_at_both_ends_of_a_ranking(made):
+    """Near its least, a loss falls by less than scores say and rises by several times as much."""
+    project, first = made
+    note = kept(project, first["run"], "group")
+    scores, inside = project.scores(note["scores"]), {}
+    for better in ("lower", "higher"):
+        asked = {"run": first["run"], "group": "group", "label": "Mean loss", "better": better, "ks": [10, 40, 90], "seeds": 0}
+        points = project.table(perform("confirm", project, asked)["points"])
+        real = points[points["role"] == "evaluation"].set_index(["label", "k"])
+        order = np.argsort(scores.column("Mean loss") * (1 if better == "lower" else -1), kind="stable")
+        for kind in ("value", "measured"):
+            curve = curves(note, scores, order, asked["ks"], kind).set_index(["label", "k"]).loc[real.index]
+            inside[better, kind] = real[f"{kind}_change"].between(curve["low"] - 1e-9, curve["high"] + 1e-9).mean()
+    assert min(inside.values()) > 0.85, inside
+    slopes = note["calibration"]["Mean loss"]["value"]
+    assert slopes["rises"]["slope"] > 1.2 * slopes["slope"]
+
+
+def test_there_are_no_bands_where_retraining_was_not_tried(made):
+    project, first = made
+    note = kept(project, first["run"], "group")
+    scores, most = project.scores(note["scores"]), note["most"]
+    curve = curves(note, scores, np.argsort(scores.column(0), kind="stable"), [most, most + 1], "measured")
+    assert curve["change"].notna().all()
+    assert (curve["low"].notna() == (curve["k"] == most)).all()
+    told = perform("preview", project, {"run": first["run"], "group": "group", "ids": scores.ids[: most + 1].tolist()})
+    assert f"beyond {most:,} rows" in told["unbanded"]
+    assert {e["low"] for e in told["predicted"].values()} == {e["measured_high"] for e in told["predicted"].values()} == {None}
+    assert all(e["pair"]["low"] is None for e in told["predicted"].values() if "pair" in e)
+    text = readable("preview", project, told)
+    assert told["unbanded"] in text
+    assert "none" in text
+    assert perform("preview", project, {"run": first["run"], "group": "group", "ids": scores.ids[:3].tolist()})["unbanded"] == ""
+
+
+def test_a_preview_of_an_older_version_opens_without_bands_and_is_prepared_anew(made, monkeypatch):
+    project, first = made
+    note = kept(project, first["run"], "group")
+    fits = {
+        label: {kind: {k: v for k, v in it.items() if k != "rises"} for kind, it in own.items()}
+        for label, own in note["calibration"].items()
+    }
+    pairs = {
+        label: {"before": it["before"], "fit": {k: v for k, v in it["fit"].items() if k != "rises"}} for label, it in note["pairs"].items()
+    }
+    old = {k: v for k, v in note.items() if k not in ("most", "retrainings")} | {"calibration": fits, "pairs": pairs}
+    with project.transaction():
+        project.note(key(first["run"], "group"), old)
+    found = kept(project, first["run"], "group")
+    assert older(found)
+    assert not older(note)
+    assert unbanded(found, 3) == OLDER
+    scores = project.scores(found["scores"])
+    for entry in predict(found, scores, scores.ids[:3]).values():
+        assert entry["measured_change"] is not None
+        assert entry["measured_low"] is entry["high"] is None
+    monkeypatch.setattr(prepare, "prepare", lambda *_: note)
+    told = perform("preview", project, {"run": first["run"], "group": "group", "ids": scores.ids[:3].tolist()})
+    assert told["predicted"] == predict(note, scores, scores.ids[:3])
+    with project.transaction():
+        project.note(key(first["run"], "group"), note)
+
+
+def test_each_way_of_a_metric_is_fitted_apart():
+    rng = np.random.default_rng(1)
+    scored = rng.normal(size=200)
+    reached = np.abs(scored) + 0.1
+    real = np.where(scored > 0, 3.0, 0.5) * scored + 0.01 * reached * rng.normal(size=200)
+    fitted = of_way(fit_ways(scored, scored, real, reached), np.array([-1.0, 2.0]))
+    assert fitted["slope"] == pytest.approx([0.5, 3.0], abs=0.02)
+    few = fit_ways(-np.abs(scored), scored, real, reached)
+    assert few["rises"] == {k: v for k, v in few.items() if k != "rises"} == fit(scored, real, reached)
 
 
 def test_preview_of_a_list_equals_the_curve_at_its_end(made):

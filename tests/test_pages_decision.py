@@ -91,6 +91,37 @@ def test_how_rows_were_chosen_is_said_of_every_rule(made):
         assert foretelling.provenance(rows).startswith(how)
 
 
+def test_plan_says_where_there_are_no_bands(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    note = preview.kept(project, run.id, "group")
+    ids = project.dataset(run.dataset).train.ids[: note["most"] + 1]
+    project.choose(Selection(tuple(ids.tolist()), reason={"rule": "rows", "dataset": run.dataset}))
+    at = opened("plan", run=run.id)
+    assert f"No 95 % bands beyond {note['most']:,} rows" in said(at)
+    sentence = next(line for line in said(at).splitlines() if line.startswith("Predicted without these"))
+    assert "95 %" not in sentence
+    table = shown(at, "metric", "95 % low")
+    assert set(table["95 % low"]) == set(table["95 % high"]) == {""}
+    assert "" not in set(table["predicted"])
+
+
+def test_plan_offers_to_prepare_anew_what_an_older_version_prepared(made):
+    project, runs = made
+    run, name = runs["loans"], preview.key(runs["loans"], "group")
+    note = project.noted(name)
+    with project.transaction():
+        project.note(name, {key: value for key, value in note.items() if key not in ("most", "retrainings")})
+    try:
+        at = opened("plan", run=run)
+    finally:
+        with project.transaction():
+            project.note(name, note)
+    assert preview.OLDER in [box.value for box in at.info]
+    assert "Prepare the preview" in [button.label for button in at.button]
+    assert set(shown(at, "metric", "95 % low")["95 % low"]) == {""}
+
+
 def test_plan_tells_who_else_changes_and_then_has_one_prediction_alone(made):
     project, runs = made
     run = project.run(runs["loans"])

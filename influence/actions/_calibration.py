@@ -2,9 +2,11 @@
 
 Scores are first order: what they leave unexplained grows with how far a set of rows moves the model, whichever metric one looks at. The
 *reach* of a set is the root mean square, over all standard metrics, of its predicted changes, each in units of that metric's spread over
-the calibrating sets. The realised change r of a metric with predicted change p is fitted as r = b p + e, sd(e) = sigma reach, by weighted
-least squares; the band is the 95 % prediction interval of that fit (Student's t). The hard metric is predicted from its differentiable
-twin in the same way. No PyTorch here: sliders call this.
+the calibrating sets; and at least a small part that grows with the number of rows, for where predicted changes cancel the model moves
+all the same. The realised change r of a metric with predicted change p is fitted as r = b p + e, sd(e) = sigma reach, by weighted least
+squares; the band is the 95 % prediction interval of that fit (Student's t). The hard metric is predicted from its differentiable twin in
+the same way. Sets that scores predict to raise a metric are fitted apart from those that lower it: where training has brought a loss
+close to its least, what worsens it does so several times as much as scores say. No PyTorch here: sliders call this.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
+CHANCE = 0.3
+"""How far a set as large as the largest calibrating one reaches where predicted changes cancel; a smaller one by the root of its rows."""
+FEWEST = 4
+"""Sets that move a metric one way, if they are fewer, are not fitted apart."""
 LEAST = 1e-9
 """Smaller p-values are told as this one."""
 
@@ -25,9 +31,9 @@ def units(predicted: np.ndarray) -> np.ndarray:
     return np.where(spread > 0, spread, 1.0)
 
 
-def reach(predicted: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Return how far sets of rows are predicted to move the model, (..., Q) -> (...)."""
-    return np.sqrt(((predicted / unit) ** 2).mean(-1))
+def reach(predicted: np.ndarray, unit: np.ndarray, share: np.ndarray | float = 0.0) -> np.ndarray:
+    """Return how far sets of rows move the model, (..., Q) -> (...). `share`: of the rows of the largest calibrating set."""
+    return np.sqrt(((predicted / unit) ** 2).mean(-1) + CHANCE**2 * share)
 
 
 def fit(predicted: np.ndarray, realised: np.ndarray, reached: np.ndarray) -> dict[str, float]:
@@ -42,6 +48,22 @@ def fit(predicted: np.ndarray, realised: np.ndarray, reached: np.ndarray) -> dic
     return {"slope": slope, "slope_sd": error**0.5, "sigma": variance**0.5, "t": float(stats.t.ppf(0.975, free)), "n": len(x)}
 
 
+def fit_ways(scored: np.ndarray, predicted: np.ndarray, realised: np.ndarray, reached: np.ndarray) -> dict[str, Any]:
+    """Return the fit over sets without which summed scores (R,) let a metric fall, and as "rises" that over those that let it rise.
+
+    `predicted`: what realised changes are fitted on. A way that too few sets go is fitted over all of them.
+    """
+    falls, rises = (way if (way & (reached > 0)).sum() >= FEWEST else np.ones_like(way) for way in (scored <= 0, scored > 0))
+    found, other = (fit(predicted[way], realised[way], reached[way]) for way in (falls, rises))
+    return {**found, "rises": other}
+
+
+def of_way(fitted: Mapping[str, Any], scored: np.ndarray) -> dict[str, np.ndarray]:
+    """Return, part by part, the fit of the way that summed scores (S,) let a metric go; where there is one fit only, that."""
+    other = fitted.get("rises", fitted)
+    return {name: np.where(scored > 0, other[name], value) for name, value in fitted.items() if name != "rises"}
+
+
 def folded(before: float, change: np.ndarray) -> np.ndarray:
     """Return the change of the size of a signed gap: what the hard gap, which has no sign, follows when the gap turns round."""
     return np.abs(before + change) - abs(before)
@@ -54,7 +76,7 @@ def over_seeds(changes: np.ndarray) -> dict[str, Any]:
     return {"change": mean, "low": None if half is None else mean - half, "high": None if half is None else mean + half, "n": n}
 
 
-def band(fitted: Mapping[str, float], predicted: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def band(fitted: Mapping[str, Any], predicted: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return change, low and high (95 %) for sets with these predicted changes and reaches."""
     change = fitted["slope"] * predicted
     half = fitted["t"] * np.sqrt((fitted["sigma"] * reached) ** 2 + (fitted["slope_sd"] * predicted) ** 2)

@@ -155,19 +155,20 @@ def _preview(project: Project, run: Run, data: Dataset, made: Mapping[str, Any])
         raise BadInput("The preview was prepared anew since. Open Plan, and pin it again.")
     chosen = project.selection(made["selection"])
     found = preview.predicted(preview.in_units(note, data), project.scores(note["scores"]), chosen.ids)
-    figures = [_foretold(e, note["n_evaluation"]) for e in found.values()]
+    lacks = preview.unbanded(note, len(chosen))
+    figures = [_foretold(e, note["n_evaluation"], lacks) for e in found.values()]
     asked = words.count(note["n_evaluation"], "evaluation row")
     said = f"Without {words.count(len(chosen), 'training row')}, on {asked}. Predicted, not realised."
     return {"figures": tuple(figures), "said": said, "n": len(chosen)}
 
 
-def _foretold(entry: Mapping[str, Any], n: int) -> Figure:
+def _foretold(entry: Mapping[str, Any], n: int, lacks: str) -> Figure:
     before = Estimate(entry["measured_before"], n=n)
     if not entry["calibrated"]:
         return Figure(f"{entry['measured_label']}, now", before, "these scores rank only: no change is predicted")
     change = {k: entry[f"measured_{k}"] for k in ("change", "low", "high")}
     level = {k: None if v is None else entry["measured_before"] + v for k, v in change.items()}
-    return Figure(f"{entry['measured_label']}, predicted", Estimate(level["change"], level["low"], level["high"], n), before=before)
+    return Figure(f"{entry['measured_label']}, predicted", Estimate(level["change"], level["low"], level["high"], n), lacks, before=before)
 
 
 def _comparison(project: Project, run: Run, data: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from influence.actions._calibration import fit, reach, units
+from influence.actions._calibration import fit_ways, reach, units
 from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
 from influence.actions._standard import standard
-from influence.actions.preview import key, twin
+from influence.actions.preview import hard, key
 from influence.errors import BadInput
 from influence.groups import columns_of, other_than
 from influence.registry import attribution, described
 from influence.store import Project
 from influence.types import Examples, Query, Question, Report, Scores, ignore
 
-SHARES = (0.002, 0.006, 0.015, 0.035, 0.08)
+SHARES = (0.002, 0.015, 0.1)
+"""Of the rows, at both ends of rankings; bands end at the last."""
+UNCALIBRATED: dict[str, Any] = {"calibration": {}, "pairs": {}, "units": [], "most": 0, "retrainings": 0}
 MAIN = ("Equal-opportunity gap", "Demographic-parity gap", "Group loss gap", "Mean loss", "Mean margin")
 
 
@@ -45,7 +48,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     scores = method(it.trained, it.dataset.train, question, report, it.workspace)
     before = now(it, {"evaluation": question})["evaluation"]
     better = {label: query.better for query in question.queries for label in query.labels}
-    fits, unit, pairs = _calibrated(it, question, scores, better, before, report) if scores.calibrated else ({}, [], {})
+    calibrated = _calibrated(it, question, scores, better, before, report) if scores.calibrated else UNCALIBRATED
     note = {
         "run": it.run.id,
         "group": group,
@@ -58,9 +61,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
         "measured_labels": {label: query.measured_label for query in question.queries for label in query.labels},
         "before": {label: {kind: float(before[kind][i]) for kind in before} for i, label in enumerate(scores.labels)},
         "n_evaluation": len(question.examples),
-        "calibration": fits,
-        "pairs": pairs,
-        "units": unit,
+        **calibrated,
         "seconds": time.perf_counter() - began,
     }
     with project.transaction():
@@ -90,28 +91,32 @@ def _standard(it: Opened, group: str, positive: str) -> tuple[Query, ...]:
 
 def _calibrated(
     it: Opened, question: Question, scores: Scores, better: Mapping[str, str], before: dict[str, np.ndarray], report: Report
-) -> tuple[dict[str, Any], list[float], dict[str, Any]]:
-    """Fit realised on predicted changes over the rows that the main questions rank first, and over random rows.
+) -> dict[str, Any]:
+    """Fit realised on predicted changes over the rows that the main questions rank first and last, and over random rows.
 
-    Also return the units, and of each gap between two fixed groups the same for what people read of these two, with its sign.
+    Also return the units, the most rows of a set, the number of sets, and as `pairs` of each gap between two fixed groups the fit of what
+    people read of these two, with its sign.
     """
     left_out = _sets(scores, better, it.seen)
     predicted = left_out.astype(np.float64) @ scores.values
     unit = units(predicted)
-    reached = reach(predicted, unit)
+    rows = left_out.sum(1)
+    reached = reach(predicted, unit, rows / rows.max())
     signed = Question(tuple(Signed(query) for query in question.queries if hasattr(query, "paired")), question.examples)  # type: ignore[misc]
     asked = {"evaluation": question, **({"signed": signed} if signed.queries else {})}
     found = answers(it, left_out, asked, report=report, stage="calibrate")
     real, fits = found["evaluation"], {}
     for i, label in enumerate(scores.labels):
-        soft = fit(predicted[:, i], real["value"][:, i] - before["value"][i], reached)
-        hard = twin(label, float(before["value"][i]), soft["slope"] * predicted[:, i])
-        fits[label] = {"value": soft, "measured": fit(hard, real["measured"][:, i] - before["measured"][i], reached)}
+        scored = predicted[:, i]
+        soft = fit_ways(scored, scored, real["value"][:, i] - before["value"][i], reached)
+        expected = hard(label, float(before["value"][i]), soft, scored)
+        fits[label] = {"value": soft, "measured": fit_ways(scored, expected, real["measured"][:, i] - before["measured"][i], reached)}
     at, pairs = now(it, {"signed": signed})["signed"]["value"] if signed.queries else (), {}
     for k, label in enumerate(signed.labels):
         change = found["signed"]["value"][:, k] - at[k]
-        pairs[label] = {"before": float(at[k]), "fit": fit(predicted[:, scores.labels.index(label)], change, reached)}
-    return fits, unit.tolist(), pairs
+        scored = predicted[:, scores.labels.index(label)]
+        pairs[label] = {"before": float(at[k]), "fit": fit_ways(scored, scored, change, reached)}
+    return {"calibration": fits, "units": unit.tolist(), "pairs": pairs, "most": int(rows.max()), "retrainings": len(left_out)}
 
 
 class Signed:
@@ -129,15 +134,15 @@ class Signed:
 
 
 def _sets(scores: Scores, better: Mapping[str, str], seen: np.ndarray) -> np.ndarray:
-    """Return (R, N) bool. Per share of the rows: the k best rows for up to three main questions, gaps first, and k random rows."""
+    """Return (R, N) bool. Per share of the rows: k at each end of up to three main questions' rankings, gaps first, and k random rows."""
     n = int(seen.sum())
     asked = [label for label in scores.labels if better[label] != "neither"]
     asked = sorted(asked, key=lambda label: MAIN.index(label.split(" by ")[0]) if label.split(" by ")[0] in MAIN else len(MAIN))[:3]
     sets = []
     for place, share in enumerate(SHARES):
         k = min(max(2, round(share * n)), n // 2)
-        for label in asked:
-            row, order = np.zeros(len(seen), dtype=bool), ranking(scores, label, better[label])
+        for label, end in itertools.product(asked, ("lower", "higher")):
+            row, order = np.zeros(len(seen), dtype=bool), ranking(scores, label, end)
             row[order[seen[order]][:k]] = True
             sets.append(row)
         sets.append(random_sets(seen, k, 1, seed=1000 + place)[0])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.actions._calibration import band, folded, reach
+from influence.actions._calibration import band, folded, of_way, reach
 from influence.actions._measures import SQUARED, unit_of
 from influence.actions._scored import short
 from influence.actions._standard import RATES
@@ -18,6 +18,8 @@ from influence.errors import BadInput
 from influence.groups import other_than
 from influence.store import Project
 from influence.types import Report, Scores, ignore
+
+OLDER = "An older version prepared this preview by other removals: it has no bands. Prepare it anew."
 
 
 def key(run: str, group: str, positive: str = "", label: str = "") -> str:
@@ -31,8 +33,11 @@ def key(run: str, group: str, positive: str = "", label: str = "") -> str:
 
 def kept(project: Project, run: str, group: str, positive: str = "") -> dict[str, Any] | None:
     """Return what `prepare` kept for a run, a group and a favourable class, or None."""
-    note = project.noted(key(run, group, positive))
-    if note is None or "positive" in note:
+    found = project.noted(key(run, group, positive))
+    if found is None:
+        return None
+    note = {"most": 0, **found}  # older ones were calibrated by removals that better a metric: their bands hold for no others
+    if "positive" in note:
         return note
     # Older ones do not say of which class they speak, and could be of any: their questions tell.
     given = {query["given"].get("positive", "") for query in note["queries"].values()} - {""}
@@ -66,14 +71,34 @@ def in_units(note: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
     return {**note, "before": before, "calibration": fits, "pairs": pairs}
 
 
-def _scaled(fit: dict[str, float], slope: float, sigma: float) -> dict[str, float]:
-    return {**fit, "slope": fit["slope"] * slope, "slope_sd": fit["slope_sd"] * slope, "sigma": fit["sigma"] * sigma}
+def _scaled(fit: dict[str, Any], slope: float, sigma: float) -> dict[str, Any]:
+    found = {**fit, "slope": fit["slope"] * slope, "slope_sd": fit["slope_sd"] * slope, "sigma": fit["sigma"] * sigma}
+    return {**found, "rises": _scaled(fit["rises"], slope, sigma)} if "rises" in fit else found
+
+
+def older(note: Mapping[str, Any]) -> bool:
+    """Whether an older version prepared a calibrated preview, in a way that bears out no bands."""
+    return bool(note["calibration"]) and note.get("most") == 0
+
+
+def unbanded(note: Mapping[str, Any], k: int) -> str:
+    """Say why there is no band for k rows; "" where there is one, or nothing was calibrated."""
+    if not note["calibration"] or k <= note.get("most", k):
+        return ""
+    return OLDER if older(note) else f"No 95 % bands beyond {note['most']:,} rows, the most that retraining was tried without."
+
+
+def retrainings(note: Mapping[str, Any]) -> int:
+    """Return how many real retrainings calibrated a preview."""
+    fits = next((fit["value"] for fit in note["calibration"].values()), None)
+    return note.get("retrainings", fits["n"]) if fits else 0
 
 
 def curves(note: dict[str, Any], scores: Scores, order: np.ndarray, ks: Sequence[int], kind: str = "value") -> pd.DataFrame:
     """Return the predicted change of every metric when the first k rows of `order` are removed.
 
-    Columns: label, k, change, low, high (95 %; NaN where nothing was calibrated). `kind`: the differentiable "value" or the "measured".
+    Columns: label, k, change, low, high (95 %; NaN where nothing was calibrated, and where `unbanded`). `kind`: the differentiable "value"
+    or the "measured".
     Uncalibrated scores are good for ranking only: no change is given.
 
     Raises:
@@ -92,14 +117,25 @@ def _curve(note: dict[str, Any], place: int, sizes: np.ndarray, sums: np.ndarray
     if not note["calibration"]:
         nothing = np.full(len(sizes), np.nan)
         return pd.DataFrame({"label": label, "k": sizes, "change": nothing, "low": nothing, "high": nothing})
-    fitted, expected = note["calibration"][label], sums[:, place]
-    if kind == "measured":
-        expected = twin(label, note["before"][label]["value"], fitted["value"]["slope"] * expected)
-    change, low, high = band(fitted[kind], expected, reach(sums, np.array(note["units"])))
+    fitted, scored = note["calibration"][label], sums[:, place]
+    expected = scored if kind == "value" else hard(label, note["before"][label]["value"], fitted["value"], scored)
+    change, low, high = band(of_way(fitted[kind], scored), expected, reached(note, sums, sizes))
     if kind == "measured":
         least, most = (limit - note["before"][label]["measured"] for limit in limits(note, label))
         change, low, high = (np.clip(values, least, most) for values in (change, low, high))
+    low, high = (np.where(sizes <= note.get("most", np.inf), end, np.nan) for end in (low, high))
     return pd.DataFrame({"label": label, "k": sizes, "change": change, "low": low, "high": high})
+
+
+def reached(note: Mapping[str, Any], sums: np.ndarray, k: np.ndarray | int) -> np.ndarray:
+    """Return how far sets of k rows whose scores add up to `sums` move the model, (..., Q) -> (...)."""
+    most = note.get("most", 0)
+    return reach(sums, np.array(note["units"]), np.asarray(k) / most if most else 0.0)
+
+
+def hard(label: str, before: float, soft: Mapping[str, Any], scored: np.ndarray) -> np.ndarray:
+    """Return what the hard metric is expected to follow where scores add up to `scored`, with the fit `soft` of its smooth twin."""
+    return twin(label, before, of_way(soft, scored)["slope"] * scored)
 
 
 def twin(label: str, before: float, change: np.ndarray) -> np.ndarray:
@@ -123,7 +159,7 @@ def limits(note: Mapping[str, Any], label: str) -> tuple[float, float]:
 
 
 def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
-    """Return {metric: {change, low, high, calibrated, ...}} for removing these rows.
+    """Return {metric: {change, low, high, calibrated, ...}} for removing these rows; low and high are None where there is no band.
 
     A gap has `pair` as well: of the two groups that its label names `before`, change, low and high of what people read, with its sign.
 
@@ -142,8 +178,10 @@ def predicted(note: dict[str, Any], scores: Scores, ids: Sequence[Any]) -> dict[
             entry |= {prefix + name: None if np.isnan(row[name]) else float(row[name]) for name in ("change", "low", "high")}
         found[label] = {**entry, "calibrated": bool(note["calibration"]), "measured_label": note["measured_labels"][label]}
         if own := note.get("pairs", {}).get(label):  # those that an older version prepared have none
-            ends = (float(part[0]) for part in band(own["fit"], total[:, i], reach(total, np.array(note["units"]))))
+            ends = (float(part[0]) for part in band(of_way(own["fit"], total[:, i]), total[:, i], reached(note, total, len(at))))
             found[label]["pair"] = {"before": own["before"], **dict(zip(("change", "low", "high"), ends, strict=True))}
+            if unbanded(note, len(at)):
+                found[label]["pair"] |= {"low": None, "high": None}
     return found
 
 
@@ -162,7 +200,8 @@ def preview(
     """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
 
     The first call for a run, a group and a class `positive` prepares it (one walk, twenty retrainings). "": the class that is favourable in
-    the run's data. Errors of a numeric target are in its own unit, their smooth versions in its square.
+    the run's data. Errors of a numeric target are in its own unit, their smooth versions in its square. `unbanded` says why there are no
+    bands, where there are none.
 
     Raises:
         BadInput: no rows, unknown rows or more than there are, an unknown question, or a group column or class that does not exist.
@@ -172,7 +211,7 @@ def preview(
     it = opened(project, run)
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     note = kept(project, it.run.id, by, other_than(it.dataset.evaluation, positive))
-    if note is None:
+    if note is None or older(note):
         from influence.actions.prepare import prepare
 
         note = prepare(project, it.run.id, by, positive, report)
@@ -188,4 +227,5 @@ def preview(
         rows = as_ids(it.dataset.train.ids, ranked.ids[ranking(ranked, label, better)[:top]])
     else:
         rows = chosen(project, it, ids).ids
-    return {"predicted": predicted(note, project.scores(note["scores"]), rows), "n": len(rows), "run": it.run.id, "group": by}
+    found = predicted(note, project.scores(note["scores"]), rows)
+    return {"predicted": found, "unbanded": unbanded(note, len(rows)), "n": len(rows), "run": it.run.id, "group": by}

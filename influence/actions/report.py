@@ -17,7 +17,7 @@ from influence.actions._measured import changes, comparison, flips, measured
 from influence.actions._opened import Opened, opened
 from influence.actions._pinned import reported
 from influence.actions.compare import compare
-from influence.actions.preview import in_units, kept, predicted
+from influence.actions.preview import in_units, kept, predicted, retrainings, unbanded
 from influence.errors import BadInput
 from influence.evidence import investigation as told
 from influence.evidence import words
@@ -161,8 +161,9 @@ def _preview(project: Project, run: str, note: dict[str, Any] | None, selection:
         return None
     found = predicted(note, project.scores(note["scores"]), selection.ids)
     changes = tuple(_foretold(label, note["better"][label], entry) for label, entry in found.items())
-    n = next(iter(note["calibration"].values()))["value"]["n"] if note["calibration"] else 0
+    n = retrainings(note)
     said = f"Slope and width come from {n} real retrainings without other sets of rows." if n else "Not calibrated: good for ranking only."
+    said = unbanded(note, len(selection)) or said
     return told.Preview(changes, f"{said} {_trust(project, run, note)}".strip(), note["n_evaluation"])
 
 

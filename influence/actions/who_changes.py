@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from influence.actions import _anew, preview
-from influence.actions._calibration import anew, fit, holm, p_value, reach, units
+from influence.actions._calibration import anew, fit, holm, of_way, p_value, reach, units
 from influence.actions._measures import RATES, tables
 from influence.actions._movers import movers
 from influence.actions._opened import Opened, chosen, opened
@@ -33,6 +33,7 @@ SHARES = ("accuracy", "rate", "auc", "calibration")
 def key(run: str, ids: Sequence[Any], group: str, prepared: Mapping[str, Any] | None) -> str:
     """Return the name under which what is predicted without these rows is kept; `prepared`: the preview that gave figures, if any."""
     by = {"rows": sorted(map(str, ids)), "group": group, "scores": prepared["scores"] if prepared else "", "version": VERSION}
+    by |= {"most": prepared["most"]} if prepared else {}  # how it was calibrated, from the same scores
     return f"who/{run}/{short(by)}"
 
 
@@ -48,7 +49,7 @@ def who_changes(
     """Predict every metric of every group, trained anew without rows (`ids`, or the current selection), and which predictions move most.
 
     The outputs on all evaluation rows are predicted by one step in the weights; every metric follows from them. What a prepared preview
-    has is taken from its scores, which are more exact. The 90 % intervals hold the
+    has is taken from its scores, which are more exact, for as many rows as it has bands. The 90 % intervals hold the
     metric of one model that is trained anew, from another seed, without the rows, on these evaluation rows. They allow for chance, from 16
     trainings with new seeds, and for wrong predictions, from 16 without other sets of rows; both are made once per model.
 
@@ -124,16 +125,16 @@ Scored: TypeAlias = dict[tuple[str, str], tuple[dict[str, float], float, float]]
 
 def _scored(it: Opened, note: dict[str, Any] | None, gone: np.ndarray) -> Scored:
     """Return what a prepared preview predicts by scores: more exact than a step in the weights, for the few metrics that it has."""
-    if note is None or not note["calibration"]:
+    if note is None or not note["calibration"] or preview.unbanded(note, int(gone.sum())):
         return {}
     note, values = preview.in_units(note, it.dataset), it.project.scores(note["scores"]).values
     sums, found = values[gone].sum(0), {}
-    reached = float(reach(sums, np.array(note["units"])))
+    reached = float(preview.reached(note, sums, int(gone.sum())))
     for i, label in enumerate(note["labels"]):
         fits, place = note["calibration"][label], place_of(note["queries"][label], bool(it.dataset.train.classes))
         if place:
-            change = preview.twin(label, note["before"][label]["value"], np.array(fits["value"]["slope"] * sums[i]))
-            found[place] = fits["measured"], float(change), reached
+            change = preview.hard(label, note["before"][label]["value"], fits["value"], sums[i])
+            found[place] = {name: float(x) for name, x in of_way(fits["measured"], sums[i]).items()}, float(change), reached
     return found
 
 

@@ -23,19 +23,24 @@ def preview(project: Project, result: Result) -> list[str]:
     rows = [
         (
             e["measured_label"], words.number(e["measured_before"]), words.signed(e["measured_change"]),
-            words.interval(e["measured_low"], e["measured_high"]), words.signed(e["change"]), words.interval(e["low"], e["high"]),
+            _band(e["measured_low"], e["measured_high"]), words.signed(e["change"]), _band(e["low"], e["high"]),
         )
         for e in found
     ]  # fmt: skip
     data = project.dataset(project.run(result["run"]).dataset)
-    n = next(iter(note["calibration"].values()))["value"]["n"]
+    rests = f"Bands come from {previewed.retrainings(note)} real retrainings without other sets of rows."
     return [
         f"{head}, predicted:",
         *table("<>>>>>", ("metric", "now", "change", "95 % band", "smooth version", "95 % band"), rows),
-        f"Bands come from {n} real retrainings without other sets of rows. Metrics are predicted through smooth versions: probabilities",
-        "stand in place of yes-or-no decisions, squared errors in place of their size.",
+        previewed.unbanded(note, result["n"]) or rests,
+        "Metrics are predicted through smooth versions: probabilities stand in place of yes-or-no decisions, squared errors in place of",
+        "their size.",
         *([] if data.train.classes else [f"Errors are in the unit of {data.target}, smooth versions in its square."]),
     ]
+
+
+def _band(low: float | None, high: float | None) -> str:
+    return words.interval(low, high) if words.known(low) else "none"
 
 
 @says

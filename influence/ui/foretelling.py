@@ -100,7 +100,7 @@ def _preview(run: Run, note: dict[str, Any], label: str, selection: Selection) -
             st.warning(AGAINST, icon=":material/warning:")
         _retrained(run, note, label, selection)
         metrics(run, note, changes)
-        st.caption(trusted(run, note))
+        st.caption(trusted(run, note, len(selection)))
     else:
         st.warning(RANKED, icon=":material/info:")
     if not (who and said):
@@ -147,8 +147,8 @@ def finding(run: Run, note: dict[str, Any], changes: Mapping[str, Mapping[str, A
 
 def _moved(note: dict[str, Any], change: Mapping[str, Any], label: str, n: int) -> str:
     before = note["before"][label]["measured"]
-    band = words.interval(before + change["low"], before + change["high"])
-    return f"{words.escaped(note['measured_labels'][label])} **{effects.between(before, change['change'])}** (95 % {band}; n = {n:,})"
+    band = f"95 % {words.interval(before + change['low'], before + change['high'])}; " if words.known(change["low"]) else ""
+    return f"{words.escaped(note['measured_labels'][label])} **{effects.between(before, change['change'])}** ({band}n = {n:,})"
 
 
 def metrics(run: Run, note: dict[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -157,7 +157,7 @@ def metrics(run: Run, note: dict[str, Any], changes: Mapping[str, Mapping[str, A
     for label in note["labels"]:
         before, change = note["before"][label]["measured"], changes[label]
         after = {"predicted": "change", "95 % low": "low", "95 % high": "high"}
-        levels = {name: words.number(before + change[of]) for name, of in after.items()}
+        levels = {name: words.number(before + change[of]) if words.known(change[of]) else "" for name, of in after.items()}
         rows.append({"metric": note["measured_labels"][label], "n": n[label], "now": words.number(before), **levels})
     alt = "Every metric now and as predicted, with the evaluation rows that it rests on."
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
@@ -177,11 +177,8 @@ def _counts(_run: Run, _note: dict[str, Any], identity: str) -> dict[str, int]:
     }
 
 
-def trusted(run: Run, note: dict[str, Any]) -> str:
-    """Say what predictions rest on, and in which unit errors are."""
-    n = next(iter(note["calibration"].values()))["value"]["n"]
+def trusted(run: Run, note: dict[str, Any], k: int) -> str:
+    """Say what predictions without k rows rest on, and in which unit errors are."""
+    rests = preview.unbanded(note, k) or f"95 % as {preview.retrainings(note)} retrainings without other rows bear it out."
     errors = "" if state.dataset(run).train.classes else f" Errors are in the unit of {words.escaped(state.dataset(run).target)}."
-    return (
-        f"Metrics are predicted through smooth versions; 95 % as {n} retrainings without other rows bear it out. "
-        f"{effects.smooth(run)}{errors}{kept.favourable(run)}"
-    )
+    return f"Metrics are predicted through smooth versions. {rests} {effects.smooth(run)}{errors}{kept.favourable(run)}"

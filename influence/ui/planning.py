@@ -36,6 +36,13 @@ def kept_note(run: Run) -> dict[str, Any] | None:
     return note and preview.in_units(note, state.dataset(run))
 
 
+def prepare(run: Run) -> None:
+    """Draw the button that prepares the preview."""
+    args = {"run": run.id, "group": state.group()}
+    job = jobs.run_button("Prepare the preview", "prepare", args, "plan.prepare", cost=cost(run))
+    jobs.follow(job, key="plan.follow")
+
+
 def cost(run: Run) -> str:
     """Say what preparing costs."""
     return f"About {costs.retrainings(run, RETRAININGS)}; and the metagradient, as long as a few more"
@@ -91,7 +98,7 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         _picture(run, note, label, k, found)
         foretelling.metrics(run, note, changes)
         if not choosing.own(run):  # else it stands with their preview
-            st.caption(foretelling.trusted(run, note))
+            st.caption(foretelling.trusted(run, note, k))
     given = {"k": max(1, k), "label": label, "better": "higher" if better == "higher" else "lower"}
     if not apart:
         _select(run, note, given, k)
@@ -128,7 +135,7 @@ def _picture(run: Run, note: dict[str, Any], label: str, k: int, found: dict[str
         st.dataframe(
             _kept_table(note, found, points, label, _identity(run, note, found, label)), hide_index=True, alt="The curves above as figures."
         )
-    told = "Blue: predicted, with its 95 % band."
+    told = f"Blue: predicted, with its 95 % band. {preview.unbanded(note, int(found['value']['k'].max()))}".rstrip()
     if points is not None:
         told += " Orange dots: retrained without these rows, with the same seed, as predicted."
         seeds = points.loc[points["truth"] == "fresh", "seed"].nunique()
@@ -158,7 +165,9 @@ def _table(note: dict[str, Any], label: str, found: dict[str, pd.DataFrame], poi
     for kind, name in names.items():
         before, band = note["before"][label][kind], found[kind][found[kind]["label"] == label]
         table[f"{name}: predicted"] = [words.number(before + x) for x in band["change"]]
-        table[f"{name}: 95 % band"] = [words.interval(before + a, before + b) for a, b in zip(band["low"], band["high"], strict=True)]
+        table[f"{name}: 95 % band"] = [
+            words.interval(before + a, before + b) if words.known(a) else "" for a, b in zip(band["low"], band["high"], strict=True)
+        ]
         for r in [] if points is None else _levels(points, kind, before).itertuples():
             real = f"{name}: retrained, {'same seed' if r.truth == 'same' else 'new seeds'}"
             nearest = (table["rows removed"] - r.k).abs().idxmin()

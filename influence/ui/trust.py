@@ -96,7 +96,7 @@ def _verdict(shown: Mapping[str, Any], name: str, of: str, told: str, about: str
 def of_preview(run: Run, note: Mapping[str, Any], label: str, key: str) -> None:
     """Draw the light of a prepared preview's predictions for one metric."""
     method = described(attribution.make(kept.scores(note["scores"]).method))
-    n = next(iter(note["calibration"].values()))["value"]["n"] if note["calibration"] else 0
+    n = preview.retrainings(note)
     rests = f"Calibrated by {n} retrainings; not yet compared with others" if n else UNMEASURED
     light(run, note["queries"][label], method, key, rests)
 
