@@ -29,7 +29,8 @@ make_venv() {
 }
 
 if [ -t 1 ]; then quiet=; else quiet=--quiet; fi
-install() { .venv/bin/python -m pip install $quiet --disable-pip-version-check ${PIP_ARGS:-} "$@"; }
+# Not compiled: Python does that when a module is first imported, and most never are.
+install() { .venv/bin/python -m pip install $quiet --no-compile --disable-pip-version-check ${PIP_ARGS:-} "$@"; }
 
 # The usual wheel of torch for Linux brings gigabytes of CUDA; the CPU wheel has the same version and satisfies the same pin.
 install_torch() {
