@@ -51,6 +51,17 @@ def test_models_are_kept_and_those_of_another_purpose_or_other_rows_are_others(f
         data.trained("oracle", np.arange(31))
 
 
+def test_another_draw_has_other_labels_rows_and_seeds(data):
+    other = Data("digits", 6, draw=1)
+    (_, rows, wrong, test, _), (_, others, elsewhere, _, _) = data.parts, other.parts
+    assert len(np.intersect1d(wrong, elsewhere)) < len(wrong) / 2
+    assert np.flatnonzero(np.asarray(rows.y) != np.asarray(others.y)).size == len(np.union1d(wrong, elsewhere))
+    for kind in ("random", "coherent"):
+        one, two = (strata.chosen(kind, data.originals[0], each.parts[1], test, each.parts[2], draw=each.draw) for each in (data, other))
+        assert len(np.intersect1d(one, two)) < len(one) / 2
+    assert (data.title, other.title) == ("digits", "digits (draw 1)")
+
+
 @pytest.mark.parametrize("kind", strata.KINDS)
 def test_rows_of_a_kind_are_distinct_and_have_wrong_labels_only_where_that_is_the_kind(data, kind):
     _, rows, wrong, test, _ = data.parts
@@ -74,6 +85,11 @@ def test_a_method_is_run_once_per_original_with_a_seed_of_its_own(cell):
     assert said["forget"].shape == (6, 26, 10)
     assert cost["seconds"] > 0 == cost["prepare_seconds"]
     assert len({out.tobytes() for out in said["forget"]}) == 6
+
+
+def test_how_many_models_are_told_has_an_interval():
+    assert drawn._told({"told": 0.18, "models": 50}) == "18% (10% to 31%)"
+    assert drawn._told({"told": 0.5, "models": 3}) == "50%", "too few to say"
 
 
 def test_tables_have_nothing_and_retrain_first_and_mark_what_is_within_twice_the_null(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """How well does each unlearning method forget, and at what cost? Writes benchmarks/results/unlearning.json; goes on where it was stopped.
 
-    python -m benchmarks.unlearning [adult digits ...] [--kinds random,mislabelled] [--methods finetune,influence_step] [--again]
+    python -m benchmarks.unlearning [adult digits ...] [--kinds random,mislabelled] [--methods finetune,influence_step] [--again] [--draw 1]
 
 Every method with its default settings, on originals of several seeds, beside as many oracles: models of other
 seeds that never saw the rows. "Do nothing" and "retrain" are rows of the table.
@@ -36,13 +36,14 @@ def main() -> int:
     parser.add_argument("--methods", default="")
     parser.add_argument("--share", type=float, default=None, help="share of the rows that is forgotten")
     parser.add_argument("--again", action="store_true", help="measure anew what is there")
+    parser.add_argument("--draw", type=int, default=0, help="other wrong labels, rows and seeds, on which no setting was chosen")
     given = parser.parse_args()
     if unknown := set(given.data) - set(COUNT):
         parser.error(f"there is no data set {', '.join(sorted(unknown))}; choose of {', '.join(COUNT)}")
     torch.set_num_threads(1)
     methods = given.methods.split(",") if given.methods else ["nothing", "retrain", *(m for m in unlearning.classes if m != "retrain")]
     for name in given.data:
-        data, shares = Data(name, COUNT[name]), SHARES.get(name, dict.fromkeys(strata.KINDS, strata.SHARE))
+        data, shares = Data(name, COUNT[name], given.draw), SHARES.get(name, dict.fromkeys(strata.KINDS, strata.SHARE))
         for kind in [kind for kind in given.kinds.split(",") if kind in shares]:
             _measure(Cell(data, kind, given.share or shares[kind]), methods, given.again)
     drawn.draw()
@@ -51,7 +52,7 @@ def main() -> int:
 
 def _measure(cell: Cell, methods: list[str], again: bool) -> None:
     for method in methods:
-        key = f"{cell.data.name}/{cell.kind}/{cell.share:g}/{method}"
+        key = f"{cell.data.title}/{cell.kind}/{cell.share:g}/{method}"
         if key in drawn.read() and not again:
             continue
         refused = method in unlearning.classes and unlearning.make(method).unavailable(cell.data.originals[0])

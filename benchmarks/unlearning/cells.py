@@ -30,6 +30,8 @@ from influence.workspace import Workspace
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "unlearning"
 SEEDS = {"original": 2_000_000, "oracle": 1_000_000, "retrain": 3_000_000}
+APART = 50_000
+"""Seeds between one draw's and the next's."""
 SAMPLE = 2000
 """Retained rows that are looked at."""
 TIMED = 3
@@ -41,16 +43,22 @@ Out = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Data:
-    """A data set with its model and recipe, and `count` originals trained on it."""
+    """A data set with its model and recipe, and `count` originals trained on it; another `draw` has other wrong labels, rows and seeds."""
 
     name: str
     count: int
+    draw: int = 0
+
+    @property
+    def title(self) -> str:
+        """The data set, and which draw it is if not the first."""
+        return self.name + (f" (draw {self.draw})" if self.draw else "")
 
     @cached_property
     def parts(self) -> tuple[Any, Examples, np.ndarray, Examples, Any]:
         """Return architecture, training rows with wrong labels, their places, test rows and recipe."""
         model, rows, test, recipe, _ = SAME[self.name].parts()
-        return (model, *strata.with_wrong_labels(rows), test, recipe)
+        return (model, *strata.with_wrong_labels(rows, self.draw), test, recipe)
 
     def trained(self, purpose: str, gone: np.ndarray | None = None) -> list[Trained]:
         """Return `count` models of their own seeds for a purpose, trained without the rows at these places."""
@@ -58,7 +66,7 @@ class Data:
         stay = np.ones(len(rows), np.float32)
         stay[[] if gone is None else gone] = 0
         removed = () if gone is None else tuple(rows.ids[gone].tolist())
-        seeds = [SEEDS[purpose] + k for k in range(self.count)]
+        seeds = [SEEDS[purpose] + APART * self.draw + k for k in range(self.count)]
         thetas = torch.cat([self._kept(purpose, stay, seeds[own]) for own in portions(model, self.count)])
         return [
             Trained(
@@ -107,7 +115,7 @@ class Cell:
     def gone(self) -> np.ndarray:
         """Places of the rows that are to be forgotten."""
         _, rows, wrong, test, _ = self.data.parts
-        return strata.chosen(self.kind, self.data.originals[0], rows, test, wrong, self.share)
+        return strata.chosen(self.kind, self.data.originals[0], rows, test, wrong, self.share, self.data.draw)
 
     @cached_property
     def rows(self) -> dict[str, Examples]:

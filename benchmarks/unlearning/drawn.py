@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.unlearning.strata import SHARE
+from influence.evaluation._tables import wilson
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "unlearning.json"
@@ -73,9 +74,14 @@ def _line(method: str, found: dict[str, Any]) -> str:
     gap = found["average_gap"]
     gaps = f"{gap['mean']:.2f} ± {(gap['high'] - gap['low']) / 2:.2f}"
     return (
-        f"| {method} | {klom} | {found['told']:.0%} | {found['margin_shift']:+.2f} | {' | '.join(changes)} | {gaps} "
+        f"| {method} | {klom} | {_told(found)} | {found['margin_shift']:+.2f} | {' | '.join(changes)} | {gaps} "
         f"| {found['cost']:.1%} | {found['prepare_cost']:.0%} |"
     )
+
+
+def _told(found: dict[str, Any]) -> str:
+    low, high = wilson(found["told"] * found["models"], found["models"])
+    return f"{found['told']:.0%}" + (f" ({low:.0%} to {high:.0%})" if low <= high else "")
 
 
 def _picture(shown: dict[str, Table]) -> None:

@@ -26,11 +26,11 @@ SHARE, FEWEST = 0.01, 50
 KINDS = ("random", "influential", "memorised", "mislabelled", "coherent")
 
 
-def with_wrong_labels(train: Examples) -> tuple[Examples, np.ndarray]:
+def with_wrong_labels(train: Examples, draw: int = 0) -> tuple[Examples, np.ndarray]:
     """Return the rows with some labels changed, and the places of those."""
-    places = _first(train, round(WRONG * len(train)), "wrong labels", np.ones(len(train), bool))
+    places = _first(train, round(WRONG * len(train)), "wrong labels", np.ones(len(train), bool), draw)
     y, classes = np.array(train.y), len(train.classes)
-    y[places] = (y[places] + 1 + keys(0, "wrong class", train.ids[places]).astype(np.uint64) % np.uint64(classes - 1)).astype(
+    y[places] = (y[places] + 1 + keys(draw, "wrong class", train.ids[places]).astype(np.uint64) % np.uint64(classes - 1)).astype(
         np.int64
     ) % classes
     return replace(train, y=y), places
@@ -41,21 +41,23 @@ def size(train: Examples, share: float = SHARE) -> int:
     return max(FEWEST, round(share * len(train)))
 
 
-def chosen(kind: str, trained: Trained, train: Examples, test: Examples, wrong: np.ndarray, share: float = SHARE) -> np.ndarray:
+def chosen(
+    kind: str, trained: Trained, train: Examples, test: Examples, wrong: np.ndarray, share: float = SHARE, draw: int = 0
+) -> np.ndarray:
     """Return the places of the rows of one kind that are to be forgotten; none but "mislabelled" has rows with changed labels."""
     right, n = np.ones(len(train), bool), size(train, share)
     right[wrong] = False
     if kind == "random":
-        return _first(train, n, "random", right)
+        return _first(train, n, "random", right, draw)
     if kind == "mislabelled":
         return np.sort(wrong)[:n]
     if kind == "coherent":
-        return _nearest(trained, train, right, n)
+        return _nearest(trained, train, right, n, draw)
     return _top(_scores(kind, trained, train, test), right, n)
 
 
-def _first(train: Examples, n: int, purpose: str, among: np.ndarray) -> np.ndarray:
-    order = np.argsort(keys(0, purpose, train.ids), kind="stable")
+def _first(train: Examples, n: int, purpose: str, among: np.ndarray, draw: int) -> np.ndarray:
+    order = np.argsort(keys(draw, purpose, train.ids), kind="stable")
     return np.sort(order[among[order]][:n])
 
 
@@ -74,11 +76,11 @@ def _scores(kind: str, trained: Trained, train: Examples, test: Examples) -> np.
     return np.abs(scores.values[:, 0])
 
 
-def _nearest(trained: Trained, train: Examples, among: np.ndarray, n: int) -> np.ndarray:
+def _nearest(trained: Trained, train: Examples, among: np.ndarray, n: int, draw: int) -> np.ndarray:
     """Return a row and those of its class nearest to it by what the last layer sees: a kind of its own, as a request of one source is."""
     bound = load(trained)
     with torch.no_grad():
         seen = hidden(bound, tensors(train, bound.dtype)[0])[0].flatten(1)
-    start = _first(train, 1, "coherent", among)[0]
+    start = _first(train, 1, "coherent", among, draw)[0]
     near = (seen - seen[start]).square().sum(1).numpy()
     return _top(-near, among & (np.asarray(train.y) == train.y[start]), n)
