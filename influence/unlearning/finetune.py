@@ -21,7 +21,8 @@ class Finetune(Descent):
     """
 
     reservation: ClassVar[str] = (
-        "Of rows that mattered it leaves 62 to 69 % of the way to retraining undone on digits, 31 % on Adult; random rows end better known."
+        "Of rows that mattered it leaves 62 to 69 % of the way to retraining undone on digits, 15 to 24 % on Adult; "
+        "random rows end better known."
     )
     cost: ClassVar[str] = "About a quarter of a training: a fifth for the passes and the rest for the step size."
     needs: ClassVar[str] = "The retained rows; without a recipe the usual loss and step size are taken."

@@ -40,7 +40,7 @@ class Scrub(Guarded, Descent):
     away: int = option(0, "Passes over the removed rows, one before each pass over the retained ones; 0: three for ten", min=0, max=1000)
 
     reservation: ClassVar[str] = (
-        "Of rows that mattered it leaves 71 to 82 % of the way to retraining undone on digits; random rows end better known."
+        "Of rows that mattered it leaves 66 to 74 % of the way to retraining undone on digits; random rows end better known."
     )
     cost: ClassVar[str] = "About a third of a training: a fifth for the passes, and the step size and the looks."
 
