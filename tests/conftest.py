@@ -1,5 +1,6 @@
-"""What all tests share: one torch thread, no waiting for the disk, and the folder of real data."""
+"""What all tests share: one torch thread, no waiting for the disk, one look at the installed packages, and the folder of real data."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -18,6 +19,16 @@ def no_power_cuts():
     """Nothing is waited for until it has reached the disk: what a test writes need not outlive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_scan():
+    """What installed packages say of themselves is read once for all drawn pages: each app reads it as it starts, a second's work."""
+    from streamlit.components.v2 import manifest_scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", functools.cache(manifest_scanner.scan_component_manifests))
         yield
 
 

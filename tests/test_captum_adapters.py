@@ -187,6 +187,7 @@ def test_naive_is_right_for_layers_that_captum_would_leave_out(what):
     assert relative(CaptumNaive(0.1)(trained, rows, asked).values, expected) < 1e-5
 
 
+@pytest.mark.slow
 def test_naive_foretells_retraining_of_a_model_trained_to_its_end():
     trained, rows, asked = trained_on("logistic", n=60, batch_size=60, epochs=1500, lr=0.5, schedule="constant", weight_decay=0.05)
     asked = replace(asked, queries=(Mean(),))

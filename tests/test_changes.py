@@ -125,6 +125,7 @@ def test_recall_by_class_changes_as_hits_do():
         assert table.loc[name, "change"] == pytest.approx((after[own].argmax(1) == k).mean() - (before[own].argmax(1) == k).mean())
 
 
+@pytest.mark.slow
 def test_intervals_hold_as_often_as_they_say():
     """1,500 draws of 300 rows from a population: the change of a rate, of a gap of rates, and of the area under the curve."""
     rng = np.random.default_rng(0)

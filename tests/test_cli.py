@@ -152,6 +152,7 @@ def test_a_second_file_holds_the_test_rows(tmp_path):
     assert len(data.evaluation) + len(data.holdout) == 100
 
 
+@pytest.mark.slow
 def test_standard_output_holds_json_only_and_the_module_runs(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "influence", "demo", "--name", "breast_cancer", "--project", str(tmp_path / "p"), "--json"],

@@ -290,6 +290,7 @@ def test_words_are_read_in_every_encoding(tmp_path, encoding, kind):
     assert read["a"].astype(object).where(read["a"].notna(), None).tolist() == words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [None, 100_000])
 def test_long_words_that_cannot_be_numbered_are_read_few_at_a_time(tmp_path, width, monkeypatch):
     """2 GB of text in a few kilobytes, by what each word has in common with the one before, or of a fixed width."""

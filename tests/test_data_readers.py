@@ -129,6 +129,7 @@ def test_every_reader_says_what_it_reads():
 # --- delimited
 
 
+@pytest.mark.slow
 def test_thousands_of_columns_are_read_in_seconds(tmp_path):
     rng = np.random.default_rng(0)
     names = [f"column_{place}" for place in range(5000)]

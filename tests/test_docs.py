@@ -105,6 +105,7 @@ def run(root: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_examples_are_found_by_their_files(enlarged):
     kinds = ("attribution", "queries", "unlearning", "evaluation", "bundled", "readers")
     assert [Path(path).parent.name for path in examples()] == list(kinds)

@@ -90,6 +90,7 @@ def installed(tmp_path):
     return place
 
 
+@pytest.mark.slow
 def test_an_installed_model_is_trained_brought_and_asked(installed, tmp_path):
     env = {"PYTHONPATH": f"{installed}:{ROOT}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], env=env, capture_output=True, text=True, timeout=120, check=False)

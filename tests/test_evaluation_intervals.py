@@ -155,6 +155,7 @@ def test_balanced_accuracy():
     assert missed(draw, float(recall.mean()), 400) <= 0.06 + SLACK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.3, 1.0])
 def test_errors_of_numbers(noise):
     """y and its prediction vary together: R squared is 1 - noise² / (1 + noise²) of independent normal parts."""

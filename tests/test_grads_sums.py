@@ -120,6 +120,7 @@ def test_a_question_may_touch_frozen_and_unused_parameters():
     assert (bound.views(v)[1] != 0).any()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
     more = [float(line) for line in done.stdout.split()]

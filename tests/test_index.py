@@ -136,6 +136,7 @@ build(Path(sys.argv[1]), "model", bound, rows_for("layer norm"), "cross_entropy"
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on(tmp_path, small_parts):
     bound, rows = made(tmp_path / "once")
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "killed")], cwd=Path(__file__).parents[1], check=False)

@@ -116,7 +116,7 @@ def test_what_is_over_without_a_measurement_says_why_instead_of_drawing_nothing(
         task.write()
         jobs.cancel(fresh, stopped)
     assert jobs.get(fresh, stopped).over
-    assert "No curve of Loss; Membership attack: it stopped before its first measurement." in told(stopped)
+    assert "No curve of Loss; Loss attack (AUC): it stopped before its first measurement." in told(stopped)
     anew = jobs.submit(fresh, "unlearn", {**asked, "method": "retrain", "set": {"preprocessing": "refitted"}})
     work(fresh)
     said = told(anew)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence.actions import _oracles, _unlearned, perform
+from influence.actions import _claims, _oracles, perform
 from influence.actions._monitor import monitor
 from influence.actions._opened import opened
 from influence.actions._verified import in_words
@@ -216,11 +216,11 @@ def test_unseen_rows_of_a_forgotten_class_are_counted_apart(tmp_path):
 
 def test_a_class_that_is_left_without_rows_keeps_the_claim_below_exact():
     rows = Examples(np.zeros((4, 1), np.float32), np.array([0, 0, 1, 2]), np.arange(4), pd.DataFrame(index=range(4)), ("a", "b", "c"))
-    assert _unlearned._emptied(rows, SimpleNamespace(removed=(2,)))
-    assert _unlearned._emptied(rows, SimpleNamespace(removed=(2, 0))), "an earlier request took the last"
-    assert not _unlearned._emptied(rows, SimpleNamespace(removed=(0,)))
-    assert _unlearned._emptied(replace(rows, y=np.array([0, 0, 0, 2])), SimpleNamespace(removed=()))
-    assert not _unlearned._emptied(replace(rows, classes=()), SimpleNamespace(removed=(2,)))
+    assert _claims._emptied(rows, (2,))
+    assert _claims._emptied(rows, (2, 0)), "an earlier request took the last"
+    assert not _claims._emptied(rows, (0,))
+    assert _claims._emptied(replace(rows, y=np.array([0, 0, 0, 2])), ())
+    assert not _claims._emptied(replace(rows, classes=()), (2,))
 
 
 def test_a_card_tells_rows_that_were_relabelled_and_what_that_leaves_open():

@@ -119,6 +119,7 @@ def test_more_oracles_are_added_to_those_there(made):
     assert "takes 19" in in_words(fewer)
 
 
+@pytest.mark.slow
 def test_really_retrained_models_are_called_different_as_often_as_said(made):
     """Each of 100 retrained models beside 24 others: at 5 %, 10 or fewer alarms of 100."""
     project, runs = made

@@ -47,6 +47,7 @@ def test_now_is_what_the_model_measures(made, asked):
     assert (table["value"] <= table["high"]).all()
 
 
+@pytest.mark.slow
 def test_intervals_hold_models_trained_anew_and_are_no_wider_than_they_need(made):
     """Random removals, fresh seeds none of which calibrated anything; pooled over all metrics."""
     from influence import grads

@@ -118,7 +118,7 @@ def numeric(method: str, optimizer: str) -> tuple[Trained, Examples, Selection, 
     return trained, train, selection, unlearning.make("retrain")(trained, train, selection)
 
 
-@pytest.fixture(params=["mlp", "cnn", "logistic"])
+@pytest.fixture(params=["mlp", pytest.param("cnn", marks=pytest.mark.slow), "logistic"])
 def each_case(request, name) -> Case:
     return made_case(request.param, name if name in IN_SHARDS else "", 30 if request.param == "cnn" else 40)
 
