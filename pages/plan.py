@@ -17,7 +17,7 @@ if mine:
     foretelling.selected(run, note, planning.first_label(note) if note else "")
 if note is None:
     st.write(
-        "Previews need one walk back through training with the standard questions, and twenty real retrainings that tell how far to "
+        "Previews need one walk back through training with the standard questions, and about twenty real retrainings that tell how far to "
         "trust it."
     )
     planning.prepare(run)

@@ -10,6 +10,7 @@ from influence.actions import _steps
 from influence.actions._claims import claimed
 from influence.actions._new_run import new_run
 from influence.actions._opened import Opened
+from influence.actions._prices import PREPARED
 from influence.actions._refit import Refit
 from influence.actions._relabelling import corrected
 from influence.registry import described
@@ -19,7 +20,7 @@ from influence.types import Selection, Trained
 
 def preparing(it: Opened, method: str) -> str:
     """Return the name under which it is kept what a method's preparation cost and how many requests it served."""
-    return f"prepared/{it.run.id}/{method}"
+    return f"{PREPARED}{it.run.id}/{method}"
 
 
 def yardstick_of(it: Opened, selection: Selection) -> str:

@@ -28,7 +28,7 @@ MAIN = ("Equal-opportunity gap", "Demographic-parity gap", "Group loss gap", "Me
 
 
 def prepare(project: Project, run: str | None = None, group: str = "", positive: str = "", report: Report = ignore) -> dict[str, Any]:
-    """Score every training row for all standard queries, retrain a dozen times, and keep what previews need.
+    """Score every training row for all standard queries, retrain about twenty times, and keep what previews need.
 
     A model without a recipe gets TracIn scores, which rank only, and no calibration. `positive`: the class of which rates and gaps speak;
     "": the one that is favourable in the run's data. Each has a note of its own.

@@ -199,7 +199,7 @@ def preview(
 ) -> dict[str, Any]:
     """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
 
-    The first call for a run, a group and a class `positive` prepares it (one walk, twenty retrainings). "": the class that is favourable in
+    The first call for a run, a group and a class `positive` prepares it (some twenty retrainings). "": the class that is favourable in
     the run's data. Errors of a numeric target are in its own unit, their smooth versions in its square. `unbanded` says why there are no
     bands, where there are none.
 
