@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,19 +37,22 @@ def empty(tmp_path) -> Project:
 
 
 @pytest.fixture
-def fresh(tmp_path) -> Project:
+def fresh(tmp_path_factory, tmp_path) -> Project:
     """A project with one small model and 40 rows selected."""
-    project = Project(tmp_path / "fresh")
-    perform("train", project, SMALL)
-    return choose_rows(project)
+    return choose_rows(Project(shutil.copytree(trained_once(tmp_path_factory.getbasetemp()), tmp_path / "fresh")))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Project:
     """As `fresh`; tests do not change it."""
-    project = Project(tmp_path_factory.mktemp("trained") / "p")
-    perform("train", project, SMALL)
-    return choose_rows(project)
+    return choose_rows(Project(shutil.copytree(trained_once(tmp_path_factory.getbasetemp()), tmp_path_factory.mktemp("trained") / "p")))
+
+
+@cache
+def trained_once(folder: Path) -> Path:
+    """Train the small model of `fresh` in a project in the folder; tests have copies of it."""
+    perform("train", Project(folder / "drawn_once"), SMALL)
+    return folder / "drawn_once"
 
 
 def choose_rows(project: Project, n: int = 40) -> Project:

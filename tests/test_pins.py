@@ -273,7 +273,11 @@ def test_a_preview_is_read_anew_and_one_that_was_prepared_since_is_not_passed_of
     for figure, entry in zip(found.figures, truth.values(), strict=True):
         assert figure.found.value == pytest.approx(entry["measured_before"] + entry["measured_change"])
         assert figure.found.low <= figure.found.value <= figure.found.high
-        assert figure.found.n == note["n_evaluation"]
+    evaluation = project.dataset(pin.dataset).evaluation
+    approved = int((evaluation.y == evaluation.classes.index(evaluation.favourable)).sum())
+    rests = {figure.label.split(",")[0]: figure.found.n for figure in found.figures}
+    assert rests["Accuracy"] == len(evaluation) > approved
+    assert rests["Equal-opportunity gap by group"] == approved  # true positive rates rest on those who should be approved
     assert "prepared anew" in _pinned.read(project, replace(pin, made={**pin.made, "scores": "0" * 64})).missing
 
 

@@ -124,7 +124,11 @@ def test_preview_says_each_metric_with_its_band(home, tmp_path):
     pd.DataFrame({"id": train.ids[:5]}).to_csv(tmp_path / "ids.csv", index=False)
     text, result = ask(home, "preview", "--ids", str(tmp_path / "ids.csv")), answer(home, "preview", "--ids", str(tmp_path / "ids.csv"))
     assert text.startswith(f"Without these 5 rows, on {count(home, 'evaluation')} evaluation rows, predicted:")
-    shown = {row[0]: row[1:3] for row in rows(text, "metric")}
+    shown = {row[0]: row[2:4] for row in rows(text, "metric")}
+    asked = home.dataset(home.run().dataset).evaluation
+    n = {row[0]: row[1] for row in rows(text, "metric")}
+    assert n["Accuracy"] == str(count(home, "evaluation"))
+    assert n["Equal-opportunity gap by group"] == str((asked.y == asked.classes.index(asked.favourable)).sum())
     expected = {
         e["measured_label"]: [words.number(e["measured_before"]), words.signed(e["measured_change"])] for e in result["predicted"].values()
     }

@@ -99,7 +99,7 @@ FULL = Investigation(
     asked=2,
     method=Method("Metagradient", "Walks back through training.", {"memory": 2048}, True),
     selection=Chosen(100, "the 100 rows predicted to lower it most.", "c3" * 32, tuple(range(100)), (Part("sex", "Female", 71, 10771),)),
-    preview=Preview((Change("eo gap", "lower", -0.041, -0.047, -0.035, 0.092),), "Calibrated on 8 retrainings."),
+    preview=Preview((Change("eo gap", "lower", -0.041, -0.047, -0.035, 0.092, n=1_953),), "Calibrated on 8 retrainings."),
     unlearning=Unlearned("Fine-tuning", "L1", 0.18, "Goes on training.", {"epochs": 2}, "", 0.6, "run-2"),
     comparison=(
         measure("equal-opportunity gap", "lower", (0.108, 0.058, 0.052), 0.027, "sex", headline=True),
@@ -137,7 +137,7 @@ def test_says_what_was_found_done_changed_and_what_it_cost(full):
 
 def test_every_value_is_shown(full):
     text = plain(Page(full).text)
-    for part in ("hidden 64 by 32", "lr 0.05, weight_decay 1e-08", "71.0 %", "33.1 %", "-0.047 to -0.035", "-0.044", "torch 2.13.0"):
+    for part in ("hidden 64 by 32", "lr 0.05, weight_decay 1e-08", "71.0 %", "33.1 %", "-0.047 to -0.035", "-0.044", "torch 2.13.0", "1,953"):
         assert part in text
     for n in ("10,771", "96", "104", "51", "45"):
         assert re.search(rf"\b{n}\b", text)

@@ -52,6 +52,12 @@ def measured(project: Project, run: Run, dataset: Dataset, query: Described, val
     return Estimate(**found) if found else Estimate(value, n=n, lacks="one row" if n == 1 else "no interval")
 
 
+def counted(project: Project, run: Run, dataset: Dataset, note: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many evaluation rows each metric of a preview rests on: a gap of rates on those of its kind alone."""
+    before = note["before"]
+    return {label: measured(project, run, dataset, query, before[label]["measured"]).n for label, query in note["queries"].items()}
+
+
 def predicted(row: Mapping[str, Any], made: Mapping[str, Any], metric: str, unit: float) -> Figure:
     """Return what a search predicted for a pattern, a row of its table in this `unit`: the change of what scores predict."""
     done = "without these rows" if made["remedy"] == "remove" else "with these rows relabelled"

@@ -13,7 +13,7 @@ from influence import conditions
 from influence.actions import preview
 from influence.actions._effects import SAID as SMOOTH
 from influence.actions._effects import SMOOTH as NAMED
-from influence.actions._effects import effects, estimate
+from influence.actions._effects import counted, effects, estimate
 from influence.actions._measures import unit_of
 from influence.actions.clusters import in_training, with_groups
 from influence.data.dataset import Dataset
@@ -156,7 +156,8 @@ def _preview(project: Project, run: Run, data: Dataset, made: Mapping[str, Any])
     chosen = project.selection(made["selection"])
     found = preview.predicted(preview.in_units(note, data), project.scores(note["scores"]), chosen.ids)
     lacks = preview.unbanded(note, len(chosen))
-    figures = [_foretold(e, note["n_evaluation"], lacks) for e in found.values()]
+    n = counted(project, run, data, note)
+    figures = [_foretold(e, n[label], lacks) for label, e in found.items()]
     asked = words.count(note["n_evaluation"], "evaluation row")
     said = f"Without {words.count(len(chosen), 'training row')}, on {asked}. Predicted, not realised."
     return {"figures": tuple(figures), "said": said, "n": len(chosen)}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from influence.actions import _questions, fidelity, verify
-from influence.actions._effects import SAID, retrained
+from influence.actions._effects import SAID, counted, retrained
 from influence.actions._measured import changes, comparison, flips, measured
 from influence.actions._opened import Opened, opened
 from influence.actions._pinned import reported
@@ -77,7 +77,7 @@ def _investigation(
     note = in_units(note, first.dataset) if note else None
     table = project.table(compared["tables"]["metrics"]) if compared else measured(project, it, group)
     confirmed = tuple(retrained(project, first.run, first.dataset, [one.query for one in asked if one.query]))
-    foretold = _preview(project, first.run.id, note, selection)
+    foretold = _preview(project, first, note, selection)
     records = project.records()
     return told.Investigation(
         title=first.dataset.name if it.run.name in ("", first.dataset.name) else f"{first.dataset.name}: {words.called(it.run)}",
@@ -156,15 +156,16 @@ def in_words(reason: Mapping[str, Any]) -> str:
     return str(reason.get("rule", "chosen by hand")) + (f" ({', '.join(shown)})" if shown else "")
 
 
-def _preview(project: Project, run: str, note: dict[str, Any] | None, selection: Selection | None) -> told.Preview | None:
+def _preview(project: Project, first: Opened, note: dict[str, Any] | None, selection: Selection | None) -> told.Preview | None:
     if note is None or selection is None or selection.action == "relabel":  # scores are of removals
         return None
     found = predicted(note, project.scores(note["scores"]), selection.ids)
-    changes = tuple(_foretold(label, note["better"][label], entry) for label, entry in found.items())
+    rests = counted(project, first.run, first.dataset, note)
+    changes = tuple(replace(_foretold(label, note["better"][label], entry), n=rests[label]) for label, entry in found.items())
     n = retrainings(note)
     said = f"Slope and width come from {n} real retrainings without other sets of rows." if n else "Not calibrated: good for ranking only."
     said = unbanded(note, len(selection)) or said
-    return told.Preview(changes, f"{said} {_trust(project, run, note)}".strip(), note["n_evaluation"])
+    return told.Preview(changes, f"{said} {_trust(project, first.run.id, note)}".strip(), note["n_evaluation"])
 
 
 def _foretold(label: str, better: Any, entry: Mapping[str, Any]) -> told.Change:

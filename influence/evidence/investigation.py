@@ -111,8 +111,8 @@ class Chosen:
 class Change:
     """A predicted change of a metric with its 95 % band, and what it turned out to be by model (unlearned, retrained).
 
-    `before`: on the evaluation rows. `realised`: on these; `holdout`: on the holdout rows. `smooth`: the same of its smooth version, where
-    that is another.
+    `before`: on the evaluation rows, `n` of them. `realised`: on these; `holdout`: on the holdout rows. `smooth`: the same of its smooth
+    version, where that is another.
     """
 
     label: str
@@ -124,6 +124,7 @@ class Change:
     realised: Mapping[str, float | None] = field(default_factory=dict)
     holdout: Mapping[str, float | None] = field(default_factory=dict)
     smooth: Change | None = None
+    n: int = 0
 
 
 @dataclass(frozen=True)

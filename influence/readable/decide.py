@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from influence.actions import preview as previewed
+from influence.actions._effects import counted
 from influence.evidence import budget as budgets
 from influence.evidence import words
 from influence.readable._shared import FIRST, Result, says, table
@@ -15,23 +16,23 @@ def preview(project: Project, result: Result) -> list[str]:
     note = previewed.kept(project, result["run"], result["group"]) or {}
     which = "this row" if result["n"] == 1 else f"these {result['n']:,} rows"
     head = f"Without {which}, on {words.count(note['n_evaluation'], 'evaluation row')}"
-    found = result["predicted"].values()
+    data, found = project.dataset(project.run(result["run"]).dataset), result["predicted"]
+    n = counted(project, project.run(result["run"]), data, note)
     if not note["calibration"]:
-        now = [(e["measured_label"], words.number(e["measured_before"])) for e in found]
+        now = [(e["measured_label"], f"{n[label]:,}", words.number(e["measured_before"])) for label, e in found.items()]
         return [f"{head}: these scores rank only, so no change can be predicted. Retrain without the rows: unlearn --ids.",
-                *table("<>", ("metric", "now"), now)]  # fmt: skip
+                *table("<>>", ("metric", "n", "now"), now)]  # fmt: skip
     rows = [
         (
-            e["measured_label"], words.number(e["measured_before"]), words.signed(e["measured_change"]),
+            e["measured_label"], f"{n[label]:,}", words.number(e["measured_before"]), words.signed(e["measured_change"]),
             _band(e["measured_low"], e["measured_high"]), words.signed(e["change"]), _band(e["low"], e["high"]),
         )
-        for e in found
+        for label, e in found.items()
     ]  # fmt: skip
-    data = project.dataset(project.run(result["run"]).dataset)
     rests = f"Bands come from {previewed.retrainings(note)} real retrainings without other sets of rows."
     return [
         f"{head}, predicted:",
-        *table("<>>>>>", ("metric", "now", "change", "95 % band", "smooth version", "95 % band"), rows),
+        *table("<>>>>>>", ("metric", "n", "now", "change", "95 % band", "smooth version", "95 % band"), rows),
         previewed.unbanded(note, result["n"]) or rests,
         "Metrics are predicted through smooth versions: probabilities stand in place of yes-or-no decisions, squared errors in place of",
         "their size.",

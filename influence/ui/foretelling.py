@@ -170,11 +170,7 @@ def counts(run: Run, note: dict[str, Any]) -> dict[str, int]:
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def _counts(_run: Run, _note: dict[str, Any], identity: str) -> dict[str, int]:
-    data, project = state.dataset(_run), state.project()
-    return {
-        label: _effects.measured(project, _run, data, query, _note["before"][label]["measured"]).n
-        for label, query in _note["queries"].items()
-    }
+    return _effects.counted(state.project(), _run, state.dataset(_run), _note)
 
 
 def trusted(run: Run, note: dict[str, Any], k: int) -> str:
