@@ -264,7 +264,9 @@ def test_fidelity_refuses_what_makes_no_sense(made, change):
         perform("fidelity", project, {**GAP, "run": first["run"], "fraction": 0.02, "subsets": 8, **change})
 
 
-@pytest.mark.parametrize("method", ["retrain", "finetune", "neggrad_plus", "influence_step"])
+@pytest.mark.parametrize(
+    "method", ["retrain", *(pytest.param(name, marks=pytest.mark.slow) for name in ("finetune", "neggrad_plus")), "influence_step"]
+)
 def test_unlearning_makes_a_run_with_live_metrics_and_comparison(made, method):
     project, first = made
     ids = list(opened(project, first["run"]).dataset.planted)

@@ -72,6 +72,7 @@ def test_rows_of_a_kind_are_distinct_and_have_wrong_labels_only_where_that_is_th
         assert len(set(np.asarray(rows.y)[found].tolist())) == 1
 
 
+@pytest.mark.slow
 def test_retraining_is_nearer_to_the_oracles_than_doing_nothing(cell):
     nothing, retrained = (figures(cell, cell.judged(method)[0]) for method in ("nothing", "retrain"))
     assert nothing["margin_shift"] > 3 > 1 > abs(retrained["margin_shift"])

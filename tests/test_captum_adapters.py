@@ -168,7 +168,7 @@ def damped_inverse(h: np.ndarray, damping: float) -> np.ndarray:
     return vectors[:, keep] / (values[keep] + damping) @ vectors[:, keep].T
 
 
-@pytest.mark.parametrize(("kind", "classes"), [("logistic", 3), ("mlp", 3), ("mlp", 0)])
+@pytest.mark.parametrize(("kind", "classes"), [("logistic", 3), ("mlp", 0), pytest.param("mlp", 3, marks=pytest.mark.slow)])
 def test_naive_is_its_formula(kind, classes):
     trained, rows, asked = trained_on(kind, classes)
     g, v = gradients(trained, rows, asked)

@@ -392,7 +392,9 @@ def test_where_training_clips_the_weights_show_the_damping():
     assert clipped == pytest.approx(1 / tau, rel=0.35)
 
 
-@pytest.mark.parametrize(("tau", "decay"), [(20.0, 0.0), (200.0, 0.0), (200.0, 0.05), (20.0, 0.005)])
+@pytest.mark.parametrize(
+    ("tau", "decay"), [(20.0, 0.0), (200.0, 0.05), *(pytest.param(*case, marks=pytest.mark.slow) for case in [(200.0, 0.0), (20.0, 0.005)])]
+)
 def test_damping_is_read_off_the_weights(tau, decay):
     real = decay / (1 - np.exp(-decay * tau)) if decay else 1 / tau
     assert damping.from_weights(fit(descent(tau, decay))) == pytest.approx(real, rel=0.35)

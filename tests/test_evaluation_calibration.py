@@ -28,6 +28,7 @@ CASES = {
     "the other way round": (MIXED, expit(-MIXED)),
 }
 """What the model says, as log-odds, and how often it is so: the truth is the mean of the one minus that of the other."""
+USUAL = ("a rare class", "a sure model that is wrong at times", "too sure")
 
 
 def calibration(odds: np.ndarray, y: np.ndarray, code: np.ndarray | None = None) -> Estimates:
@@ -38,7 +39,7 @@ def calibration(odds: np.ndarray, y: np.ndarray, code: np.ndarray | None = None)
     return by_group(np.stack([-odds / 2, odds / 2], 1), given, of)["calibration"]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case not in USUAL)) for case in CASES])
 def test_calibration(case):
     """Rows are drawn anew with their outcomes."""
     odds, chance = CASES[case]

@@ -71,7 +71,9 @@ def test_equalised_odds(hit, alarm):
     assert missed(draw, max(np.ptp(hit), np.ptp(alarm))) <= 0.05 + SLACK
 
 
-@pytest.mark.parametrize("scale", [(1, 1), (1, 1.5), (1, 1, 1, 1), (1, 1.2, 2)])
+@pytest.mark.parametrize(
+    "scale", [(1, 1.5), *(pytest.param(scale, marks=pytest.mark.slow) for scale in [(1, 1), (1, 1, 1, 1), (1, 1.2, 2)])]
+)
 def test_gaps_of_means_and_worst_group(scale):
     """Losses are skewed: exponential ones here."""
     code = np.repeat(np.arange(len(scale)), 120)
@@ -169,7 +171,7 @@ def test_errors_of_numbers(noise):
     assert missed(lambda rng: draw(rng)[2:], 1 / (1 + noise**2), 400) <= 0.07 + SLACK
 
 
-@pytest.mark.parametrize("r", [0.0, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("r", [0.5, *(pytest.param(r, marks=pytest.mark.slow) for r in (0.0, 0.9, 0.99))])
 def test_rank_correlation(r):
     truth = float(6 / np.pi * np.arcsin(r / 2))
 

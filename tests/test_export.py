@@ -72,7 +72,7 @@ def test_every_architecture_is_tried_here():
     assert {name for name, cls in models.classes.items() if not getattr(cls, "brought", False)} == {*SETTINGS, "ensemble"}
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * kind.startswith("resnet")) for kind in SETTINGS])
 def test_every_architecture_comes_back_the_same_and_its_training_is_followed(tmp_path, kind):
     table = kind in ("logistic", "mlp")
     if table:

@@ -117,6 +117,7 @@ def test_notes_are_bounded_and_pins_that_are_gone_are_said(project):
             change()
 
 
+@pytest.mark.slow
 def test_ten_thousand_pins_are_listed_quickly_and_no_more_are_taken(project):
     every = [pins_module._row(replace(a_pin(k), id=f"{k:016}", created="2026", place=k)) for k in range(MOST - 1)]
     with project.catalogue.write() as connection:

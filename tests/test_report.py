@@ -137,7 +137,16 @@ def test_says_what_was_found_done_changed_and_what_it_cost(full):
 
 def test_every_value_is_shown(full):
     text = plain(Page(full).text)
-    for part in ("hidden 64 by 32", "lr 0.05, weight_decay 1e-08", "71.0 %", "33.1 %", "-0.047 to -0.035", "-0.044", "torch 2.13.0", "1,953"):
+    for part in (
+        "hidden 64 by 32",
+        "lr 0.05, weight_decay 1e-08",
+        "71.0 %",
+        "33.1 %",
+        "-0.047 to -0.035",
+        "-0.044",
+        "torch 2.13.0",
+        "1,953",
+    ):
         assert part in text
     for n in ("10,771", "96", "104", "51", "45"):
         assert re.search(rf"\b{n}\b", text)

@@ -121,7 +121,9 @@ def test_fresh_seeds_are_compared_with_the_whole_data_at_their_seed(project):
     assert told["confirmed"][0]["fresh"]["holdout"]["measured"] == fresh
 
 
-@pytest.mark.parametrize("method", ["metagradient", "influence_function", "tracin"])
+@pytest.mark.parametrize(
+    "method", ["influence_function", *(pytest.param(name, marks=pytest.mark.slow) for name in ("metagradient", "tracin"))]
+)
 def test_other_labels_do_what_is_predicted(project, method):
     it = opened(project, None)
     question = it.question([query_of("loss")])

@@ -123,9 +123,9 @@ def test_ids_of_rows_are_those_of_the_table(tmp_path):
     ("given", "said"),
     [
         ({"args": {"gradient_accumulation_steps": 2}}, "accumulated gradients"),
-        ({"args": {"bf16": True}}, "mixed precision"),
-        ({"args": {"label_smoothing_factor": 0.1}}, "smoothed the labels"),
-        ({"args": {"neftune_noise_alpha": 5.0}}, "noise"),
+        pytest.param({"args": {"bf16": True}}, "mixed precision", marks=pytest.mark.slow),
+        pytest.param({"args": {"label_smoothing_factor": 0.1}}, "smoothed the labels", marks=pytest.mark.slow),
+        pytest.param({"args": {"neftune_noise_alpha": 5.0}}, "noise", marks=pytest.mark.slow),
         ({"args": {"optim": "adafactor"}}, "The optimiser is Adafactor"),
         ({"compute_loss_func": lambda outputs, labels, num_items_in_batch=None: outputs.logits.square().mean()}, "loss is its own"),
     ],

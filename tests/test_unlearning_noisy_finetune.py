@@ -126,7 +126,7 @@ def lower(trained: Trained, method: NoisyFinetune, runs: int = 400) -> float:
     return float(np.log(max(low - method.delta, 1e-9) / high))
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_attacker_proves_no_more_than_is_claimed_and_more_with_less_noise(steps, monkeypatch):
     method, trained = NoisyFinetune(epsilon=0.5, delta=0.1, clip=1.0, noisy_steps=steps, clip_gradient=0.01), fitted()
     assert 0 < lower(trained, method) < method.epsilon, "some of it is proven, or the attack is none"

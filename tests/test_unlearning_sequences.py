@@ -23,7 +23,10 @@ def asked() -> tuple[Examples, Trained, list[tuple[int, ...]], list[Trained]]:
     return train, before, requests, sequences.truths(before, train, requests)
 
 
-@pytest.mark.parametrize("name", sequences.METHODS)
+USUAL = ("influence_step", "finetune", "newton_head")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in USUAL)) for name in sequences.METHODS])
 def test_a_sequence_of_requests_stays_as_near_to_retraining_as_one_removal(name):
     train, before, requests, known = asked()
     found, once, last = sequences.drift(name, before, train, requests, known)

@@ -105,7 +105,7 @@ def test_low_rates_by_hand_and_too_few_to_say():
     assert found_at(np.zeros(5), np.zeros(2000), 0.01) == 0.0, "what ties is not found"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "epsilon")) for name in NAMES])
 def test_a_shift_is_found_and_alike_models_are_not(name):
     test = method_verification.make(name)
     apart = judged(relabelled(test, normal(12, 30, mean=3.0), normal(24, 30, seed=1), 99), "high", 30)

@@ -117,7 +117,9 @@ def in_its_unit(values: np.ndarray) -> None:
         assert slope == pytest.approx(1, abs=0.15), f"value {q}: realised changes are {slope:.2f} times the predicted"
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - GUESSES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "retraining")) for name in sorted(set(METHODS) - GUESSES)]
+)
 def test_scores_rank_rows_as_retraining_does(name):
     agrees(judged(name), LOOSE.get(name, 0.7))
 

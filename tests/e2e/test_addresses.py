@@ -16,7 +16,12 @@ NO_TABLE = {
 }
 
 
-FIRST = [pytest.param(place, id=name, marks=() if name in ("start", "plan") else pytest.mark.slow) for name, place in places().items()]
+def some(*names: str) -> list:
+    """Every page; all but those named are slow."""
+    return [pytest.param(place, id=name, marks=() if name in names else pytest.mark.slow) for name, place in places().items()]
+
+
+FIRST, OFTEN = some("start", "plan"), some("load", "influence", "verify")
 
 
 def is_open(w: Window, place: Place) -> None:
@@ -39,7 +44,7 @@ def empty(tmp_path_factory):
         yield running
 
 
-@pytest.mark.parametrize("place", places().values(), ids=places())
+@pytest.mark.parametrize("place", OFTEN)
 def test_a_new_window_may_begin_with_any_page(place, empty, opened):
     is_open(opened(empty).open("" if place.name == "start" else place.name), place)
 
