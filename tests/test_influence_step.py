@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from influence import training
+from influence import optim, training
+from influence.curvature import damping
 from influence.errors import BadInput
 from influence.loop import Bound
 from influence.registry import models, unlearning
 from influence.types import Event, Examples, Recipe, Selection, Trained
-from influence.unlearning import _budget, _response
+from influence.unlearning import _budget, _metric, _response
 from influence.unlearning._guard import Guard
 from influence.unlearning._response import Settled, Without, by_id
 from influence.workspace import Workspace
@@ -95,25 +96,6 @@ def test_one_turn_is_the_dense_solve(monkeypatch):
     torch.testing.assert_close(step, dense, rtol=1e-4, atol=1e-8)
 
 
-def test_without_products_it_is_the_factors_alone():
-    train = rows(kind="class")
-    trained = fitted(train, epochs=50)
-    of, forget = Settled.at(trained, train, Workspace()), train.take(np.arange(40))
-    g = _response.gradient(of.rows(forget))[None]
-    told = of.step(forget, train.take(np.arange(40, 300)), products=0)
-    size = len(of.of.bound.flat)
-    h, u = torch.linalg.eigh(of.curvature.apply(torch.eye(size, dtype=torch.float64), lambda block: block.values))
-    h = h.clamp(min=0) + 0.01
-    filtered = u @ ((1 - torch.exp(-h * of.tau)) / h * (u.T @ g[0]))
-    torch.testing.assert_close(told, filtered)
-    tikhonov = u @ ((u.T @ g[0]) / (h + of.ridge))
-    assert float((told - tikhonov).norm() / told.norm()) > 0.02, "the two differ here"
-    twice = replace(of, ridge=1e9)  # hardly trained at all: what the slope moves in that time
-    torch.testing.assert_close(twice.step(forget, forget.take(np.arange(0)), products=0), twice.tau * g[0], rtol=1e-6, atol=0.0)
-    settled = replace(of, ridge=1e-12)  # trained for ever: Newton's step by the factors
-    torch.testing.assert_close(settled.step(forget, forget.take(np.arange(0)), products=0), of.curvature.solve(g, 0.0)[0])
-
-
 @pytest.mark.parametrize("turns", [1, 3, 10])
 def test_of_a_quadratic_the_way_is_that_of_implicit_euler_and_tends_to_gradient_flow(turns, monkeypatch):
     monkeypatch.setattr(_response, "TOLERANCE", 1e-12)
@@ -132,7 +114,7 @@ def test_of_a_quadratic_the_way_is_that_of_implicit_euler_and_tends_to_gradient_
 def test_time_is_that_of_the_recipe():
     for decay, tau in ((0.0, 7.0), (0.01, 50.0), (0.5, 3.0)):
         ridge = decay / np.expm1(decay * tau) if decay else 1 / tau
-        assert Settled(SimpleNamespace(decay=decay), None, ridge).tau == pytest.approx(tau)
+        assert damping.time_of(ridge, decay) == pytest.approx(tau)
 
 
 def test_goal_has_the_slope_of_the_removed_rows_and_its_own_gradient():
@@ -233,12 +215,76 @@ def test_a_step_whose_fall_is_less_than_rounding_is_taken(monkeypatch):
     assert goal.turn(torch.zeros_like(goal.pull), lambda r: r, 2).any()
 
 
-def test_where_no_turn_leads_down_the_factors_alone_answer(monkeypatch):
+def test_where_no_turn_leads_down_newtons_step_answers(monkeypatch):
     train = rows(kind="class")
     of = Settled.at(fitted(train, epochs=2), train, Workspace())
-    alone = of.step(train.take(np.arange(3)), train, products=0)
+    told = of.step(train.take(np.arange(3)), train, products=50, rows=300)
     monkeypatch.setattr(Without, "value", lambda self: 0.0)
-    torch.testing.assert_close(of.step(train.take(np.arange(3)), train, products=4, rows=50), alone)
+    torch.testing.assert_close(of.step(train.take(np.arange(3)), train, products=50, rows=300), told)
+
+
+ADAM = {"optimizer": "adamw", "lr": 1e-3, "batch_size": 50, "epochs": 10, "weight_decay": 0.3, "eps_root": 1e-8}
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_where_adam_trained_it_flows_in_its_metric(turns, monkeypatch):
+    monkeypatch.setattr(_response, "TOLERANCE", 1e-12)
+    train = rows()
+    trained = fitted(train, **ADAM)
+    of, forget, retained = Settled.at(trained, train, Workspace()), train.take(np.arange(60)), train.take(np.arange(60, 300))
+    assert of.tau == pytest.approx(60 * 1e-3)
+    x = torch.from_numpy(np.column_stack([retained.x, np.ones(240)])).double()
+    h, g = 2 * x.T @ x / 300, _response.gradient(of.rows(forget))
+    near = torch.diag(of.metric * (turns / of.tau + 0.3))
+    moved = torch.zeros_like(g)
+    for _ in range(turns):  # an implicit Euler step of M d' = g - h d - 0.3 M d
+        moved += torch.linalg.solve(h + near, g - h @ moved)
+    torch.testing.assert_close(of.step(forget, retained, products=60, rows=300, turns=turns), moved, rtol=1e-5, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_the_metric_is_what_adam_divides_by(optimizer):
+    """Its own running square, over an epoch at weights that stand still."""
+    train = rows(kind="class")
+    trained = fitted(train, **{**ADAM, "optimizer": optimizer})
+    of = _response.objective(trained, train)
+    flat, order = of.bound.flat.clone(), np.argsort(_metric.keys(0, "metric", train.ids), kind="stable")
+    rule = optim.OPTIMIZERS[optimizer](replace(trained.recipe, lr=1e-9, beta2=0.999999))
+    slots = {name: torch.zeros_like(flat) for name in rule.slots}
+    for k in range(6):
+        batch = of.rows.cut(torch.from_numpy(order[50 * k : 50 * k + 50]))
+        rule.step(flat, slots, _response.gradient(replace(of, rows=batch, n=50)), 1e-9, k)
+    expected = (slots["square"] / (1 - 0.999999**6) + 1e-8).sqrt() + 1e-8
+    torch.testing.assert_close(_metric.metric(of, trained, Workspace()), expected, rtol=1e-4, atol=0.0)
+
+
+def test_rows_of_numbers_that_few_rows_move_take_part():
+    """One row alone moves a number: it is in the metric, so that its removal does not throw the weight away."""
+    train = rows(kind="class")
+    x = np.concatenate([train.x, np.zeros((300, 1), np.float32)], 1)
+    x[7, 4] = 1.0
+    train = replace(train, x=x)
+    trained = fitted(train, **{**ADAM, "weight_decay": 0.0, "eps_root": 0.0})
+    of = Settled.at(trained, train, Workspace())
+    step = of.step(train.take(np.array([7])), train.without(Selection((7,))), products=20, rows=300)
+    assert float(step.abs().max()) < 2 * of.tau, "no further than a few steps of the training would go"
+    assert step.isfinite().all()
+
+
+def test_of_a_model_trained_by_adam_it_is_near_the_retrained_one():
+    """Beside it the same flow in the metric of the weights, which is another training."""
+    train = rows(1000, kind="class")
+    train = replace(train, x=(train.x * np.array([1.0, 30.0, 0.1, 1.0])).astype(np.float32))
+    settings = {"optimizer": "adam", "lr": 3e-3, "batch_size": 50, "epochs": 6, "weight_decay": 0.0, "schedule": "linear"}
+    gone = Selection(tuple(np.flatnonzero(train.y == 1)[:100].tolist()))
+    trained, oracle = fitted(train, **settings), fitted(train, removed=gone.ids, **settings)
+    made = unlearning.make("influence_step", {"rows": 900})(trained, train, gone)
+    of = Settled.at(trained, train, Workspace())
+    forget, retained = train.take(train.mask(gone.ids)), train.without(gone)
+    plain = training.load(trained).flat + replace(of, metric=None, curvature=None).step(forget, retained, 4, 900, 3)
+    away = distance(trained, oracle)
+    assert distance(made, oracle) < 0.5 * away
+    assert float((plain - training.load(oracle).flat).norm()) > 2 * distance(made, oracle)
 
 
 def test_by_id_keeps_what_is_sorted():
@@ -254,20 +300,21 @@ def test_the_budget_says_how_many_rows_are_looked_at(monkeypatch):
     forward = 2 * sum(part.numel() for name, part in bound.module.named_parameters() if part.ndim == 2)
     assert forward < 2 * len(bound.flat), "biases are not counted by PyTorch, but are weights"
     worth = 20 * 3000 + 600 * _budget.STEP / (3 * 2 * len(bound.flat))
-    by_hand = 0.01 * worth / (3 * (_budget.BEFORE + 4 * _budget.PRODUCT))
-    assert _budget.FEWEST < by_hand < _budget.MOST
-    assert _budget.affordable(bound, train, 3000, recipe, 0.01, 3, 4) == int(by_hand)
-    assert _budget.affordable(bound, train, 3000, recipe, 1e-9, 3, 4) == _budget.FEWEST
-    assert _budget.affordable(bound, train, 3000, recipe, 100.0, 3, 4) == _budget.MOST
-    assert unlearning.make("influence_step", {"budget": 0.01}).expected(trained, train) == pytest.approx(0.01, rel=0.02)
+    all_rows = worth / (_budget.BEFORE + 4 * _budget.PRODUCT)
+    most = _budget.MOST, 3
+    for share, expected in ((1200, (600, 2)), (400, (400, 1)), (1800, (600, 3)), (90_000, most), (1, (_budget.FEWEST, 1))):
+        told = _budget.affordable(bound, train, 3000, recipe, share / all_rows, 3, 4)
+        assert told == pytest.approx(expected, abs=1), f"{share} rows in all"
+    quarter = 1200 / all_rows
+    assert unlearning.make("influence_step", {"budget": quarter}).expected(trained, train) == pytest.approx(quarter, rel=0.02)
     few = unlearning.make("influence_step", {"budget": 1e-9}).expected(trained, train)
-    assert few == pytest.approx(0.01 * _budget.FEWEST / by_hand), "never fewer rows than tell something, and that is told"
+    assert few == pytest.approx(_budget.FEWEST / all_rows), "never fewer rows than tell something, and that is told"
     seen: list[int] = []
     inner = _response.sample
     monkeypatch.setattr(_response, "sample", lambda of, n, *rest: seen.append(n) or inner(of, n, *rest))
-    unlearning.make("influence_step", {"budget": 0.01})(trained, train, Selection((1, 2)))
+    unlearning.make("influence_step", {"budget": quarter})(trained, train, Selection((1, 2)))
     unlearning.make("influence_step", {"rows": 77, "turns": 1})(trained, train, Selection((1, 2)))
-    assert seen == [*[int(by_hand)] * 3, 77]
+    assert seen == [pytest.approx(600, abs=1)] * 2 + [77]
 
 
 def test_a_convolution_costs_what_it_does_at_every_place():

@@ -46,9 +46,19 @@ def from_recipe(recipe: Recipe, n: int) -> float | None:
     """Return the damping that stands for the time of a training by SGD on n rows; None where gradients are rescaled or clipped."""
     if recipe.optimizer != "sgd" or recipe.max_norm:
         return None
-    steps = recipe.epochs * math.ceil(n / recipe.batch_size)
-    tau = sum(step_sizes(recipe, steps)) / (1 - recipe.momentum)
+    tau = time(recipe, n)
     return recipe.weight_decay / math.expm1(min(recipe.weight_decay * tau, 700.0)) if recipe.weight_decay else 1 / tau
+
+
+def time(recipe: Recipe, n: int) -> float:
+    """Return how long a training on n rows was, as gradient flow: the sum of its step sizes, which momentum of SGD makes so much longer."""
+    steps = recipe.epochs * math.ceil(n / recipe.batch_size)
+    return sum(step_sizes(recipe, steps)) / (1 - recipe.momentum if recipe.optimizer == "sgd" else 1.0)
+
+
+def time_of(ridge: float, decay: float) -> float:
+    """Return the time for which a damping stands beside this decay."""
+    return math.log1p(decay / ridge) / decay if decay > 0 else 1 / ridge
 
 
 def chosen(factors: EKFAC, recipe: Recipe | None) -> float:

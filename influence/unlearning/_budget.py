@@ -16,17 +16,19 @@ STEP = 3e6
 """What a training step costs beside its rows, in operations: a third of a millisecond of calls, on a core that does 10^10 a second."""
 BEFORE, PRODUCT = 5.0, 3.5
 """What a row costs that a part of the way looks at, in rows trained on: by itself (four passes) and for each product (measured, CNN)."""
-FEWEST, MOST = 64, 1000
-"""Curvature of fewer rows is too rough to go by; of more, no better."""
+FEWEST, WELL, MOST = 64, 500, 1000
+"""Curvature of fewer rows is too rough to go by; of so many it tells enough to go on by another part; of more, no better."""
 
 
-def affordable(bound: Bound, few: Examples, n: int, recipe: Recipe, share: float, turns: int, products: int) -> int:
-    """Return how many rows each of `turns` parts may look at, with `products` each, for this share of a training's work on n rows.
+def affordable(bound: Bound, few: Examples, n: int, recipe: Recipe, share: float, turns: int, products: int) -> tuple[int, int]:
+    """Return how many rows each part of the way may look at, and how many parts, for this share of a training's work on n rows.
 
-    `few`: any rows, to see what one costs. Never fewer than 64 nor more than 1,000, whatever the share.
+    Each takes `products`. There are up to `turns` parts, and fewer where each could not look at 500 rows: of few rows weights would learn
+    the noise. Never fewer than 64 rows nor more than 1,000, whatever the share. `few`: any rows, to see what one costs.
     """
-    worth = _worth(bound, few, n, recipe)
-    return int(min(max(share * worth / (turns * (BEFORE + PRODUCT * products)), FEWEST), MOST))
+    rows = share * _worth(bound, few, n, recipe) / (BEFORE + PRODUCT * products)
+    parts = int(min(max(rows / WELL, 1), turns))
+    return int(min(max(rows / parts, FEWEST), MOST)), parts
 
 
 def taken(bound: Bound, few: Examples, n: int, recipe: Recipe, rows: int, turns: int, products: int) -> float:

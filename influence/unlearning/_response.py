@@ -4,7 +4,8 @@ Removing the rows F adds their gradient g = sum_F grad l_i / n to the slope. To 
 along a direction of curvature h by (1 - e^(-h tau)) / h, between 1 / h at a minimum (Koh and Liang, arXiv:1703.04730) and tau where nothing
 is curved: gradient flow for a time tau on what is to be minimised without the rows (`Without`). It is followed in a few implicit Euler
 steps, each a damped Newton step with damping steps / tau; loss and curvature are read anew at each, so that the line is not stretched.
-After k steps a direction has got 1 - (1 + h tau / k)^-k of its way, which tends to 1 - e^(-h tau).
+After k steps a direction has got 1 - (1 + h tau / k)^-k of its way, which tends to 1 - e^(-h tau). A training by Adam flows in a metric of
+its own (`_metric`), which takes the place of the identity beside the curvature.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import numpy as np
 import torch
 
 from influence.curvature import EKFAC, Objective, cg, damping, gradient, kept
-from influence.curvature.blocks import Block
 from influence.curvature.cg import Product
 from influence.errors import BadInput
 from influence.grads import Rows
 from influence.loop import tensors
+from influence.optim import Adam, optimizer
 from influence.settled import factors, objective
 from influence.types import Examples, Report, Trained, ignore
 from influence.unlearning._guard import sample
+from influence.unlearning._metric import adaptive, metric
 from influence.workspace import Workspace
 
 TOLERANCE = 1e-3
@@ -61,21 +63,21 @@ class Without:
         return loss - float(self.pull @ moved) + self.of.decay / 2 * float(moved @ moved)
 
     def turn(
-        self, moved: torch.Tensor, precondition: Product, products: int, curvature: Product | None = None, near: float = 0.0
+        self, moved: torch.Tensor, precondition: Product, products: int, curvature: Product | None = None, near: float | torch.Tensor = 0.0
     ) -> torch.Tensor:
         """Return Newton's step from the start plus `moved`, or half of it, a quarter, …, the first that leads down; else zeros.
 
-        `curvature`: products with it at these weights, where there is a quicker way to them. `near`: damping, by which the step is kept
-        short: half of it times the step's square is minimised, too.
+        `curvature`: products with it at these weights, where there is a quicker way to them. `near`: damping, of all directions or of each
+        number (P,), by which the step is kept short: half of it times the step's square is minimised, too.
         """
         flat = self.of.bound.flat
         flat.copy_(self.start + moved)
-        before, product = self.value(), curvature or kept(self.of)
+        before = self.value()
         before += torch.finfo(flat.dtype).eps * abs(before)  # the fall of a small step is less than rounding
-        step = cg(lambda p: product(p) + near * p, -self.gradient()[None], precondition, products, TOLERANCE).x[0]
+        step = self.newton(precondition, products, curvature, near)
         for _ in range(HALVED):
             flat.copy_(self.start + moved + step)
-            if self.value() + near / 2 * float(step @ step) < before:
+            if self.value() + float((near * step) @ step) / 2 < before:
                 break
             step = step / 2
         else:
@@ -83,39 +85,50 @@ class Without:
         flat.copy_(self.start)
         return step
 
+    def newton(
+        self, precondition: Product, products: int, curvature: Product | None = None, near: float | torch.Tensor = 0.0
+    ) -> torch.Tensor:
+        """Return Newton's step from the present weights, whatever it leads to, (P,)."""
+        product = curvature or kept(self.of)
+        return cg(lambda p: product(p) + near * p, -self.gradient()[None], precondition, products, TOLERANCE).x[0]
+
 
 @dataclass(frozen=True)
 class Settled:
-    """A model's objective at its final weights, the factors of its curvature, and the damping that stands for the time of training."""
+    """A model's objective at its final weights, and how long it was trained there (`tau`).
+
+    `metric`: (P,) where it flowed in Adam's, None in that of the weights; `shrinks`: AdamW's decay beside it, of all numbers or of each.
+    `curvature`: its factors, which precondition solves where there is no metric to do so.
+    """
 
     of: Objective
-    curvature: EKFAC
-    ridge: float
+    tau: float
+    curvature: EKFAC | None = None
+    metric: torch.Tensor | None = None
+    shrinks: float | torch.Tensor = 0.0
 
     @classmethod
     def at(cls, trained: Trained, train: Examples, workspace: Workspace, report: Report = ignore) -> Settled:
-        """Read it off a model and its training rows; the factors are kept for the next request."""
-        of = objective(trained, train)
+        """Read it off a model and its training rows; what takes a pass over them is kept for the next request."""
+        of, recipe = objective(trained, train), trained.recipe
+        if recipe is not None and adaptive(recipe):
+            rule = optimizer(recipe, of.bound.params)
+            shrinks = rule.shrink if isinstance(rule, Adam) else 0.0
+            return cls(of, damping.time(recipe, of.n), None, metric(of, trained, workspace, report), shrinks)
         found = factors(of, trained, train, workspace, report)
-        return cls(of, found, damping.chosen(found, trained.recipe))
+        return cls(of, damping.time_of(damping.chosen(found, recipe), of.decay), found)
 
     def rows(self, examples: Examples) -> Objective:
         """Return the part of the objective that these rows have: n stays."""
         x, y = tensors(examples, self.of.bound.dtype)
         return replace(self.of, rows=Rows(x, y, self.of.rows.loss), ids=examples.ids)
 
-    @property
-    def tau(self) -> float:
-        """The time of training for which the damping stands: that of `damping.from_recipe`, solved for it."""
-        return float(np.log1p(self.of.decay / self.ridge) / self.of.decay) if self.of.decay > 0 else 1 / self.ridge
+    def step(self, forget: Examples, retained: Examples, products: int, rows: int, turns: int = 1, seed: int = 0) -> torch.Tensor:
+        """Return the step (P,) that removes the rows, or corrects them.
 
-    def step(self, forget: Examples, retained: Examples, products: int = 0, rows: int = 0, turns: int = 1, seed: int = 0) -> torch.Tensor:
-        """Return the step (P,) that removes the rows, or corrects them; with no products by the factors alone, as far as first order goes.
-
-        A row to forget that is among the retained ones, too, is there with its new label: what pulls is the difference of the two.
-
-        Else in so many implicit Euler steps, each on so many others of the retained rows, so that the weights do not fit a sample; products
-        with the curvature, preconditioned by the factors, solve them.
+        A row to forget that is among the retained ones, too, is there with its new label: what pulls is the difference of the two. It goes
+        in so many implicit Euler steps, each on so many others of the retained rows, so that the weights do not fit a sample; products with
+        the curvature solve them.
 
         Raises:
             BadInput: it is not finite.
@@ -123,19 +136,27 @@ class Settled:
         g, back = gradient(self.rows(forget)), np.isin(retained.ids, forget.ids)
         if back.any():
             g = g - gradient(self.rows(retained.take(back)))
-        moved, near = torch.zeros_like(g), turns / self.tau
-        for turn in range(turns if products else 0):
-            seen = sample(retained, rows, seed, f"curvature {turn}")
-            n = max(1, round(self.of.n * len(seen) / len(retained)))
-            goal = Without(replace(self.rows(seen), n=n), g)
-            moved += goal.turn(moved, lambda r: self.curvature.solve(r, near), products, near=near)
-        if not moved.any():  # no products, or rows that move the loss by less than its precision
-            moved = self.curvature.apply(g[None], self._answered)[0]
+        moved, near = torch.zeros_like(g), self._near(turns)
+        for turn in range(turns):
+            goal = self._without(retained, g, rows, seed, turn)
+            moved += goal.turn(moved, self._inverse(near), products, near=near)
+        if not moved.any():  # rows that move the loss by less than its precision
+            moved = goal.newton(self._inverse(self._near(1)), products, near=self._near(1))
         if not (g.isfinite().all() and moved.isfinite().all()):
             raise BadInput("The step is not finite: the model's outputs on these rows are not, or its curvature is not. Choose retrain.")
         return moved
 
-    def _answered(self, block: Block) -> torch.Tensor:
-        """Return how far a training of length tau answers to a slope along each direction of a block."""
-        h = (block.values + self.of.decay).clamp(min=1e-12)
-        return -torch.expm1(-h * self.tau) / h
+    def _without(self, retained: Examples, g: torch.Tensor, rows: int, seed: int, turn: int) -> Without:
+        seen = sample(retained, rows, seed, f"curvature {turn}")
+        return Without(replace(self.rows(seen), n=max(1, round(self.of.n * len(seen) / len(retained)))), g)
+
+    def _near(self, turns: int) -> float | torch.Tensor:
+        """Return the damping of one of so many Euler steps."""
+        return turns / self.tau if self.metric is None else self.metric * (turns / self.tau + self.shrinks)
+
+    def _inverse(self, near: float | torch.Tensor) -> Product:
+        """Return what stands for the inverse of the curvature with this damping: by its factors, or else the damping's alone."""
+        if self.curvature is not None and isinstance(near, float):
+            curvature = self.curvature
+            return lambda r: curvature.solve(r, near)
+        return lambda r: r / near
