@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from influence import grads, training
 from influence.errors import BadInput
@@ -19,10 +20,11 @@ from influence.loop import Loop, tensors
 from influence.losses import per_example
 from influence.registry import models, unlearning
 from influence.types import Examples, Recipe, Selection, Trained
-from influence.unlearning import _descent, _neighbours, neggrad_plus
+from influence.unlearning import _descent, _neighbours, neggrad_plus, noisy_finetune
 from influence.unlearning._descent import Request, resumed, shortened, step_size
 from influence.unlearning._guard import Guard, losses
 from influence.unlearning._neighbours import expected_losses, neighbour_losses
+from tests.tiny import bind, examples, recipe
 
 
 def cancer(flip: int = 0) -> tuple[Examples, Examples, tuple[int, ...]]:
@@ -350,3 +352,49 @@ def test_two_rows_must_remain():
     with pytest.raises(BadInput, match="Only 1 training rows would remain"):
         unlearning.make("retrain")(trained, rows, Selection((0, 1)))
     assert _descent.LOOKS >= 20
+
+
+# Batch statistics
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A model that takes batch statistics of one number per row and channel."""
+
+    inputs: tuple[int, ...] = (4,)
+    outputs: int = 3
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+
+
+CARRY_ON = [name for name, cls in unlearning.classes.items() if issubclass(cls, _descent.Descent | noisy_finetune.NoisyFinetune)]
+
+
+@pytest.mark.parametrize("name", CARRY_ON)
+def test_a_row_left_over_has_no_batch_to_itself_where_statistics_are_taken(name):
+    train = examples(20)
+    trained, gone = training.train(Normalised(), train, recipe(batch_size=4, epochs=5)), Selection(tuple(train.ids[:3].tolist()))
+    made = unlearning.make(name)(trained, train, gone)  # 17 rows stay
+    assert torch.isfinite(training.load(made).vector()).all()
+    assert made.removed == gone.ids
+
+
+def test_a_row_left_over_joins_the_batch_before_it():
+    train = examples(17)
+    short = recipe(batch_size=4, epochs=2, schedule="linear")
+    sizes = {}
+    for model in (Normalised(), bind("mlp", train)):
+        trained = training.train(model, train.take(np.arange(16)), short)
+        loop = resumed(Loop, trained, train, short)
+        sizes[type(model)] = [len(part) for part in loop.batches.places]
+        assert [np.unique(half).size for half in np.split(torch.cat(loop.batches.places).numpy(), 2)] == [17, 17], "each row once a pass"
+        assert len(loop.batches.lr) == len(loop.batches)
+    assert list(sizes.values()) == [[4, 4, 4, 5] * 2, [4, 4, 4, 4, 1] * 2]
+    alone = resumed(Loop, training.train(bind("mlp", train), train, short), train, replace(short, batch_size=1))
+    alone.norms = [nn.BatchNorm1d(1)]
+    assert _descent.joined(alone, alone.batches.places) == alone.batches.places
+    noisy = noisy_finetune.NoisyFinetune(noisy_steps=3).laid_out(
+        training.train(Normalised(), train.take(np.arange(16)), short), train, short
+    )
+    assert len(noisy.batches) == 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -141,7 +141,24 @@ def resumed(kind: type[L], trained: Trained, examples: Examples, recipe: Recipe)
     loop = kind.of(trained.model, examples, recipe, None, ())
     assert isinstance(loop, kind)
     loop.bound.load(trained.final.load())
+    places = joined(loop, loop.batches.places)
+    if len(places) < len(loop.batches):
+        loop.batches = Batches(places, None, step_sizes(recipe, len(places)))
     return loop
+
+
+def joined(loop: Loop, parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the batches of passes over rows; a row left over, which has no batch statistics, joins the batch before it.
+
+    A module that takes none keeps the batches as they are, and so do batches that are all of one row.
+    """
+    out: list[torch.Tensor] = []
+    for part in parts:
+        if loop.norms and len(part) == 1 and out and len(out[-1]) > 1:
+            out[-1] = torch.cat([out[-1], part])
+        else:
+            out.append(part)
+    return out
 
 
 def descend(

@@ -13,7 +13,7 @@ from influence.loop import Batches, Loop
 from influence.optim import step_sizes
 from influence.registry import option, unlearning
 from influence.types import as_places
-from influence.unlearning._descent import Descent, Request, resumed
+from influence.unlearning._descent import Descent, Request, joined, resumed
 from influence.unlearning._guard import Guarded, Look, guarded
 from influence.unlearning._neighbours import expected_losses
 from influence.unlearning._unseen import took_part
@@ -88,7 +88,8 @@ def _pairs(asked: Request, alpha: float) -> Pairs:
     trained, train, retained, forget, recipe = asked
     loop = resumed(Pairs, trained, train, recipe)
     kept, gone = (torch.from_numpy(as_places(rows.ids, train.ids)) for rows in (retained, forget))
-    parts = [part for epoch in range(recipe.epochs) for part in kept[order(recipe.seed, epoch, retained.ids)].split(recipe.batch_size)]
+    cuts = [part for epoch in range(recipe.epochs) for part in kept[order(recipe.seed, epoch, retained.ids)].split(recipe.batch_size)]
+    parts = joined(loop, cuts)
     sizes = [min(len(part), len(gone)) for part in parts]
     rounds = -(-sum(sizes) // len(gone))
     stream = torch.cat([gone[order(recipe.seed, turn, forget.ids)] for turn in range(rounds)])[: sum(sizes)].split(sizes)

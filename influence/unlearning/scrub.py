@@ -20,7 +20,7 @@ from influence.optim import step_sizes
 from influence.registry import option, unlearning
 from influence.training import load
 from influence.types import Recipe, State, as_places
-from influence.unlearning._descent import Descent, Request, passes, resumed
+from influence.unlearning._descent import Descent, Request, joined, passes, resumed
 from influence.unlearning._guard import Guard, Guarded, Look
 from influence.unlearning._unseen import like_unseen
 
@@ -112,7 +112,7 @@ def _in_turn(loop: Scrubbed, asked: Request, away: int) -> None:
     for epoch in range(recipe.epochs):
         for at, rows, climbs in ((gone, forget, True), (kept, retained, False)):
             if not climbs or epoch < away:
-                cut = at[order(recipe.seed, epoch, rows.ids)].split(recipe.batch_size)
+                cut = joined(loop, at[order(recipe.seed, epoch, rows.ids)].split(recipe.batch_size))
                 parts += cut
                 loop.climbs += [climbs] * len(cut)
         loop.turn = len(parts) if epoch < away else loop.turn
