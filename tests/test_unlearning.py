@@ -256,6 +256,21 @@ def test_neighbours_of_a_numeric_target():
     np.testing.assert_allclose(found, ((said.numpy()[near, 0] - test.y[:, None]) ** 2).mean(1), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_neighbours_of_texts_have_their_words(by_name):
+    """What is said of a text costs one label 20 and the other nothing, so that the loss tells how many neighbours are of the true class."""
+    rng, n, longest = np.random.default_rng(0), 600, 30
+    true, length = rng.integers(0, 2, n), rng.integers(8, longest + 1, n)
+    own, any_of = 2 + 150 * true[:, None] + rng.integers(0, 150, (n, longest)), 302 + rng.integers(0, 700, (n, longest))
+    words, there = np.where(rng.random((n, longest)) < 0.5, own, any_of), np.arange(longest) < length[:, None]
+    tokens = np.where(there, words, 0)
+    ids = {"attention_mask": there.astype(np.int64), "input_ids": np.where(there, words - 1, rng.integers(0, 1000, (n, 1)))}
+    texts = Examples(ids if by_name else tokens, true, np.arange(n), pd.DataFrame(index=range(n)), ("a", "b"))
+    wrong = replace(texts, y=1 - true).take(np.arange(30))
+    said = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(true[30:]), 2)
+    assert float(neighbour_losses(Recipe(), texts.take(np.arange(30, n)), said, wrong).mean()) / 20 > 0.85
+
+
 def test_target_tells_wrong_labels_from_ordinary_rows():
     train, _, wrong = cancer(20)
     trained = fitted(train, "mlp")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -15,7 +15,10 @@ BLOCK = 4_000_000
 
 
 def tokens_of(examples: Examples) -> np.ndarray | None:
-    """Return the tokens of texts (N, T), 0 for none; None where the rows are no texts."""
+    """Return the tokens of texts (N, T), 0 for none; None where the rows are no texts. Those of Hugging Face come by name, with a mask."""
+    if isinstance(examples.x, Mapping) and "input_ids" in examples.x:
+        tokens = np.asarray(examples.x["input_ids"])
+        return np.where(examples.x.get("attention_mask", np.ones_like(tokens)), tokens + 1, 0)
     parts = leaves(examples.x)
     return parts[0] if len(parts) == 1 and parts[0].ndim == 2 and parts[0].dtype.kind in "iu" else None
 
@@ -36,12 +39,12 @@ def _cuts(n: int, size: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, n, size))
 
 
-def counted(tokens: np.ndarray) -> np.ndarray:
-    """Return texts of token ids (B, T), 0 where there is none, as the root of how often each group of tokens occurs, (B, 512), of length 1.
+def counted(tokens: np.ndarray, groups: int = TOKENS) -> np.ndarray:
+    """Return texts of token ids (B, T), 0 for none, as the root of how often each group of tokens occurs, (B, groups), of length 1.
 
     Roots of shares (Hellinger's distance): long texts are not a place of their own, and frequent words count less.
     """
     rows, at = np.nonzero(tokens)
-    found = np.zeros((len(tokens), TOKENS))
-    np.add.at(found, (rows, tokens[rows, at] % TOKENS), 1.0)
+    found = np.zeros((len(tokens), groups))
+    np.add.at(found, (rows, tokens[rows, at] % groups), 1.0)
     return np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1.0))
