@@ -47,6 +47,42 @@ def test_constant_loss_of_a_numeric_target_is_its_variance():
     assert constant_loss(Recipe(loss="squared"), rows) == pytest.approx(y.var(), rel=1e-5)
 
 
+def rare(n: int = 3000, positives: int = 12) -> tuple[Examples, Trained]:
+    """Rows of which hardly any are of one class, and their model."""
+    y = np.r_[np.ones(positives, dtype=np.int64), np.zeros(n - positives, dtype=np.int64)]
+    x = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32) + 2 * y[:, None].astype(np.float32)
+    train = Examples(x, y, np.arange(n), pd.DataFrame(index=range(n)), ("no", "yes"))
+    return train, fitted(train, epochs=10)
+
+
+def test_a_rare_class_is_watched():
+    train, trained = rare()
+    assert sample(train, SEEN, trained.recipe.seed, "guard").y.sum() < 5
+    bound = training.load(trained)
+    guard = Guard(bound, trained.recipe, train, 0.1)
+    assert guard.rows.y.sum() == 12
+    assert guard.holds(bound)
+    assert guard.rise > 0.1 * 0.05 * guard.loss(bound)
+    bias = next(part for part in bound.module.parameters() if part.ndim == 1)
+    bias.data += torch.tensor([3.0, -3.0])  # hardly better on the many, much worse on the few
+    assert not guard.holds(bound)
+
+
+def test_classes_that_are_not_rare_leave_the_sample_as_it_is():
+    train, trained = rare(positives=300)
+    guard = Guard(training.load(trained), trained.recipe, train, 0.1)
+    assert guard.rows.ids.tolist() == sample(train, SEEN, trained.recipe.seed, "guard").ids.tolist()
+
+
+def test_a_numeric_target_that_is_hardly_ever_another_leaves_room():
+    y = np.zeros(3000, dtype=np.float32)
+    y[:2] = 5.0
+    rows = Examples(np.random.default_rng(0).normal(size=(3000, 3)).astype(np.float32), y, np.arange(3000), pd.DataFrame(index=range(3000)))
+    recipe = next(Recipe(loss="squared", seed=s) for s in range(20) if not sample(rows, SEEN, s, "guard").y.any())
+    guard = Guard(training.load(fitted(rows, epochs=1, loss="squared")), recipe, rows, 0.1)
+    assert guard.rise >= 0.1 * 0.05 * y.var()
+
+
 def test_sample_depends_on_ids_alone():
     train, _, _ = cancer()
     shown = sample(train, 50, 0, "guard")

@@ -18,6 +18,8 @@ from influence.types import Examples, Recipe
 
 SEEN = 512
 """Retained rows, of all and of every group, on which the loss is watched: the same rows each time, so that a small rise shows."""
+OF_EACH = 16
+"""Rows of each class that are among these, as far as there are so many; of very many classes fewer."""
 LEARNT = 0.05
 """Share of the best guess's loss that a training counts as having gained at least: one that has hardly begun is no limit."""
 GROUP_ROWS, MOST_GROUPS = 50, 12
@@ -36,9 +38,9 @@ class Guard:
     """
 
     def __init__(self, bound: Bound, recipe: Recipe, retained: Examples, slack: float, by: str = "") -> None:
-        self.recipe, self.rows = recipe, sample(retained, SEEN, recipe.seed, "guard")
+        self.recipe, self.rows = recipe, _watched(retained, recipe.seed)
         self.groups = dict(_groups(retained, by, recipe.seed)) if by else {}
-        start, guess = self.loss(bound), constant_loss(recipe, self.rows)
+        start, guess = self.loss(bound), constant_loss(recipe, self.rows if retained.classes else retained)
         self.rise = slack * max(guess - start, LEARNT * guess)
         self.most = start + self.rise
         self.most_of = {name: float(losses(bound, recipe, rows).mean()) + self.rise for name, rows in self.groups.items()}
@@ -55,6 +57,16 @@ class Guard:
         """Return the first group whose loss is not within its limit, or ""."""
         over = (name for name, rows in self.groups.items() if not float(losses(bound, self.recipe, rows).mean()) <= self.most_of[name])
         return next(over, "")
+
+
+def _watched(retained: Examples, seed: int) -> Examples:
+    """Return the rows on which the loss is watched: a sample, and more of a class too rare to show harm in it."""
+    if len(retained) <= SEEN or not retained.classes:
+        return sample(retained, SEEN, seed, "guard")
+    drawn, kinds = np.argsort(keys(seed, "guard", retained.ids), kind="stable"), np.unique(retained.y)
+    of_each = max(1, min(OF_EACH, SEEN // (2 * len(kinds))))
+    few = [drawn[retained.y[drawn] == kind][:of_each] for kind in kinds]
+    return retained.take(np.unique(np.concatenate([drawn[:SEEN], *few])))
 
 
 def _groups(retained: Examples, by: str, seed: int) -> Iterator[tuple[str, Examples]]:
