@@ -187,6 +187,19 @@ def test_other_labels_are_other_and_belong_to_ids():
     assert (again.y[train.mask(fewer.ids)] == found.y[train.mask(fewer.ids)]).all()
 
 
+def test_no_class_is_taught_of_which_no_row_stays():
+    train = examples(300, classes=5)
+    trained = training.train(bind("mlp", train, hidden=(6,)), train, recipe(epochs=1))
+    earlier, now = (train.y == 1), (train.y == 4) | (np.arange(300) < 40)
+    before = replace(trained, removed=tuple(train.ids[earlier].tolist()))
+    forget, retained = train.take(now & ~earlier), train.take(~now & ~earlier)
+    found = relabelled(Request(before, train, retained, forget, shortened(before, train, 1, 0, 0)), train)
+    new = found.y[train.mask(forget.ids)]
+    assert (new != forget.y).all()
+    for kind, others in ((0, {2, 3}), (2, {0, 3}), (3, {0, 2}), (4, {0, 2, 3})):
+        assert set(new[forget.y == kind]) == others
+
+
 def test_other_numbers_are_those_of_retained_rows():
     train = examples(60, classes=0)
     trained = training.train(bind("mlp", train, hidden=(6,)), train, recipe(loss="squared", lr=0.01))

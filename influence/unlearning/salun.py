@@ -86,11 +86,13 @@ class Relabelled(Masked):
 
 
 def relabelled(asked: Request, rows: Examples) -> Examples:
-    """Return the rows, those to be removed with another label each, drawn by id and seed."""
+    """Return the rows, those to be removed with another label each that retained rows have, drawn by id and seed."""
     _, train, retained, forget, recipe = asked
     y, drawn = rows.y.copy(), uniform(recipe.seed, "other label", forget.ids)
     if train.classes:
-        y[rows.mask(forget.ids)] = (forget.y + 1 + (drawn * (len(train.classes) - 1)).astype(np.int64)) % len(train.classes)
+        kinds = np.unique(retained.y)  # a class that goes whole, or went earlier, is not to be taught
+        own, stays = np.searchsorted(kinds, forget.y), np.isin(forget.y, kinds)
+        y[rows.mask(forget.ids)] = kinds[(own + stays + (drawn * (len(kinds) - stays)).astype(np.int64)) % len(kinds)]
     else:
         y[rows.mask(forget.ids)] = by_id(retained).y[(drawn * len(retained)).astype(np.int64)]
     return replace(rows, y=y)
