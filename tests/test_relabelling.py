@@ -162,6 +162,15 @@ def test_refuses(made, given, says):
     assert len(project.runs()) == before
 
 
+def test_a_method_that_only_removes_refuses_before_anything_is_trained(made):
+    project, runs = made
+    train, before = opened(project, runs["original"]).dataset.train, len(project.runs())
+    label = train.classes[1 - train.y[5]]
+    with pytest.raises(BadInput, match="only removes rows"):
+        perform("unlearn", project, {"run": runs["original"], "ids": [train.ids[5].item()], "labels": [label], "method": "finetune"})
+    assert len(project.runs()) == before
+
+
 def test_what_is_told_of_removals_refuses_rows_to_relabel(made):
     project, runs = made
     it = opened(project, runs["original"])

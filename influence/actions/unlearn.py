@@ -23,6 +23,7 @@ from influence.registry import settings, unlearning
 from influence.store import Project
 from influence.types import Event, Report, Selection, ignore
 from influence.unlearning._descent import Descent
+from influence.unlearning._rows import ONLY_REMOVES
 from influence.unlearning._stride import Stride
 
 
@@ -59,6 +60,8 @@ def unlearn(
     unlearner = unlearning.make(method, _guarding(method, set or {}, by))
     if unlearner.unavailable(it.trained):
         raise BadInput(unlearner.unavailable(it.trained))
+    if relabel and not getattr(unlearner, "relabels", False):
+        raise BadInput(ONLY_REMOVES.format(action=rows.action))
     count, gone = it.trained.recipe.threads if it.trained.recipe else 1, it.trained.removed
     look = monitor(it.dataset, rows, query, by, count, removed=gone)
     if relabel and getattr(unlearner, "preprocessing", "kept") == REFITTED:

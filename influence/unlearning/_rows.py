@@ -13,6 +13,9 @@ from influence.errors import BadInput
 from influence.groups import named
 from influence.types import Examples, Selection, Trained, as_places
 
+ONLY_REMOVES = "This method only removes rows; the selection is to {action} them. Choose retrain or influence_step, or remove them."
+"""Why a method that does not say that it `relabels` refuses rows with new labels."""
+
 
 def parted(trained: Trained, train: Examples, selection: Selection) -> tuple[Examples, Examples]:
     """Return the retained and the forget rows; rows that the model is already without are in neither.
@@ -22,9 +25,7 @@ def parted(trained: Trained, train: Examples, selection: Selection) -> tuple[Exa
             classes.
     """
     if selection.action != "remove":
-        raise BadInput(
-            f"This method only removes rows; the selection is to {selection.action} them. Choose retrain or influence_step, or remove them."
-        )
+        raise BadInput(ONLY_REMOVES.format(action=selection.action))
     if not len(selection):
         raise BadInput("The selection is empty. Choose at least one row to forget.")
     wanted = left(trained, selection)
