@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -72,6 +73,15 @@ def test_nothing_is_said_of_a_class_of_which_a_row_stays():
     assert "class '3' is left" in still_said(bound, train.take(~threes), train.take(threes))
     stays = threes & (np.cumsum(threes) == 1)
     assert still_said(bound, train.take(~threes | stays), train.take(threes & ~stays)) == ""
+
+
+def test_of_relabelled_rows_nothing_is_said_to_be_removed():
+    train, _ = digits()
+    ids = tuple(train.ids[train.y == 3].tolist())
+    notes = list[str]()
+    step = unlearning.make("influence_step", {"products": 0, "turns": 1, "tolerance": 0.0})
+    step(trained(0), train, Selection(ids, "relabel", {}, ("5",) * len(ids)), report=lambda event: notes.append(event.note))
+    assert re.search(r"No training row of class '3' is left, .* of \d+% of its relabelled rows\. Choose retrain\.$", notes[-1])
 
 
 @pytest.mark.parametrize("name", METHODS)

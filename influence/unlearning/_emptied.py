@@ -1,4 +1,4 @@
-"""Classes that go whole: which they are, and whether a model still says them of the removed rows."""
+"""Classes that go whole: which they are, and whether a model still says them of the rows that had them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ def emptied(retained: Examples, forget: Examples) -> np.ndarray:
     return np.setdiff1d(forget.y, retained.y) if forget.classes else np.zeros(0, dtype=np.int64)
 
 
-def still_said(bound: Bound, retained: Examples, forget: Examples) -> str:
-    """Say which share of the rows of classes that went whole is still taken for their class; "" if hardly any, or no class went whole."""
+def still_said(bound: Bound, retained: Examples, forget: Examples, relabelled: bool = False) -> str:
+    """Say which share of the rows of classes that went whole is still taken for their class; "" if hardly any, or no class went whole.
+
+    `relabelled`: the rows stay, with other labels.
+    """
     gone = emptied(retained, forget)
     if not len(gone):
         return ""
@@ -27,8 +30,6 @@ def still_said(bound: Bound, retained: Examples, forget: Examples) -> str:
     share = float((outputs(bound, rows).argmax(1).numpy() == rows.y).mean())
     if share < SOME:
         return ""
-    names = named([repr(forget.classes[k]) for k in gone])
-    return (
-        f"No training row of class {names} is left, and the model still says it of {share:.0%} of its removed rows. "
-        "Choose neggrad_plus, salun, noisy_finetune or retrain to forget a whole class."
-    )
+    names, done = named([repr(forget.classes[k]) for k in gone]), "relabelled" if relabelled else "removed"
+    choice = "retrain" if relabelled else "neggrad_plus, salun, noisy_finetune or retrain to forget a whole class"
+    return f"No training row of class {names} is left, and the model still says it of {share:.0%} of its {done} rows. Choose {choice}."

@@ -88,7 +88,10 @@ class Stride(Guarded, ABC):
                 part, hurt = part - 1, guard.harmed(bound)
             for k in range(LOOKS + 1):
                 bound.flat.copy_(start.lerp(goal, min(k, part) / LOOKS))
-                note = self._end(self._said(part, bound.flat.equal(start), hurt), asked, bound, kept) if k == LOOKS else ""
+                note = ""
+                if k == LOOKS:
+                    still = still_said(bound, retained, forget, selection.action == "relabel")
+                    note = " ".join(filter(None, (self._said(part, bound.flat.equal(start), hurt), self.told(asked, bound, kept), still)))
                 report(Event(self.id, k, LOOKS, note, monitor(bound) if monitor else {}))
         return approximate(trained, selection, bound, 1, 0.0)
 
@@ -98,10 +101,6 @@ class Stride(Guarded, ABC):
             return parted(trained, train, selection)  # which says so
         rows, there = relabelled(trained, train, selection), ~np.isin(train.ids, list(trained.removed))
         return rows.take(there), train.take(there & train.mask(selection.ids))
-
-    def _end(self, way: str, asked: Request, bound: Bound, workspace: Workspace) -> str:
-        said = (way, self.told(asked, bound, workspace), still_said(bound, asked.retained, asked.forget))
-        return " ".join(filter(None, said))
 
     def _said(self, part: int, still: bool, hurt: str) -> str:
         if still:
