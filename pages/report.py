@@ -10,11 +10,13 @@ state.page("Report", "The investigation as one page that stands alone, and the c
 current = state.need_run()
 run = current if current.parent is None and not reporting.made_from(current) else comparing.choose()
 if run is not None:
-    asked = {"run": run.id, "group": state.group(), **({"rows": True} if reporting.with_rows() else {})}
-    job = jobs.run_button("Write the report", "report", asked, "report.write", cost="A few seconds")
+    asked = {"run": run.id, "group": state.group(), "rows": reporting.with_rows()}
+    written = reporting.written(run, jobs.asked("report", asked))
+    wanted = written is None or bool(written.amiss or written.since)
+    job = jobs.run_button("Write the report", "report", asked, "report.write", cost="A few seconds", primary=wanted)
     jobs.follow(job, key="report.follow")
-    if job and job.state == "done" and job.result:
-        reporting.offer(job.result)
+    if written:
+        reporting.offer(written)
     comparing.trusted(run.parent or run.id, state.group(), "report.trust")
     leaving.offer(run)
 st.subheader("Records", anchor=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import influence.actions
-from influence.actions import _anew, perform, preview
+from influence.actions import _anew, perform, preview, report
 from influence.actions._measures import tables as measures
 from influence.actions._opened import opened as opened_run
 from influence.readable import readable
@@ -353,12 +353,44 @@ def test_a_preview_made_after_the_comparison_can_be_put_beside_it(made):
 
 def test_report_offers_the_page_and_shows_the_chain(made):
     project, runs = made
-    result = done(project, "report", {"run": runs["unlearned"], "group": "group"})
+    result = done(project, "report", {"run": runs["unlearned"], "group": "group", "rows": False})
     at = opened("report", run=runs["unlearned"])
     assert result["page"][:16] in said(at)
+    assert "written just now" in said(at)
     records = project.records()
     assert f"The chain of {len(records)} records holds" in said(at)
     assert shown(at, "hash")["hash"].tolist() == [r.hash[:16] for r in reversed(records)]
+
+
+def test_each_report_is_a_file_of_its_own_and_one_with_single_rows_is_offered_only_with_the_box(made):
+    project, runs = made
+    args = {"run": runs["unlearned"], "group": "group"}
+    told = done(project, "report", {**args, "rows": True})
+    at = opened("report", run=runs["unlearned"])
+    assert told["page"][:16] not in said(at), "the box is off"
+    ran(at.checkbox(key="report.rows").check().run())
+    assert told["page"][:16] in said(at)
+    others = [done(project, "report", {**args, **more})["html"] for more in ({"rows": False}, {"group": ""})]
+    assert len({*others, told["html"]}) == 3
+    assert report.file_name("r", "../sex & race", rows=True) == "r-by-sex-race-with-single-rows.html"
+
+
+def test_a_report_says_what_is_newer_and_when_its_file_is_another(made):
+    project, runs = made
+    result = done(project, "report", {"run": runs["unlearned"], "group": "group", "rows": False})
+    at = opened("report", run=runs["unlearned"])
+    assert "Newer than this report" not in said(at)
+    assert by_key(at.button, "report.write").proto.type == "secondary"
+    perform("export_model", project, {"run": runs["unlearned"]})
+    assert "Newer than this report" not in said(ran(at.run())), "what is written to take along is nothing that a report tells"
+    perform("compare", project, {"run": runs["unlearned"], "group": "group"})
+    perform("pin", project, {"run": runs["loans"], "ids": [0]})
+    assert "Newer than this report: comparing models, 1 pin." in said(ran(at.run()))
+    assert by_key(at.button, "report.write").proto.type == "primary"
+    perform("report", project, {"run": runs["unlearned"], "group": "group"})  # by a command
+    assert "was written anew since" in said(ran(at.run()))
+    (project.path / result["html"]).unlink()
+    assert "its file is gone" in said(ran(at.run()))
 
 
 def test_compare_refuses_what_cannot_be_compared(made):

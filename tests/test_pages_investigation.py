@@ -293,8 +293,7 @@ def test_trust_is_measured_from_the_page_and_seen_on_every_page(made):
         at = opened(page, run=runs[run], query="equal_opportunity_gap", **{"compare.part": "Predicted"})
         assert f"LDS {words.number(result['lds'])} (" in said(at), page
         assert f"LDS {words.number(result['lds_measured'])} (" in said(at), page
-    perform("report", project, {"run": runs["unlearned"], "group": "group"})
-    html = (project.path / "reports" / f"{runs['unlearned']}.html").read_text(encoding="utf-8")
+    html = (project.path / perform("report", project, {"run": runs["unlearned"], "group": "group"})["html"]).read_text(encoding="utf-8")
     assert f"LDS {words.number(result['lds'])} (" in html
     assert f"of Equal-opportunity gap by group: LDS {words.number(result['lds_measured'])} (" in html
 

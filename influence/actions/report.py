@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +48,7 @@ def report(
     compared = compare(project, it.run.id, by, report=report) if unlearned else None
     selection = project.selection(it.run.body["selection"]) if unlearned else _own(it, project.current())
     page = render(_investigation(project, it, first, by, compared, selection, rows))
-    path = project.path / "reports" / f"{it.run.id}.html"
+    path = project.path / "reports" / file_name(it.run.id, by, rows)
     path.parent.mkdir(exist_ok=True)
     half = path.with_suffix(".html.part")
     half.write_text(page, encoding="utf-8")
@@ -65,6 +66,12 @@ def report(
             seconds=seconds,
         )
     return {"html": str(path.relative_to(project.path)), "page": digest, "run": it.run.id, "seconds": seconds}
+
+
+def file_name(run: str, group: str, rows: bool) -> str:
+    """Return the name of a report's file: one for each run, group column and choice of rows, so that none stands in for another."""
+    by = "-by-" + re.sub(r"\W+", "-", group).strip("-")[:40] if group else ""
+    return f"{run}{by}{'-with-single-rows' if rows else ''}.html"
 
 
 def _investigation(

@@ -76,12 +76,12 @@ def run_button(
     disabled: bool = False,
 ) -> Job | None:
     """Draw a button that asks for an action, with its cost beside it; return the newest job with exactly these arguments, or None."""
-    job = latest(action, **args)
+    job = asked(action, args)
     busy = job is not None and not job.over
     with st.container(horizontal=True, vertical_alignment="center"):
         kind: Literal["primary", "secondary"] = "primary" if primary else "secondary"
-        asked = {"on_click": ask, "args": (action, args, key), "disabled": disabled or busy}
-        st.button(label, key=key, help=help or None, type=kind, icon=icon, **asked)  # type: ignore[arg-type]
+        pressed = {"on_click": ask, "args": (action, args, key), "disabled": disabled or busy}
+        st.button(label, key=key, help=help or None, type=kind, icon=icon, **pressed)  # type: ignore[arg-type]
         if cost:
             st.caption(cost, width="content")
     return job

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from influence.store import Run
+from influence.actions._pinned import lineage
+from influence.jobs import Job
+from influence.store import Record, Run
 from influence.ui import state, words
 
+WRITES = ("report", "export_model", "export_run", "export_scores", "export_data")
+"""Records of what was written for people to take along: nothing that a report tells."""
 SHOWN = 1000
 """Records that the table shows at most."""
 
@@ -27,17 +33,62 @@ def with_rows() -> bool:
     return bool(chosen)
 
 
-def offer(result: dict[str, Any]) -> None:
-    """Offer the report for download, and show it."""
-    path = state.project().path / result["html"]
-    if not path.is_file():
-        st.warning("The report was written before, but its file is gone. Write it again.", icon=":material/warning:")
+class Written(NamedTuple):
+    """A report as a job wrote it: its file, what stands in it, its record, why it is not that any more, and what is newer ("": nothing)."""
+
+    path: Path
+    page: str
+    digest: str
+    record: Record | None
+    amiss: str
+    since: str
+
+
+def written(run: Run, job: Job | None) -> Written | None:
+    """Return the report that a job wrote, or None if it has written none."""
+    if job is None or job.state != "done" or not job.result:
+        return None
+    path, digest = state.project().path / job.result["html"], job.result["page"]
+    page = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    amiss = ""
+    if not page:
+        amiss = "The report was written before, but its file is gone. Write it again."
+    elif page != state.project().json(digest)["html"]:
+        amiss = "The report's file was written anew since, or changed. Write it again."
+    every = state.project().records()
+    record = next((r for r in reversed(every) if r.body["outputs"].get("page") == digest), None)
+    return Written(path, page, digest, record, amiss, _since(run, record, every) if record else "")
+
+
+def offer(it: Written) -> None:
+    """Offer a report for download, and show it; say what there is of the run that is newer."""
+    if it.amiss:
+        st.warning(it.amiss, icon=":material/warning:")
         return
-    page = path.read_text(encoding="utf-8")
-    st.download_button("Download the report", page, path.name, "text/html", icon=":material/download:", type="primary")
-    st.caption(f"{path.name}, {len(page) / 1000:,.0f} kB, stands alone: no scripts, nothing fetched. Digest {result['page'][:16]}…")
+    if it.since:
+        st.info(f"Newer than this report: {it.since}. Write the report again to have it in there.", icon=":material/update:")
+    kind: Literal["primary", "secondary"] = "secondary" if it.since else "primary"
+    st.download_button("Download the report", it.page, it.path.name, "text/html", icon=":material/download:", type=kind)
+    when = f"written {words.ago(it.record.created)} ({words.local(it.record.created):%d %b %H:%M}), " if it.record else ""
+    st.caption(
+        f"{words.escaped(it.path.name)}, {when}{len(it.page) / 1000:,.0f} kB, stands alone: no scripts, nothing fetched. "
+        f"Digest {it.digest[:16]}…"
+    )
     with st.expander("Look at it here", expanded=True):
-        st.iframe(page, height=700)
+        st.iframe(it.page, height=700)
+
+
+def _since(run: Run, record: Record, every: Sequence[Record]) -> str:
+    """Return what was found or pinned of a run, or of the one it was made from, after the record of its report; "" if nothing was."""
+    newer = [r for r in every if r.seq > record.seq and r.kind not in WRITES and _of(run, r.body["inputs"])]
+    pinned = sum(pin.created > record.created for pin in lineage(state.project(), run))
+    told = list(dict.fromkeys(words.verb(r.kind).lower() for r in newer))
+    return ", ".join(told + ([words.count(pinned, "pin")] if pinned else []))
+
+
+def _of(run: Run, inputs: Mapping[str, Any]) -> bool:
+    """Whether a record says something of a run; that its original was compared with another model does not."""
+    return inputs.get("run") in (run.id, run.parent or run.id) or run.id in [v for role, v in inputs.items() if role != "original"]
 
 
 def records() -> None:
