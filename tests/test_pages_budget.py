@@ -35,6 +35,10 @@ def target_of(project: Project, run: str, share: float) -> float:
     return share * perform("attribute", project, {**GAP, "run": run})["value"]["measured"]
 
 
+def bars(at) -> str:
+    return "\n".join(bar.proto.text for bar in at.get("progress"))
+
+
 @pytest.fixture(scope="module")
 def found(made):
     project, runs = made
@@ -143,12 +147,19 @@ def test_the_page_goes_from_a_target_to_a_selection(made, found):
     at = page("plan", run=args["run"])
     assert "From a target to rows" in said(at)
     label = by_key(at.selectbox, "plan.label").value
-    key = f"{args['run']}.{label}"
-    ran(by_key(at.number_input, f"budget.target.{key}").set_value(round(args["target"], 4)).run())
-    ran(by_key(at.number_input, f"budget.loss.{key}").set_value(1.0).run())
+    key = f"budget.{args['run']}.{label}"
+    ran(by_key(at.number_input, f"{key}.target").set_value(round(args["target"], 4)).run())
+    ran(by_key(at.number_input, f"{key}.loss").set_value(1.0).run())
     ran(by_key(at.button, "budget.find").click().run())
+    address = {name: value[0] if isinstance(value, list) else value for name, value in at.query_params.items()}
+    assert "Looking for the fewest rows: waiting" in bars(page("plan", **address)), "a reload, or somebody with the address, follows it"
     result = done(project)
     assert result["question"] == label
+    at.query_params.clear()  # as leaving the page by the navigation does
+    at.switch_page(str(investigation.ROOT / "pages" / "audit.py"))
+    ran(at.run())
+    at.query_params.clear()
+    at.switch_page(str(investigation.ROOT / "pages" / "plan.py"))
     ran(at.run())
     assert f"Without {len(result['ids'])} row" in said(at)
     assert "Really retrained with 3 new seeds" in said(at)

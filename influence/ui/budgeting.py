@@ -41,16 +41,14 @@ def _ask(run: Run, note: dict[str, Any], label: str, spared: str) -> Job | None:
     now, least = note["before"][label]["measured"], preview.limits(note, label)
     higher = note["better"][label] == "higher"
     left, right = st.columns(2)
-    key = f"{run.id}.{label}"
-    target = left.number_input(
-        "Target", *_within(least), value=_first(now, higher, least[1]), step=0.005, format="%.4f", key=f"budget.target.{key}"
-    )
+    kept = {name: state.shared(f"budget.{run.id}.{label}.{name}") for name in ("target", "loss")}  # by them the job is found again
+    target = left.number_input("Target", *_within(least), value=_first(now, higher, least[1]), step=0.005, format="%.4f", **kept["target"])
     if spared == SHARE:
         may = right.number_input(
-            "Accuracy may fall by, points", 0.0, 100.0, 0.3, 0.1, key=f"budget.loss.{key}", help="0.3 points: from 85.9 % to 85.6 %"
+            "Accuracy may fall by, points", 0.0, 100.0, 0.3, 0.1, help="0.3 points: from 85.9 % to 85.6 %", **kept["loss"]
         )
     else:
-        may = 100 * right.number_input("R² may fall by", 0.0, 1.0, 0.003, 0.001, format="%.3f", key=f"budget.loss.{key}")
+        may = 100 * right.number_input("R² may fall by", 0.0, 1.0, 0.003, 0.001, format="%.3f", **kept["loss"])
     query = note["queries"][label]
     args = {
         "run": run.id, "query": query["name"], "query_set": query["given"], "target": target, "max_accuracy_loss": round(may / 100, 6),
