@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from influence.actions._prices import training_seconds
 from influence.store import Project, Run
 
 
@@ -24,12 +25,12 @@ def noted(project: Project, run: Run, models: int, seconds: float) -> None:
     with project.transaction():  # another process may count at the same time
         before = project.noted(_name(run.id)) or {"models": 0, "seconds": 0.0}
         counted = {"models": before["models"] + models, "seconds": before["seconds"] + seconds}
-        project.note(_name(run.id), {**counted, "alone": run.body.get("seconds"), "kind": _kind(run)})
+        project.note(_name(run.id), {**counted, "alone": training_seconds(run), "kind": _kind(run)})
 
 
 def estimate(project: Project, run: Run, count: int) -> Estimate | None:
     """Return how long `count` retrainings of a run will take; None if not even one training was timed."""
-    own, alone = project.noted(_name(run.id)), run.body.get("seconds")
+    own, alone = project.noted(_name(run.id)), training_seconds(run)
     if own:
         return Estimate(count * own["seconds"] / own["models"], "own")
     if not alone:

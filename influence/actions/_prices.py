@@ -19,6 +19,8 @@ ALIKE = 4
 """Requests whose numbers of rows differ by no more than this factor cost about the same."""
 PREPARED = "prepared/"
 """How the notes begin of what a method made once for a model."""
+YARDSTICK = "retrained/"
+"""How the notes begin of a run retrained without a selection's rows."""
 
 
 class Price(NamedTuple):
@@ -71,9 +73,19 @@ def once(project: Project, run: Run, name: str) -> Once:
 
 
 def training_seconds(run: Run) -> float | None:
-    """Return how long training the model took; of an unlearned one, its retraining: its own seconds are the method's."""
+    """Return how long training the model took; of an unlearned one, its retraining: its own seconds are the method's.
+
+    None of one that was brought without its training: its seconds are those of bringing it.
+    """
+    if run.kind == "import" and not run.body.get("recipe"):
+        return None
     found = run.body.get("retrain_seconds") if run.kind == "unlearn" else run.body.get("seconds")
     return float(found) if found else None
+
+
+def retrained(project: Project, run: Run, selection: Selection) -> bool:
+    """Whether a run's model was retrained without these rows and is kept, so that it need not be for the next method on them."""
+    return project.noted(f"{YARDSTICK}{run.id}/{selection.digest}") is not None
 
 
 def _prepared_elsewhere(project: Project, run: Run, name: str) -> float | None:

@@ -10,7 +10,7 @@ from influence.actions import _steps
 from influence.actions._claims import claimed
 from influence.actions._new_run import new_run
 from influence.actions._opened import Opened
-from influence.actions._prices import PREPARED
+from influence.actions._prices import PREPARED, YARDSTICK
 from influence.actions._refit import Refit
 from influence.actions._relabelling import corrected
 from influence.registry import described
@@ -25,7 +25,7 @@ def preparing(it: Opened, method: str) -> str:
 
 def yardstick_of(it: Opened, selection: Selection) -> str:
     """Return the name under which the model retrained without these rows is kept."""
-    return f"retrained/{it.run.id}/{selection.digest}"
+    return f"{YARDSTICK}{it.run.id}/{selection.digest}"
 
 
 def kept_as_run(

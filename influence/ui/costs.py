@@ -89,5 +89,22 @@ def reservation(name: str) -> str:
 
 def whole(run: Run, name: str, selection: Selection, given: Mapping[str, Any] | None = None) -> str:
     """Return what a method with these settings costs on this model with the retraining beside it."""
-    beside = "" if name == FIRST else " For comparison the model is retrained as well, once."
-    return f"{of_method(run, name, selection, given)}. Training took {words.duration(training_seconds(run))} in all.{beside}"
+    truth = unlearning.make(name, given) == unlearning.make(FIRST)
+    return f"{of_method(run, name, selection, given)}. {training(run)}{'' if truth else beside(run, selection)}"
+
+
+def training(run: Run) -> str:
+    """Say how long training the model took, where that is known."""
+    took = training_seconds(run)
+    return "Its training time is not known here." if took is None else f"Training took {words.duration(took)} in all."
+
+
+def beside(run: Run, selection: Selection) -> str:
+    """Say, with a space before, that a method's run retrains the model as well; "" where it cannot, or the retrained one is kept."""
+    return " For comparison the model is retrained as well, once." if retrains(run, selection) else ""
+
+
+def retrains(run: Run, selection: Selection) -> bool:
+    """Whether the first method that forgets these rows retrains the model as well."""
+    closed = unlearning.classes[FIRST]().unavailable(state.project().trained(run.id))
+    return not closed and not _prices.retrained(state.project(), run, selection)

@@ -38,8 +38,8 @@ def start(run: Run, args: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Start {words.count(len(asked), 'method')}"
         st.button(label, key="run.race", type="primary", icon=":material/sports_score:", disabled=not asked, on_click=_ask, args=(asked,))
-        beside = " For comparison the model is retrained as well, once." if costs.FIRST in names and costs.FIRST not in chosen else ""
-        st.caption(f"One after another. Training took {words.duration(costs.training_seconds(run))} in all.{beside}", width="content")
+        beside = "" if costs.FIRST in chosen else costs.beside(run, selection)
+        st.caption(f"One after another. {costs.training(run)}{beside}", width="content")
 
 
 def ordered(names: Sequence[str]) -> list[str]:

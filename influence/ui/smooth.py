@@ -9,7 +9,7 @@ import streamlit as st
 from influence.actions import smoothness
 from influence.jobs import Job
 from influence.store import Run
-from influence.ui import jobs, state, words
+from influence.ui import costs, jobs, state, words
 
 COLOURS: dict[str, Literal["green", "orange", "red"]] = {"smooth": "green", "between": "orange", "rough": "red"}
 MEANING = (
@@ -41,6 +41,6 @@ def told(run: Run, key: str) -> Job | None:
 
 def cost(run: Run) -> str:
     """Say what a measurement costs, from the seconds that one training of this run took; they are made one after another."""
-    count, took = smoothness.trainings(), run.body.get("seconds")
+    count, took = smoothness.trainings(), costs.training_seconds(run)
     about = f", {words.about(count * took)}" if took else ""
     return f"{words.count(count, 'training')}{about}: can the metagradient be trusted here?"
