@@ -16,11 +16,7 @@ mine = choosing.own(run) is not None
 if mine:
     foretelling.selected(run, note, planning.first_label(note) if note else "")
 if note is None:
-    st.write(
-        "Previews need one walk back through training with the standard questions, and about twenty real retrainings that tell how far to "
-        "trust it."
-    )
-    planning.prepare(run)
+    planning.unprepared(run)
     if not mine:
         foretelling.selected(run, None)
     st.stop()

@@ -52,3 +52,37 @@ def test_a_retraining_for_comparison_is_told_only_where_it_will_be_made(trained,
     assert "For comparison the model is retrained as well, once." in text(drawing.drawn(at))
     perform("unlearn", trained, {"run": run.id, "ids": list(rows.ids)})
     assert "is retrained as well" not in text(drawing.drawn(at))
+
+
+@pytest.fixture(scope="module")
+def shards(trained) -> str:
+    """A run of a model that was trained in shards."""
+    return perform("train", trained, {**drawing.SMALL, "set": {"epochs": 2, "batch_size": 64, "shards": 2}})["run"]
+
+
+def test_a_preview_of_weights_alone_promises_a_ranking_and_no_retraining(trained, weights, shown):
+    at = shown(trained, "plan", run=weights)
+    said = text(at)
+    assert "only ranks rows" in said
+    assert "retraining" not in said.partition("only ranks rows")[2].partition("Current selection")[0]
+    assert "real training" not in said
+    perform("prepare", trained, {"run": weights, "group": "group"})
+    at = shown(trained, "plan", run=weights)
+    assert "Retraining needs the recipe by which the model was trained; this model has none." in text(at)
+    assert "plan.confirm" not in [b.key for b in at.button]
+
+
+def test_no_preview_is_offered_of_a_model_in_shards(trained, shards, shown):
+    at = shown(trained, "plan", run=shards)
+    assert "A preview needs one model trained on all rows together" in text(at)
+    assert "plan.prepare" not in [b.key for b in at.button]
+    assert "real training" not in text(at)
+    assert "Score rows by retraining" in drawing.links(at)
+
+
+def test_verify_is_not_offered_where_no_oracle_can_be_trained(trained, weights, shown):
+    new = perform("unlearn", trained, {"run": weights, "ids": list(trained.current().ids), "method": "finetune"})["run"]
+    at = shown(trained, "verify", run=new)
+    assert "Verifying needs the recipe by which the model was trained; this model has none." in text(at)
+    assert "verify.run" not in [b.key for b in at.button]
+    assert "Train a model here" in drawing.links(at)

@@ -45,17 +45,26 @@ def recipe_of(it: Opened) -> Recipe:
     Raises:
         BadInput: there is none, or that model could not be trained again by it.
     """
+    if reason := closed(first(it), it.trained):
+        raise BadInput(reason)
+    assert it.trained.recipe is not None
+    return it.trained.recipe
+
+
+def closed(first: Trained, trained: Trained) -> str:
+    """Return why there can be no oracles for a model that was made to forget, and that its chain of removals began with, or ""."""
     from influence.repeatable import no_recipe
 
-    reason = no_recipe(first(it), "Verifying", "a model that was trained here")
-    if reason or it.trained.recipe is None:
-        raise BadInput(reason or "This model has no recipe by which others could be trained without the rows. Choose one trained here.")
-    if it.trained.recipe.course is not None and not _shuffled(it.trained.recipe.course):
-        raise BadInput(
+    if reason := no_recipe(first, "Verifying", "a model that was trained here"):
+        return reason
+    if trained.recipe is None:
+        return "This model has no recipe by which others could be trained without the rows. Choose one trained here."
+    if trained.recipe.course is not None and not _shuffled(trained.recipe.course):
+        return (
             "This model was trained elsewhere, on rows in an order that no recipe here draws anew (not shuffled passes over all rows), so "
             "that models of other seeds would be of another kind. Choose a model that was trained here, or by shuffled passes."
         )
-    return it.trained.recipe
+    return ""
 
 
 def first(it: Opened) -> Trained:

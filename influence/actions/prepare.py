@@ -14,10 +14,10 @@ from influence.actions._calibration import fit_ways, reach, units
 from influence.actions._opened import Opened, opened, ranking
 from influence.actions._retrained import answers, now, random_sets
 from influence.actions._standard import standard
-from influence.actions.preview import hard, key
+from influence.actions.preview import hard, key, scorer
 from influence.errors import BadInput
 from influence.groups import columns_of, other_than
-from influence.registry import attribution, described
+from influence.registry import described
 from influence.store import Project
 from influence.types import Examples, Query, Question, Report, Scores, ignore
 
@@ -40,9 +40,7 @@ def prepare(project: Project, run: str | None = None, group: str = "", positive:
     it = opened(project, run)
     positive = other_than(it.dataset.evaluation, positive)
     question = it.askable(_standard(it, group, positive))
-    method = attribution.make("metagradient")
-    if method.unavailable(it.trained):
-        method = attribution.make("tracin")
+    method = scorer(it.trained)
     if reason := method.unavailable(it.trained):
         raise BadInput(reason)
     scores = method(it.trained, it.dataset.train, question, report, it.workspace)

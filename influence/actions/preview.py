@@ -16,10 +16,17 @@ from influence.actions._standard import RATES
 from influence.data.dataset import Dataset
 from influence.errors import BadInput
 from influence.groups import other_than
+from influence.registry import attribution
 from influence.store import Project
-from influence.types import Report, Scores, ignore
+from influence.types import Report, Scores, Trained, ignore
 
 OLDER = "An older version prepared this preview by other removals: it has no bands. Prepare it anew."
+
+
+def scorer(trained: Trained) -> Any:
+    """Return what scores a model's rows for its preview: the metagradient, else TracIn, which only ranks, and may be closed, too."""
+    first = attribution.make("metagradient")
+    return attribution.make("tracin") if first.unavailable(trained) else first
 
 
 def key(run: str, group: str, positive: str = "", label: str = "") -> str:

@@ -195,6 +195,14 @@ def kept(project: Project, run: str) -> dict[str, Any] | None:
     return found
 
 
+def refused(project: Project, run: Run) -> str:
+    """Return why a run's model cannot be verified, or ""."""
+    first = run
+    while first.parent:
+        first = project.run(first.parent)
+    return _oracles.closed(project.trained(first.id), project.trained(run.id))
+
+
 def held(project: Project, run: Run) -> int:
     """Return how many oracles are known to be kept for a run: those beside which it, or another that forgot the same rows, was judged."""
     alike = [

@@ -15,7 +15,7 @@ from influence.store import Run
 from influence.types import Selection
 from influence.ui import choosing, effects, kept, naming, pinning, priced, requesting, state, whochanges, words
 
-RANKED = "These scores rank only: no change can be predicted. Retrain without the rows on the Run page to see it."
+RANKED = "These scores rank only: no change can be predicted. Unlearn the rows on the Run page to see it."
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
 RELABELLED = "Predictions here are of removals. Retrain on the Run page to see what the new labels do."
 AGAINST = "The metric and its smooth version are predicted to go opposite ways: do not remove rows by this."

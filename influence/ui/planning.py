@@ -11,14 +11,34 @@ from scipy import stats
 
 from influence.actions import _measures, preview
 from influence.charts.curves import curve
-from influence.registry import finders
+from influence.registry import attribution, finders
 from influence.store import Run
-from influence.ui import choosing, costs, effects, foretelling, jobs, kept, pinning, requesting, state, trust, whochanges, words
+from influence.ui import (
+    asking,
+    choosing,
+    costs,
+    effects,
+    foretelling,
+    jobs,
+    kept,
+    pinning,
+    requesting,
+    retraining,
+    state,
+    trust,
+    whochanges,
+    words,
+)
 
 SMOOTH = "Its smooth version"
 STEPS = 5  # sizes at which models are really retrained
 SEEDS = 3
 RETRAININGS = 21
+WALKED = (
+    "Previews need one walk back through training with the standard questions, and about twenty real retrainings that tell how far to "
+    "trust it."
+)
+RANKS = "This model cannot be trained again, so that its preview only ranks rows: by how much a metric would change it does not tell."
 
 
 def not_original(run: Run) -> bool:
@@ -36,6 +56,20 @@ def kept_note(run: Run) -> dict[str, Any] | None:
     return note and preview.in_units(note, state.dataset(run))
 
 
+def unprepared(run: Run) -> None:
+    """Say what a preview takes, with the button that prepares it; or why this model can have none, and the way on."""
+    trained = asking.trained(run.id, str(state.project().path))
+    method = preview.scorer(trained)
+    if reason := method.unavailable(trained):
+        st.info(words.escaped(trained.in_shards("A preview", "retraining") or reason), icon=":material/info:")
+        with st.container(horizontal=True):
+            state.link("influence", "Score rows by retraining")
+            state.link("run", "Unlearn selected rows")
+        return
+    st.write(WALKED if method.calibrated else RANKS)
+    prepare(run)
+
+
 def prepare(run: Run) -> None:
     """Draw the button that prepares the preview."""
     args = {"run": run.id, "group": state.group()}
@@ -45,6 +79,9 @@ def prepare(run: Run) -> None:
 
 def cost(run: Run) -> str:
     """Say what preparing costs."""
+    method = preview.scorer(asking.trained(run.id, str(state.project().path)))
+    if not method.calibrated:
+        return costs.told(run, attribution, type(method).id, {})
     return f"About {costs.retrainings(run, RETRAININGS)}; and the metagradient, as long as a few more"
 
 
@@ -105,7 +142,8 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         shown = finders.make("top_k", given)(kept.scores(note["scores"]), state.dataset(run).train)
         pinning.preview(run, state.group(), note["scores"], shown, "slider")
-        _confirm(run, note, label, last)
+        if not retraining.impossible(run):
+            _confirm(run, note, label, last)
 
 
 def _select(run: Run, note: dict[str, Any], given: dict[str, Any], k: int) -> None:

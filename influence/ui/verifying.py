@@ -34,8 +34,12 @@ ORACLE = (
 
 
 def ask(run: Run) -> Job | None:
-    """Draw how many oracles to judge by, and the button; return its job if there is one."""
+    """Draw how many oracles to judge by, and the button, or why there can be none; return its job if there is one."""
     st.caption(ORACLE)
+    if reason := _refused(run.id, str(state.project().path)):
+        st.info(words.escaped(reason), icon=":material/info:")
+        state.link("load", "Train a model here")
+        return None
     closed = verify.closed(state.project(), run)
     with st.container(horizontal=True):
         count = st.segmented_control("Oracles", COUNTS, default=verify.ORACLES, required=True, key="verify.count")
@@ -47,6 +51,11 @@ def ask(run: Run) -> Job | None:
     runs = 0 if closed else runs
     args = {"run": run.id, "oracles": count, "runs": runs}
     return jobs.run_button("Verify", "verify", args, "verify.run", cost=cost(run, count, runs), icon=":material/verified:")
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _refused(run: str, _path: str) -> str:
+    return verify.refused(state.project(), state.project().run(run))
 
 
 def cost(run: Run, count: int, runs: int = 0) -> str:
