@@ -10,7 +10,8 @@ state.page("Run", "Make the model forget the selected rows, and watch losses, ac
 address.say(st.empty(), [], "run")
 run = state.need_run()
 stepping.tidy()
-selection, job = state.selection(), jobs.shown("unlearn")
+selection, job = state.selection(), jobs.shown("unlearn", run=run.id)
+forgetting.elsewhere(run)
 if selection is not None:
     with st.expander("What and how", expanded=job is None, icon=":material/tune:"):
         forgetting.start(run, selection)

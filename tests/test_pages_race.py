@@ -11,7 +11,7 @@ from influence.jobs import process
 from influence.queries.group_rate import NAMES
 from influence.registry import unlearning
 from influence.types import Event
-from influence.ui import live, racing, words
+from influence.ui import lanes, live, racing, words
 from tests import drawing
 from tests.drawing import claim, drawn, press, text, work
 
@@ -148,6 +148,34 @@ def test_what_a_command_made_stands_beside_what_the_page_asked_for(fresh, shown)
     kept = len(_steps.held(fresh, made["run"]))
     press(drawn(at), f"Delete the {kept} kept steps ({words.size(_steps.size(fresh, made['run']))})")
     assert _steps.held(fresh, made["run"]) == []
+
+
+def test_a_repeat_that_came_to_nothing_does_not_hide_what_was_finished(fresh, shown):
+    args = {"method": "finetune", "run": fresh.run().id, "selection": fresh.put_selection(fresh.current())}
+    by_command = perform("unlearn", fresh, {**args, "set": {"epochs": 2}})["run"]
+    for given in ({"epochs": 1}, {"epochs": 1}, {"epochs": 2}):
+        last = jobs.submit(fresh, "unlearn", {**args, "set": given})
+        if jobs.listed(fresh)[1:2]:
+            jobs.cancel(fresh, last)
+        else:
+            made = work(fresh).result["run"]
+    at = shown(fresh, "run")
+    found = {lane.name: lane for lane in lanes.found(fresh.run(args["run"]), args["selection"])}
+    for name, run in (("Finetune (epochs 1)", made), ("Finetune (epochs 2)", by_command)):
+        assert (found[name].run.id, found[name].state) == (run, "done; its repeat was cancelled")
+    looked_at(at).set_value("Finetune (epochs 1)").run()
+    assert "This was finished before; its repeat was cancelled." in text(at)
+
+
+def test_another_models_job_is_not_shown_as_this_ones(fresh, shown):
+    other = fresh.run()
+    job = jobs.submit(fresh, "unlearn", {"method": "finetune", "run": other.id, "selection": fresh.put_selection(fresh.current())})
+    perform("train", fresh, {**drawing.SMALL, "name": "second"})
+    at = shown(fresh, "run", job=job, run=fresh.run().id)
+    assert f"The job under way is asked of another model, {words.run_name(other)}." in text(at)
+    assert f"run={other.id}" in next(link.proto.query_string for link in at.get("page_link") if link.proto.label == "See it there")
+    assert "Cancel" not in [button.label for button in at.main.button]
+    assert "asked of another model" not in text(shown(fresh, "run", job=job, run=other.id))
 
 
 def test_what_was_asked_last_is_looked_at_once_it_is_over_and_then_what_people_choose(fresh, shown):

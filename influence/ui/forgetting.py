@@ -47,6 +47,21 @@ def start(run: Run, selection: Selection) -> None:
         st.caption(claims.line(run, selection, name, given))
 
 
+def elsewhere(run: Run) -> None:
+    """Say whose it is, with the way there, if another model's job is under way or stands in the address."""
+    job = jobs.shown("unlearn")
+    if job is None or job.args.get("run") == run.id:
+        return
+    try:
+        other = state.project().run(str(job.args.get("run")))
+    except BadInput:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        what = "The job in the address was" if job.over else "The job under way is"
+        st.caption(f"{what} asked of another model, {words.escaped(words.run_name(other))}.", width="content")
+        state.link("run", "See it there", run=other.id, group="", job=job.id)
+
+
 def rows(run: Run, selection: Selection) -> bool:
     """Draw which rows are to go: how many of how many, and why; return whether there are any that the model was trained on."""
     try:
@@ -112,6 +127,8 @@ def race(run: Run, found: Sequence[lanes.Lane]) -> None:
 
 def closer(lane: lanes.Lane) -> None:
     """Draw what came of one method."""
+    if lane.again:
+        st.caption(f"This was finished before; its repeat was {lane.again}.")
     if lane.job:
         jobs.follow(lane.job, result, curves, key="run")
     elif lane.run:

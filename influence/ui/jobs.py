@@ -55,12 +55,16 @@ def asked(action: str, args: Mapping[str, Any]) -> Job | None:
     return next((job for job in found if job.action == action and canonical(job.args) == wanted), None)
 
 
-def shown(action: str) -> Job | None:
-    """Return the job in the address if it is of this action, else the newest of it that is under way, or None."""
+def shown(action: str, **args: Any) -> Job | None:
+    """Return the job in the address if it is of this action with these arguments, else the newest such that is under way, or None."""
+
+    def fits(job: Job) -> bool:
+        return job.action == action and all(job.args.get(name) == value for name, value in args.items())
+
     job = get(st.query_params.get("job"))
-    if job is not None and job.action == action:
+    if job is not None and fits(job):
         return job
-    return next((job for job in jobs.listed(state.project(), LOOKED_AT) if job.action == action and not job.over), None)
+    return next((job for job in jobs.listed(state.project(), LOOKED_AT) if fits(job) and not job.over), None)
 
 
 def run_button(

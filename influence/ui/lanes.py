@@ -18,15 +18,22 @@ from influence.store import Run
 from influence.store.formats import canonical
 from influence.ui import costs, jobs, live, state, words
 
+STOPPED = {"failed": "not finished", "lost": "not finished", "cancelled": "cancelled"}
+"""How a job ended that made nothing."""
+
 
 @dataclass(frozen=True)
 class Lane:
-    """One method on its way: its name, the job that works on it or worked, the run it made, and what was measured so far."""
+    """One method on its way: its name, the job that works on it or worked, the run it made, and what was measured so far.
+
+    `again`: how it ended to ask for the same once more, if that came to nothing.
+    """
 
     name: str
     job: Job | None
     run: Run | None
     curves: live.Curves
+    again: str = ""
 
     @property
     def key(self) -> str:
@@ -49,7 +56,7 @@ class Lane:
     def state(self) -> str:
         """How far it is, in a word or two, or why it is no further."""
         if self.job is None or self.job.state == "done":
-            return "done"
+            return f"done; its repeat was {self.again}" if self.again else "done"
         if self.job.state in ("failed", "lost"):
             return self.job.error
         if self.job.paused:
@@ -64,15 +71,31 @@ def found(run: Run, selection: str) -> list[Lane]:
     for job in reversed(queue.listed(state.project(), jobs.LOOKED_AT)):
         if job.action == "unlearn" and job.args.get("run") == run.id and job.args.get("selection") == selection:
             given = _given(str(job.args.get("method") or costs.FIRST), job.args.get("set"))
-            every[canonical(given)] = Lane(_name(given), job, _made(job), _curves(job))
+            _put(every, canonical(given), Lane(_name(given), job, _made(job), _curves(job)))
     known = {lane.run.id for lane in every.values() if lane.run}
     for made in reversed(state.project().runs()):
         body = made.body
         if made.parent == run.id and body.get("selection") == selection and not body.get("yardstick") and made.id not in known:
             given = _as_asked(body) | ({"step": body["step"]} if "step" in body else {})
-            every.setdefault(canonical(given), Lane(_name(given), None, made, live.read(pd.DataFrame())))
+            _finished(every, canonical(given), Lane(_name(given), None, made, live.read(pd.DataFrame())))
     names = Counter(lane.name for lane in every.values())
     return [replace(lane, name=f"{lane.name} ({lane.key})") if names[lane.name] > 1 else lane for lane in every.values()]
+
+
+def _put(every: dict[str, Lane], key: str, lane: Lane) -> None:
+    """Add a job's lane; one that came to nothing does not hide the run that the same made before."""
+    before = every.get(key)
+    if before and before.run and lane.job and lane.job.state in STOPPED:
+        every[key] = replace(before, again=STOPPED[lane.job.state])
+    else:
+        every[key] = lane
+
+
+def _finished(every: dict[str, Lane], key: str, lane: Lane) -> None:
+    """Add the lane of a run that no known job made, if there is none yet, or one whose job came to nothing."""
+    there = every.setdefault(key, lane)
+    if there.run is None and there.job and there.job.state in STOPPED:
+        every[key] = replace(lane, again=STOPPED[there.job.state])
 
 
 def _as_asked(body: Mapping[str, Any]) -> dict[str, Any]:
