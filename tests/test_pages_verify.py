@@ -61,11 +61,16 @@ def test_a_pass_that_the_original_has_too_is_a_warning(made):
     project.note(verify.name_of(runs["unlearned"]), {**result, "overall": {**passed, "verdict": "outside", "chance": 2 / 25}})
     at = opened("verify", run=runs["unlearned"])
     assert "can be told from 24 models that never saw the rows: 1 of 24 is as unusual." in said(at)
-    assert f"run={runs['loans']}" in onward(at)[0].query_string, "from the model that saw the rows"
+    onward(at)[0].click()
+    ran(at.run())
+    run = project.run(runs["unlearned"])
+    assert project.current().digest == project.selection(run.body["selection"]).digest, "its rows are selected"
+    assert "".join(at.query_params["run"]) == run.parent, "from the model that saw the rows"
+    assert "20 rows** of" in said(at)
 
 
 def onward(at):
-    return [link.proto for link in at.get("page_link") if link.proto.label == "Retrain it, or try another method"]
+    return [button for button in at.button if button.label == "Retrain it, or try another method"]
 
 
 def test_a_method_is_judged_on_request(made):

@@ -84,8 +84,10 @@ def verdict(found: dict[str, Any]) -> None:
 
 def onward(run: Run, found: dict[str, Any]) -> None:
     """Under a verdict that the model can be told, offer to forget the same rows by another method."""
-    if found["overall"]["verdict"] == "outside":
-        state.link("run", "Retrain it, or try another method", ":material/restart_alt:", run=str(run.parent))
+    label, icon = "Retrain it, or try another method", ":material/restart_alt:"
+    if found["overall"]["verdict"] == "outside" and st.button(label, key="verify.onward", icon=icon):
+        state.project().choose(state.project().selection(run.body["selection"]))  # Run asks for the rows that are selected
+        state.go("run", run=str(run.parent))
 
 
 def measures(found: dict[str, Any]) -> None:
