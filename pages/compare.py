@@ -22,8 +22,10 @@ if run is None:
 args = {"run": run.id, "group": state.group()}
 found = comparing.kept_comparison(run)
 if found is None:
+    if comparing.older(run):
+        st.caption("This model was compared by an older version of Lethe. Compare it again.")
     job = jobs.run_button("Compare", "compare", args, "compare.run", cost="A few seconds: each model is measured on all rows")
-    jobs.follow(job, on_done=lambda job: st.rerun(), key="compare.follow")
+    jobs.follow(job, key="compare.follow")
     st.stop()
 comparing.claim(run)
 comparing.after_others(run)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import influence.actions
-from influence.actions import _anew, perform, preview, report
+from influence.actions import _anew, _comparison, perform, preview, report
 from influence.actions._measures import tables as measures
 from influence.actions._opened import opened as opened_run
 from influence.readable import readable
@@ -349,6 +349,32 @@ def test_a_preview_made_after_the_comparison_can_be_put_beside_it(made):
     assert "Compare again" in [b.label for b in at.button]
     done(project, "compare", {"run": new, "group": "age"})
     assert "Compare again" not in [b.label for b in opened("compare", run=new, group="age", **part("Predicted")).button]
+
+
+def test_what_an_older_version_compared_is_compared_again(made):
+    project, runs = made
+    found = _comparison.kept(project, runs["unlearned"], "group")
+    done(project, "compare", {"run": runs["unlearned"], "group": "group"})
+    project.note(_comparison.key(runs["unlearned"], "group"), {**found, "version": _comparison.VERSION - 1})
+    at = opened("compare", run=runs["unlearned"])
+    assert "compared by an older version" in said(at)
+    ran(by_key(at.button, "compare.run").click().run())
+    done(project)
+    assert "compared by an older version" not in said(ran(at.run()))
+
+
+def test_why_nothing_was_predicted_is_said_where_nothing_can_be(made):
+    project, runs = made
+    train = project.dataset(project.run(runs["loans"]).dataset).train
+    asked = {"ids": train.ids[train.y == 1][:5].tolist(), "method": "influence_step"}
+    relabelled = perform("unlearn", project, {**asked, "run": runs["loans"], "labels": [train.classes[0]]})["run"]
+    second = perform("unlearn", project, {**asked, "run": runs["retrained"], "method": "finetune", "set": {"epochs": 1}})["run"]
+    told = {relabelled: "Predictions are of removals; these rows were relabelled.", second: "only for a model trained by its recipe"}
+    for run, sentence in told.items():
+        perform("compare", project, {"run": run, "group": "group"})
+        at = opened("compare", run=run, **part("Predicted"))
+        assert sentence in said(at)
+        assert "Compare again" not in [b.label for b in at.button]
 
 
 def test_report_offers_the_page_and_shows_the_chain(made):

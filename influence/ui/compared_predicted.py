@@ -104,9 +104,16 @@ def _signed(value: float) -> str:
 
 
 def _unpredicted(run: Run, found: dict[str, Any]) -> None:
-    """Say that nothing was predicted; where the preview was prepared since, offer to compare again."""
-    if preview.kept(state.project(), found["runs"]["original"], found["group"]) is None:
-        st.caption("Nothing was predicted: the preview was not prepared for this model and group column.")
+    """Say that nothing was predicted, and why; where the preview was prepared since, offer to compare again."""
+    original = state.project().run(found["runs"]["original"])
+    if comparing.relabelled(run):
+        st.caption("Predictions are of removals; these rows were relabelled.")
+        return
+    if preview.kept(state.project(), original.id, found["group"]) is None:
+        why = "the preview was not prepared for this model and group column."
+        if original.parent:
+            why = "predictions are there only for a model trained by its recipe, and this request followed an earlier one."
+        st.caption(f"Nothing was predicted: {why}")
         return
     st.caption("The preview was prepared after this comparison was made.")
     job = jobs.run_button("Compare again", "compare", {"run": run.id, "group": found["group"]}, "compare.again", primary=False)

@@ -52,6 +52,11 @@ def kept_comparison(run: Run) -> dict[str, Any] | None:
     return _comparison.kept(state.project(), run.id, state.group())
 
 
+def older(run: Run) -> bool:
+    """Whether an older version has compared this run by the group column, so that it has to be compared again."""
+    return kept_comparison(run) is None and state.project().noted(_comparison.key(run.id, state.group())) is not None
+
+
 def claim(run: Run) -> None:
     """Say how the model came to be, what may be claimed, and what it cost."""
     body, level = run.body, words.claim(run.body["claim"])
