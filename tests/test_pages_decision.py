@@ -227,6 +227,28 @@ def test_predictions_are_made_on_the_original(made):
     assert "Predictions follow a training by its recipe" in said(opened("plan", run=made[1]["unlearned"]))
 
 
+def test_without_no_row_nothing_is_foretold_or_pinned(made):
+    _, runs = made
+    at = opened("plan", run=runs["loans"])
+    slider = by_key(at.slider, f"plan.k.{runs['loans']}")
+    assert "Predicted without these" in said(ran(slider.set_value(5).run()))
+    assert any(str(b.key).startswith("pin.") for b in at.button)
+    assert "Predicted without these" not in said(ran(slider.set_value(0).run()))
+    assert not any(str(b.key).startswith("pin.") for b in at.button)
+
+
+def test_a_copied_link_shows_its_metric_above_at_once(made):
+    project, runs = made
+    run = project.run(runs["loans"])
+    note = preview.kept(project, run.id, "group")
+    project.choose(Selection(tuple(project.dataset(run.dataset).train.ids[:12].tolist()), reason={"rule": "rows", "dataset": run.dataset}))
+    label = note["labels"][-1]
+    at = opened("plan", run=run.id, **{"plan.label": note["measured_labels"][label]})
+    assert by_key(at.selectbox, "plan.label").value == label
+    first = next(str(m.value) for m in at.markdown if "Predicted without these 12" in str(m.value))
+    assert note["measured_labels"][label] in first.replace("\\", "")
+
+
 def test_switching_the_run_forgets_the_other_ones_metric(made):
     project, runs = made
     perform("prepare", project, {"run": runs["classes"], "group": "side"})

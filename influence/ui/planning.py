@@ -86,10 +86,12 @@ def cost(run: Run) -> str:
 
 
 def first_label(note: dict[str, Any]) -> str:
-    """Return the metric that is chosen below, or would be at first."""
-    labels = trust.labels(note)
+    """Return the metric that is chosen below, or would be at first: the one in the address, as it is written there."""
+    labels, wanted = trust.labels(note), st.query_params.get("plan.label")
     chosen = st.session_state.get("plan.label")
-    return chosen if chosen in labels else labels[0]
+    if chosen in labels:
+        return str(chosen)
+    return next((label for label in labels if wanted in (label, note["measured_labels"].get(label))), labels[0])
 
 
 def choose_label(note: dict[str, Any]) -> str:
@@ -125,10 +127,8 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
         st.warning(foretelling.RANKED, icon=":material/info:")
     else:
         changes = {row["label"]: row for row in exact["measured"].to_dict("records")}
-        st.markdown(foretelling.finding(run, note, changes, label, k))
-        level = note["before"][label]["measured"] + changes[label]["change"]
-        if told := whochanges.beside_chance(run, note, label, level):
-            st.caption(told)
+        if k:
+            _told(run, note, changes, label, k)
         smooth = exact["value"].set_index("label").loc[label, "change"]
         if apart := foretelling.against(note, smooth, changes[label]["change"], label):
             st.warning(foretelling.AGAINST, icon=":material/warning:")
@@ -140,10 +140,19 @@ def _slider(run: Run, note: dict[str, Any], label: str) -> None:
     if not apart:
         _select(run, note, given, k)
     with st.container(horizontal=True, vertical_alignment="center"):
-        shown = finders.make("top_k", given)(kept.scores(note["scores"]), state.dataset(run).train)
-        pinning.preview(run, state.group(), note["scores"], shown, "slider")
+        if k:
+            shown = finders.make("top_k", given)(kept.scores(note["scores"]), state.dataset(run).train)
+            pinning.preview(run, state.group(), note["scores"], shown, "slider")
         if not retraining.impossible(run):
             _confirm(run, note, label, last)
+
+
+def _told(run: Run, note: dict[str, Any], changes: dict[str, dict[str, Any]], label: str, k: int) -> None:
+    """Say what is predicted of the metric without the first k rows, and whether chance goes as far."""
+    st.markdown(foretelling.finding(run, note, changes, label, k))
+    level = note["before"][label]["measured"] + changes[label]["change"]
+    if told := whochanges.beside_chance(run, note, label, level):
+        st.caption(told)
 
 
 def _select(run: Run, note: dict[str, Any], given: dict[str, Any], k: int) -> None:
