@@ -70,6 +70,7 @@ def test_a_preview_of_weights_alone_promises_a_ranking_and_no_retraining(trained
     at = shown(trained, "plan", run=weights)
     assert "Retraining needs the recipe by which the model was trained; this model has none." in text(at)
     assert "plan.confirm" not in [b.key for b in at.button]
+    assert "From a target to rows" not in text(at)
 
 
 def test_no_preview_is_offered_of_a_model_in_shards(trained, shards, shown):

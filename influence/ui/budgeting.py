@@ -26,9 +26,11 @@ SPARED = ("accuracy_margin", "accuracy")
 
 def from_target(run: Run, note: dict[str, Any], label: str) -> None:
     """Draw the choice of target and loss for the metric chosen above, the job, and what it found."""
+    if not note["calibration"]:  # scores that only rank reach no target
+        return
     st.subheader("From a target to rows", anchor=False)
     spared = SHARE if state.dataset(run).train.classes else R2
-    if note["queries"][label]["name"] in SPARED or not note["calibration"]:
+    if note["queries"][label]["name"] in SPARED:
         st.caption(f"A budget spares {spared} and needs scores in the metric's own unit: choose a gap or an error above.")
         return
     read, now = note["measured_labels"][label], note["before"][label]["measured"]

@@ -62,9 +62,7 @@ def unprepared(run: Run) -> None:
     method = preview.scorer(trained)
     if reason := method.unavailable(trained):
         st.info(words.escaped(trained.in_shards("A preview", "retraining") or reason), icon=":material/info:")
-        with st.container(horizontal=True):
-            state.link("influence", "Score rows by retraining")
-            state.link("run", "Unlearn selected rows")
+        state.link("influence", "Score rows by retraining")
         return
     st.write(WALKED if method.calibrated else RANKS)
     prepare(run)
