@@ -322,3 +322,4 @@ def test_a_convolution_costs_what_it_does_at_every_place():
     images = replace(train, x=np.random.default_rng(0).normal(size=(300, 1, 28, 28)).astype(np.float32))
     bound = Bound(replace(models.make("cnn"), inputs=images.shape, outputs=images.outputs))
     assert _budget._forward(bound, images) > 10 * 2 * len(bound.flat)
+    assert _budget._row(bound, 4) == _budget.BEFORE + 4 * _budget.CONVOLVED
