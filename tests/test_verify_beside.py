@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from influence import training
 from influence.actions import _judged_groups, _oracles, _relearning, perform
 from influence.actions._opened import opened
 from influence.actions._verified import attack_in_words, fairness_in_words, in_words, meant, relearned_in_words
+from influence.types import Examples
 from influence.verification._pool import PARTS, Pool
 from influence.verification._verdict import adjusted, at_rates, judged, overall
 from influence.verification.rmia import at_rates as attacked
@@ -155,7 +157,14 @@ def test_figures_of_groups_are_those_of_the_runs_tables_beside_the_oracles(made)
             assert each[kind] == pytest.approx(kept["value"], abs=1e-6)
         assert each["n"] >= 10
         assert each["null_low"] <= each["null_high"]
-    assert "figure" in fairness_in_words(told["finetune"])
+    off = int((rows["verdict"] == "outside").sum())
+    assert off > 0
+    assert fairness_in_words(told["finetune"]).startswith(
+        f"Utility and groups: {off} of {len(rows)} figures lie where removing the rows alone does not put them (24 oracles): "
+    )
+    assert fairness_in_words(told["retrain"]) == (
+        f"Utility and groups: all of {len(rows)} figures lie where removing the rows puts them (24 oracles); no harm by the method shows."
+    )
 
 
 def test_a_harm_to_one_group_is_found_and_the_oracles_own_change_is_not(made):
@@ -174,6 +183,50 @@ def test_a_harm_to_one_group_is_found_and_the_oracles_own_change_is_not(made):
     assert ("demographic_parity_gap", "") in off
     assert "lie where removing the rows alone does not put them" in fairness_in_words({"fairness": found})
     assert _judged_groups.told(it, harmed[:10], rows, None)["overall"]["verdict"] == "too few"
+
+
+def grouped(models: int, noise: float) -> tuple[SimpleNamespace, Examples, np.ndarray]:
+    """A data set of 200 and 20 rows of two groups, and models whose margins differ by noise and by how sure each is of everything."""
+    rng = np.random.default_rng(0)
+    n, y = 220, np.tile([0, 1], 110)
+    rows = Examples(np.zeros((n, 1), np.float32), y, np.arange(n), pd.DataFrame({"group": ["a"] * 200 + ["b"] * 20}), ("no", "yes"))
+    data = SimpleNamespace(train=rows, evaluation=rows, protected=("group",), audit=(), encoding={})
+    it = SimpleNamespace(dataset=data, trained=SimpleNamespace(removed=()))
+    margin = np.where(rng.random(n) < 0.3, -1, 1) * rng.uniform(1, 3, n) * np.where(y == 1, 1, -1)
+    margin = margin + noise * rng.normal(size=(models, n))
+    margin[:, -1] = 0.01  # a row of the small group, and of its favourable class, that a little more would predict otherwise
+    margin *= 1 + 0.02 * rng.normal(size=(models, 1))
+    return it, rows, np.stack([-margin / 2, margin / 2], 2)
+
+
+def test_groups_that_tie_do_not_hide_the_other_figures():
+    """One oracle differs by a row of the small group, whose rates tie in all others: that is not more than a clear shift of the loss."""
+    it, rows, outputs = grouped(25, 0.05)
+    outputs[0] *= 1.3
+    for odd in (1, 7, 24):
+        given = outputs.copy()
+        given[odd, -1] *= -1
+        found = _judged_groups.told(it, given, rows, None)
+        of = {each["metric"]: each["verdict"] for each in found["rows"] if not each["group"]}
+        assert (found["overall"]["verdict"], of["loss"], of["accuracy_gap"]) == ("outside", "outside", "inside")
+    table = _judged_groups._figures(it, outputs[0], rows)
+    grains = {line["metric"]: _judged_groups._grain(line, table, rows) for line in table.to_dict("records") if not line["group"]}
+    own = dict.fromkeys(("equal_opportunity_gap", "predictive_equality_gap", "equalized_odds_gap"), 1 / 10)
+    own |= {"accuracy": 1 / 220, "balanced_accuracy": 1 / 220, "accuracy_gap": 1 / 20, "demographic_parity_gap": 1 / 20}
+    assert {name: grain for name, grain in grains.items() if grain} == own
+
+
+def test_models_alike_are_called_harmed_as_often_as_said(monkeypatch):
+    """Each of 60 models of one kind beside 24 others: at 5 %, seven or fewer alarms of 60."""
+    it, rows, outputs = grouped(60, 0.8)
+    tables = {out.tobytes(): _judged_groups._figures(it, out, rows) for out in outputs}
+    monkeypatch.setattr(_judged_groups, "_figures", lambda it, out, rows: tables[out.tobytes()])
+    rng, chances = np.random.default_rng(1), []
+    for one in range(60):
+        at = [one, *rng.choice(np.delete(np.arange(60), one), 24, replace=False)]
+        chances.append(_judged_groups.told(it, outputs[at], rows, None)["overall"]["chance"])
+    assert sum(chance <= 0.05 for chance in chances) <= 7
+    assert min(chances) < 0.2
 
 
 def test_attack_ranks_every_model_by_its_own_unseen_rows():

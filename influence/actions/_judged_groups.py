@@ -15,6 +15,7 @@ import pandas as pd
 from influence.actions._measures import group_columns, in_units
 from influence.actions._whole_classes import by_forgotten, gone_whole
 from influence.errors import BadInput
+from influence.evaluation.fairness import GAPS
 from influence.groups import FEWEST, edges_of
 from influence.registry import evaluation
 from influence.types import Examples
@@ -23,8 +24,8 @@ from influence.verification._verdict import adjusted, judged, word
 if TYPE_CHECKING:
     from influence.actions._opened import Opened
 
-COUNTED = ("accuracy", "selection_rate", "_positive_rate", "_negative_rate", "parity_gap", "opportunity_gap", "equality_gap", "odds_gap")
-"""Metrics that are shares of rows: less than one row's change means nothing."""
+SHARES = ("accuracy", "selection_rate", "_positive_rate", "_negative_rate")
+"""Metrics that are shares of rows, and of which gaps are made: less than one row's change means nothing."""
 
 
 def told(it: Opened, outputs: np.ndarray, rows: Examples, before: np.ndarray | None) -> dict[str, Any]:
@@ -41,11 +42,26 @@ def told(it: Opened, outputs: np.ndarray, rows: Examples, before: np.ndarray | N
     lines = first[keep].assign(original=was[keep]).to_dict("records")
     names = [str(k) for k in range(len(lines))]
     values = dict(zip(names, told[:, keep].T, strict=True))
-    grains = {name: 1 / line["n"] if line["metric"].endswith(COUNTED) else 0.0 for name, line in zip(names, lines, strict=True)}
+    grains = {name: _grain(line, first, rows) for name, line in zip(names, lines, strict=True)}
     chances = adjusted(values, dict.fromkeys(names, "both"), grains)
     found = [_line(line, values[name], chances[name]) for name, line in zip(names, lines, strict=True)]
     chance = min(chances.values(), default=1.0)
     return {"rows": found, "overall": {"verdict": word(chance, len(outputs) - 1), "chance": chance, "oracles": len(outputs) - 1}}
+
+
+def _grain(line: Mapping[Any, Any], table: pd.DataFrame, rows: Examples) -> float:
+    """Return the most that one row's prediction changes a figure, 0 if it is no share: of a gap that is a row of its smallest group."""
+    metric = line["metric"]
+    parts = GAPS.get(metric, (metric,))
+    if not parts[0].endswith(SHARES):
+        return 0.0
+    if metric in GAPS:
+        groups = table[(table["column"] == line["column"]) & table["metric"].isin(parts) & (table["n"] >= FEWEST)]
+        return 1 / int(groups["n"].min())
+    if metric == "balanced_accuracy":
+        counts = np.unique(rows.y, return_counts=True)[1]
+        return 1 / int(len(counts) * counts.min())
+    return 1 / int(line["n"])
 
 
 def _line(line: Mapping[str, Any], values: np.ndarray, chance: float) -> dict[str, Any]:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 ORACLES = 64
 """Oracles by default: enough for bands at 5 %, and for a chance value of 1 in 65."""
 FEWEST, FEWEST_RUNS = 2, 5
-VERSION = 4
-"""Of what is kept: a verdict that says less is asked for again."""
+VERSION = 5
+"""Of what is kept: a verdict that says less, or was reckoned otherwise, is asked for again."""
 
 
 def verify(project: Project, run: str | None = None, oracles: int = ORACLES, runs: int = 0, report: Report = ignore) -> dict[str, Any]:
