@@ -73,6 +73,24 @@ def test_steps_needed_are_read_off_the_curve():
     assert _relearning.needed(falling, 0.1) is None
 
 
+@pytest.mark.parametrize(
+    ("judged", "oracles", "said"),
+    [
+        (0.0, 0.0, "Oracles are at the original's loss from the start; this test shows nothing of these rows."),
+        (9.0, 0.0, "Within 32 steps this model or most oracles are not back at the original's loss."),
+        (0.0, 9.0, "Within 32 steps this model or most oracles are not back at the original's loss."),
+    ],
+)
+def test_oracles_that_need_no_steps_are_not_said_to_need_too_many(made, judged, oracles, said):
+    project, runs, _ = made
+    curves = np.full((25, _oracles.STEPS + 1), oracles)
+    curves[0] = judged
+    found = _relearning.told(opened(project, runs["finetune"]), curves)
+    assert found["needed"] == {"judged": None if judged else 0.0, "oracles": None if oracles else 0.0}
+    assert found["index"] is None
+    assert relearned_in_words({"relearned": found}) == said
+
+
 def normal_pool(shift: float, unseen: int, models: int = 41) -> Pool:
     """Margins of normal noise, the first model's removed rows shifted; two classes, of which each row's own has the margin."""
     rng = np.random.default_rng(0)

@@ -85,7 +85,10 @@ class Relearn:
 
 
 def told(it: Opened, curves: np.ndarray) -> dict[str, Any]:
-    """Return the curves (1 + K, steps + 1) beside the original's, and the Anamnesis index: steps needed, judged over oracles."""
+    """Return the curves (1 + K, steps + 1) beside the original's, and the Anamnesis index: steps needed, judged over oracles.
+
+    There is no index where oracles are at the original's loss before they learn (0 steps), or this model or most oracles never are (None).
+    """
     was, rows = it.origin, _oracles.parts(it)["forget"]
     own = None
     if _original.same_target(it, was):
@@ -94,12 +97,12 @@ def told(it: Opened, curves: np.ndarray) -> dict[str, Any]:
     goal = None if own is None else (1 + ALPHA) * float(own[0])
     steps = [None if goal is None else needed(each, goal) for each in curves]
     typical = float(np.median([_oracles.STEPS if s is None else s for s in steps[1:]]))
-    reached = goal is not None and steps[0] is not None and 0 < typical < _oracles.STEPS
+    usual = typical if goal is not None and typical < _oracles.STEPS else None
     low, middle, high = np.quantile(curves[1:], [0.025, 0.5, 0.975], axis=0)
     return {
         "original": None if own is None else own.tolist(),
         **{name: line.tolist() for name, line in (("judged", curves[0]), ("low", low), ("middle", middle), ("high", high))},
         "goal": goal,
-        "needed": {"judged": steps[0], "oracles": typical if reached else None},
-        "index": steps[0] / typical if reached and steps[0] is not None else None,
+        "needed": {"judged": steps[0], "oracles": usual},
+        "index": steps[0] / usual if usual and steps[0] is not None else None,
     }

@@ -123,6 +123,8 @@ def relearned_in_words(result: Mapping[str, Any]) -> str:
     steps = len(found["judged"]) - 1
     if own is None or typical is None:
         return f"Within {steps} steps this model or most oracles are not back at the original's loss."
+    if typical == 0:
+        return "Oracles are at the original's loss from the start; this test shows nothing of these rows."
     return (
         f"Back at the original's loss after {own:.1f} steps, oracles after {typical:.1f} (Anamnesis index {found['index']:.2f}; ideal 1)."
     )
