@@ -10,6 +10,7 @@ import torch
 from influence.actions import perform
 from influence.actions._comparison import kept
 from influence.actions._opened import opened
+from influence.actions.verify import newest
 from influence.errors import BadInput
 from influence.evaluation.changes import MINUS
 from influence.evidence import words
@@ -87,6 +88,7 @@ def test_a_random_removal_is_that_many_rows_less_trained_alike_and_found_again(m
     )
     asked = perform("compare", project, {"run": new, "random": True})["runs"]["random"]
     removed = project.trained(asked).removed
+    assert newest(project) == other["run"], "the retraining that was asked for, not the one that others are compared with"
     assert len(removed) == 40
     assert set(removed) != set(project.trained(new).removed)
     assert perform("compare", project, {"run": other["run"]})["runs"]["random"] == asked

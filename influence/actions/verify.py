@@ -178,12 +178,12 @@ def _facts(measure: Any) -> dict[str, str]:
 
 
 def newest(project: Project) -> str:
-    """Return the newest run that forgot rows.
+    """Return the newest run that forgot rows and was asked for: models that others are only compared with stand in no list.
 
     Raises:
         BadInput: there is none.
     """
-    found = next((run.id for run in project.runs() if run.kind == "unlearn"), None)
+    found = next((run.id for run in project.runs() if run.kind == "unlearn" and not run.body.get("yardstick")), None)
     if found is None:
         raise BadInput("No model of this project was made to forget rows yet. Run `unlearn` first.")
     return found
