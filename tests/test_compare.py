@@ -97,6 +97,17 @@ def test_a_random_removal_is_that_many_rows_less_trained_alike_and_found_again(m
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_a_random_removal_is_of_as_many_rows_as_the_model_really_lost(made):
+    """Rows that the original was trained without already, and that are asked for again, are not removed again."""
+    project = made[0]
+    ids = opened(project, made[1]).dataset.train.ids[:20].tolist()
+    given = {"data": str(project.path.parent / "t.csv"), "target": "goal", "protected": ["side"], "set": {"epochs": 2}, "exclude": ids[:12]}
+    first = perform("train", project, given)["run"]
+    new = perform("unlearn", project, {"run": first, "ids": ids, "method": "finetune", "set": {"epochs": 1}})["run"]
+    asked = perform("compare", project, {"run": new, "random": True})["runs"]["random"]
+    assert project.run(asked).body["n_removed"] == project.run(new).body["n_removed"] == 8
+
+
 def test_where_the_original_cannot_be_trained_again_there_is_no_random_removal_and_all_else_is(made):
     project, _, new, _ = made
     ids = [i for i in opened(project, new).dataset.train.ids.tolist() if i not in set(project.trained(new).removed)][:20]

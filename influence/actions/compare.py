@@ -49,7 +49,7 @@ def compare(
     if by:
         columns_of(new.dataset.holdout, by)  # or that is what is wrong with it
     selection = project.selection(new.run.body["selection"])
-    runs = _roles(project, new, len(selection) if selection.action == "remove" else 0, random, report)
+    runs = _roles(project, new, random, report)
     tables = _tables(project, Compared(runs, selection, by), report)
     result = {
         "tables": tables,
@@ -92,10 +92,10 @@ def _tables(project: Project, it: Compared, report: Report) -> dict[str, str]:
     return {name: project.put_table(table) for name, table in found.items() if len(table.columns)}
 
 
-def _roles(project: Project, new: Opened, size: int, random: bool, report: Report) -> dict[str, Opened]:
-    """Return the models to compare by their role, the original first; `size`: rows removed, of which a random removal takes as many."""
+def _roles(project: Project, new: Opened, random: bool, report: Report) -> dict[str, Opened]:
+    """Return the models to compare by their role, the original first; a random removal takes as many rows as were really removed."""
     assert new.run.parent is not None
-    original = opened(project, new.run.parent)
+    original, size = opened(project, new.run.parent), new.run.body["n_removed"]
     if new.run.body.get("retrained"):
         runs = {"original": original, "unlearned": new, "retrained": opened(project, new.run.body["retrained"])}
     elif new.run.body.get("yardstick") or new.run.body.get("method", {}).get("name") == "retrain":
