@@ -154,6 +154,8 @@ def test_a_kept_step_becomes_a_run_of_its_own_and_the_old_one_stays(raced):
     ):
         perform("verify", project, {"run": new.id, "oracles": 5, "runs": 5})
     assert _oracles.held(opened(project, new.id)) == 0, "nothing was trained for it"
+    with pytest.raises(BadInput, match=f"It was taken at step {at['step']} of run {old.id}; roll {old.id} back instead"):
+        perform("roll_back", project, {"run": new.id, "step": at["step"]})
     dropped = perform("drop_steps", project, {"run": old.id})
     assert dropped["dropped"] > 2
     assert _steps.held(project, old.id) == []

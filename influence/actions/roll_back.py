@@ -10,7 +10,7 @@ from influence.actions._opened import opened
 from influence.actions._unlearned import kept_as_run
 from influence.errors import BadInput
 from influence.registry import unlearning
-from influence.store import Project
+from influence.store import Project, Run
 from influence.types import Event, Report, Trained, ignore
 
 CARRIED = ("retrained", "retrain_seconds", "references", "watched", "prepare_seconds")
@@ -26,8 +26,7 @@ def roll_back(project: Project, run: str, step: int, report: Report = ignore) ->
     it = opened(project, run)
     held = {each["step"]: each for each in _steps.held(project, it.run.id)}
     if step not in held:
-        known = f"There are: {', '.join(map(str, held))}." if held else "None are: it was trained anew, or they were dropped."
-        raise BadInput(f"No state of step {step} is kept of run {it.run.id}. {known}")
+        raise BadInput(f"No state of step {step} is kept of run {it.run.id}. {_instead(it.run, list(held))}")
     at, body = held[step], it.run.body
     original = opened(project, it.run.parent)
     bound = training.load(it.trained).load(project.state(at["digest"]))
@@ -42,3 +41,12 @@ def roll_back(project: Project, run: str, step: int, report: Report = ignore) ->
     report(Event("roll_back", 1, 1))
     shared = {key: result.get(key) for key in ("claim", "claim_note", "metrics", "n_removed", "retrained", "retrain_seconds")}
     return {"run": new, **shared, "seconds": at["seconds"], "step": step, "of": at["of"]}
+
+
+def _instead(run: Run, held: list[int]) -> str:
+    """Say of which steps states are kept, or why of none."""
+    if held:
+        return f"There are: {', '.join(map(str, held))}."
+    if taken := run.body.get("step"):
+        return f"It was taken at step {taken['at']} of run {taken['run']}; roll {taken['run']} back instead."
+    return "None are: it was trained anew, or they were dropped."
