@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
+from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
 from influence.registry import verification
@@ -146,6 +149,28 @@ def test_attack_is_the_area_under_its_curve():
     assert area(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0.5
     p = np.exp(given.log_chances("forget"))
     np.testing.assert_allclose(gone[2], np.log(p[2] / np.delete(p, 2, axis=0).mean(0)), rtol=1e-9)
+
+
+def test_attack_on_numbers_does_not_depend_on_their_unit():
+    """A price in dollars or in thousands of them: the probability of a large error is 0 in float64, and then all rows look alike."""
+
+    def at(unit: float) -> Pool:
+        given = pool(classes=0, shift=0.9)
+        rows = {part: replace(rows, y=rows.y * np.float32(unit)) for part, rows in given.rows.items()}
+        return Pool({part: out * unit for part, out in given.outputs.items()}, rows)
+
+    one, other = at(1.0), at(1e5)
+    np.testing.assert_allclose(ratios(other, "unseen"), ratios(one, "unseen"), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(verification.make("rmia")(other), verification.make("rmia")(one), atol=2e-3)
+
+
+def test_attack_tells_how_sure_even_the_surest_models_are():
+    given = pool(models=5)
+    sure = Pool({part: out * 1e4 for part, out in given.outputs.items()}, given.rows)
+    logs = sure.log_chances("forget")
+    others = np.stack([logsumexp(np.delete(logs, j, axis=0), axis=0) for j in range(5)]) - np.log(4)
+    assert (others < -1000).any(), "no such probability is a number above 0"
+    np.testing.assert_allclose(ratios(sure, "forget"), logs - others, atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [0, 3])

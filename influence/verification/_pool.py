@@ -42,8 +42,14 @@ class Pool:
         return own - _logsumexp(others)
 
     def log_chances(self, part: Rows) -> np.ndarray:
-        """Return log p_y of each model and row, (J, M); of a numeric target minus half the squared error."""
-        return -np.logaddexp(0.0, -self.margins(part)) if self.classes else self.margins(part) / 2
+        """Return log p_y of each model and row, (J, M); of a numeric target, but for a constant, of a normal distribution.
+
+        Its variance is that of errors on the retained rows, the same for all models, so that the unit of the target makes no difference.
+        """
+        if self.classes:
+            return -np.logaddexp(0.0, -self.margins(part))
+        variance = float(np.median(-self.margins("retained").mean(1)))
+        return self.margins(part) / 2 / (variance or 1.0)
 
     def chances(self, part: Rows) -> np.ndarray:
         """Return class probabilities, (J, M, C)."""

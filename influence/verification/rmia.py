@@ -40,9 +40,11 @@ def at_rates(pool: Pool) -> np.ndarray:
 def ratios(pool: Pool, part: str) -> np.ndarray:
     """Return log p_y - log of the other models' mean p_y, (J, M)."""
     logs = pool.log_chances(part)  # type: ignore[arg-type]
-    p = np.exp(logs)
-    others = (p.sum(0) - p) / (len(p) - 1)
-    return np.asarray(logs - np.log(np.maximum(others, 1e-300)))
+    # Sums of those before and those after each model: as logs, and without taking a model off a sum that may be all its own.
+    none = np.full_like(logs[:1], -np.inf)
+    before = np.concatenate([none, np.logaddexp.accumulate(logs[:-1])])
+    after = np.concatenate([np.logaddexp.accumulate(logs[:0:-1])[::-1], none])
+    return np.asarray(logs - np.logaddexp(before, after) + np.log(len(logs) - 1))
 
 
 def area(members: np.ndarray, others: np.ndarray) -> float:
