@@ -13,6 +13,7 @@ from influence.evidence import words
 from influence.evidence.figures import Estimate, Figure, Retrained
 from influence.evidence.investigation import (
     Asked,
+    Beside,
     Change,
     Chosen,
     Data,
@@ -364,6 +365,29 @@ def test_limits_follow_from_what_was_done():
     assert any("original model still exists" in text for text in limits(FULL))
     assert any("predictions are not results" in text for text in limits(BARE))
     assert not any("retrained" in text for text in limits(BARE))
+
+
+def test_a_report_of_relabelled_rows_speaks_of_no_removal():
+    beside = Beside("accuracy", "", "", 100, 0.8, 0.7, 0.75, 0.85, "outside")
+    done = replace(FULL.unlearning, verified="It was verified.", beside=(beside,))
+    one = replace(FULL.selection, n=1, ids=(7,), relabelled=True, reason="the label of row 7 is another")
+    text = plain(Page(render(replace(FULL, selection=one, unlearning=done, method=None, preview=None, changes=()))).text)
+    assert "1 training row (under 0.1 % of 32,561) was relabelled: the label" in text
+    assert "made to forget its old label by" in text
+    assert "A model retrained with the new labels has 0.052" in text
+    assert "“Retrained” is the same training with the new labels" in text
+    assert "Rows relabelled" in text
+    assert "Beside models that never saw the old labels" in text
+    assert "no trace of the old labels" in text
+    assert "copies of the old labels" in text
+    assert not re.search(r"remov|without the rows", text)
+
+
+def test_one_row_is_said_in_the_singular():
+    one = replace(FULL, selection=replace(FULL.selection, n=1))
+    assert " was removed: the 100 rows" in summary(one)[-1][1]
+    assert "The model was made to forget it by" in summary(one)[-1][1]
+    assert " is selected: " in summary(replace(one, unlearning=None))[-1][1]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def blind(result: Mapping[str, Any]) -> bool:
 def in_words(result: Mapping[str, Any]) -> str:
     """Return the verdict of all measures together in a sentence."""
     of, count = result["overall"], words.count(result["oracles"], "model")
-    what = "old labels" if result.get("relabelled") else "rows"
+    what = _gone(result)
     if of["verdict"] == "too few":
         return f"Too few to say: {count} trained without the {what}; a verdict at 5 % takes 19."
     unusual = _unusual(of, result["oracles"])
@@ -50,6 +50,10 @@ def in_words(result: Mapping[str, Any]) -> str:
     return f"This model can be told from {count} that never saw the {what}: {unusual}.{where}"
 
 
+def _gone(result: Mapping[str, Any]) -> str:
+    return "old labels" if result.get("relabelled") else "rows"
+
+
 def _unusual(of: Mapping[str, Any], oracles: int, which: str = "") -> str:
     count = as_unusual(of["chance"], oracles)
     return f"{count} of {oracles:,}{which} {'is' if count in ('none', '1') else 'are'} as unusual"
@@ -63,7 +67,7 @@ def original_in_words(result: Mapping[str, Any]) -> str:
     if of["verdict"] == "too few" or blind(result):
         return ""
     can = "can" if of["verdict"] == "outside" else "can't"
-    return f"The original, which saw the rows, {can} be told from the oracles: {_unusual(of, result['oracles'])}."
+    return f"The original, which saw the {_gone(result)}, {can} be told from the oracles: {_unusual(of, result['oracles'])}."
 
 
 def told(result: Mapping[str, Any]) -> str:
@@ -102,14 +106,15 @@ def fairness_in_words(result: Mapping[str, Any]) -> str:
     """Return how many figures of all rows and of groups changed otherwise than by removing the rows, in a sentence or two."""
     rows, of = result["fairness"]["rows"], result["fairness"]["overall"]
     count, oracles = words.count(len(rows), "figure"), words.count(of["oracles"], "oracle")
+    by = "relabelling" if result.get("relabelled") else "removing"
     if not rows or of["verdict"] == "too few":
         return f"Utility and groups: too few to say; {count}, {oracles}."
     if of["verdict"] == "inside":
-        return f"Utility and groups: all of {count} lie where removing the rows puts them ({oracles}); no harm by the method shows."
+        return f"Utility and groups: all of {count} lie where {by} the rows puts them ({oracles}); no harm by the method shows."
     names = [f"{each['metric'].replace('_', ' ')} {each['group']}".strip() for each in rows if each["verdict"] == "outside"]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
-        f"Utility and groups: {len(names)} of {count} lie where removing the rows alone does not put them ({oracles}): "
+        f"Utility and groups: {len(names)} of {count} lie where {by} the rows alone does not put them ({oracles}): "
         f"{', '.join(names[:3])}{more}."
     )
 

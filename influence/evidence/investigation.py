@@ -102,6 +102,11 @@ class Chosen:
     in_all: int = 0
 
     @property
+    def gone(self) -> str:
+        """What the model was to forget, in words: the rows, or of relabelled ones the labels that they had."""
+        return "old labels" if self.relabelled else "rows"
+
+    @property
     def earlier(self) -> str:
         """How many rows are removed in all, in words, if earlier requests removed some; else ""."""
         return words.in_all_of(self.in_all, self.n)

@@ -13,7 +13,7 @@ from influence.evidence import words
 from influence.evidence.figures import Pinned
 from influence.evidence.investigation import ROLES, ROWS, Change, Investigation, Measure
 from influence.evidence.pictures import Mark, Row, forest, histogram
-from influence.evidence.sentences import between, bounds, changed, estimate, limits, name, shown, summary, tiles, verdict
+from influence.evidence.sentences import between, bounds, changed, estimate, limits, name, shown, summary, tiles, verdict, without
 
 IDS_SHOWN = 100
 TITLES = {
@@ -41,6 +41,7 @@ def render(investigation: Investigation) -> str:
         titles=titles,
         before="the model before this request" if earlier else "the original",
         columns=by_column(investigation.comparison),
+        without=without(investigation),
         verdict=verdict,
         changed=changed,
         interval=words.interval,

@@ -88,7 +88,7 @@ def _found(it: Investigation) -> str:
     changed = [measure for measure in _headlines(it) if "original" in measure.found and after(measure)][:3]
     if it.unlearning and changed:
         said = [changed[k - 1].found["original"].n if k else 0 for k in range(len(changed))]
-        return " ".join(_changed(measure, measure.found["original"].n != n) for measure, n in zip(changed, said, strict=True))
+        return " ".join(_changed(it, measure, measure.found["original"].n != n) for measure, n in zip(changed, said, strict=True))
     if it.question is None:
         return " ".join(_says(measure) for measure in _headlines(it)[:2])
     asked = it.question
@@ -134,19 +134,20 @@ def _done(it: Investigation) -> str:
     chosen, total = it.selection, it.data.rows.get("train", 0)
     told = [f"{words.percent(chosen.n / total)} of {words.count(total)}" if total else "", chosen.earlier if it.unlearning else ""]
     share = f" ({'; '.join(filter(None, told))})" if any(told) else ""
-    rows = f"{words.count(chosen.n, 'training row')}{share}"
+    rows, one = f"{words.count(chosen.n, 'training row')}{share}", chosen.n == 1
     if it.unlearning is None:
-        return f"Nothing was removed. {rows} are selected: {chosen.reason.rstrip('.')}."
+        return f"Nothing was removed. {rows} {'is' if one else 'are'} selected: {chosen.reason.rstrip('.')}."
     level = words.claim(it.unlearning.claim)
-    done, what = ("relabelled", "their old labels") if chosen.relabelled else ("removed", "them")
+    done = f"{'was' if one else 'were'} {'relabelled' if chosen.relabelled else 'removed'}"
+    what = ("its old label" if one else "their old labels") if chosen.relabelled else "it" if one else "them"
     return (
-        f"{rows} were {done}: {chosen.reason.rstrip('.')}. The model was made to forget {what} by {it.unlearning.method} "
+        f"{rows} {done}: {chosen.reason.rstrip('.')}. The model was made to forget {what} by {it.unlearning.method} "
         f"(claim {it.unlearning.claim}: {level.name.lower()}). {_cost(it.unlearning)}"
         f"{it.unlearning.verified and ' ' + it.unlearning.verified}"
     )
 
 
-def _changed(measure: Measure, rows: bool) -> str:
+def _changed(it: Investigation, measure: Measure, rows: bool) -> str:
     old, new, truth = measure.found["original"], after(measure), measure.found.get("retrained")
     assert new is not None
     where = f"On {words.count(new.n, 'holdout row')}, " if rows else ""
@@ -154,7 +155,12 @@ def _changed(measure: Measure, rows: bool) -> str:
     by = f"; the change is {estimate(moved, signed=True)}" if moved and words.known(moved.low) else ""
     said = f"{verdict(measure) or words.NOT_MEASURED}{by}"
     text = f"{where}{name(measure)} went from {estimate(old)} to {estimate(new)}: {said}.{other(measure)}"
-    return text if truth is None or truth is new else f"{text} A model retrained without the rows has {estimate(truth)}."
+    return text if truth is None or truth is new else f"{text} A model retrained {without(it)} has {estimate(truth)}."
+
+
+def without(it: Investigation) -> str:
+    """Return how the retrained model was trained otherwise than the original, in words."""
+    return "with the new labels" if it.selection and it.selection.relabelled else "without the rows"
 
 
 def other(measure: Measure) -> str:
@@ -212,10 +218,11 @@ def limits(it: Investigation) -> list[str]:
         if not it.retrained and (it.preview or it.method):
             found.append("What is predicted was not verified against retraining.")
     else:
-        found += _limits_of_claim(it.unlearning.claim)
+        gone = it.selection.gone if it.selection else "rows"
+        found += _limits_of_claim(it.unlearning.claim, gone)
         if not it.unlearning.verified:
-            found.append("Whether the model forgot was not verified beside models that never saw the rows.")
-        found.append("The original model still exists, and so do copies of the rows elsewhere: sources, backups, caches, other models.")
+            found.append(f"Whether the model forgot was not verified beside models that never saw the {gone}.")
+        found.append(f"The original model still exists, and so do copies of the {gone} elsewhere: sources, backups, caches, other models.")
     if it.preview:
         found.append("Predicted changes hold to first order for this training run; a training with another seed can turn out otherwise.")
     if any("retrained" in measure.found for measure in it.comparison):
@@ -230,12 +237,12 @@ def limits(it: Investigation) -> list[str]:
     ]
 
 
-def _limits_of_claim(level: str) -> list[str]:
+def _limits_of_claim(level: str, gone: str) -> list[str]:
     if level == "L2":
         return []
     if level == "L3":
-        return ["What is proven of the removed rows holds up to ε and δ, under the assumptions that the claim names."]
+        return [f"What is proven of the {gone} holds up to ε and δ, under the assumptions that the claim names."]
     return [
-        "It is not proven that the model holds no trace of the removed rows. The measures show outputs on the rows measured; "
+        f"It is not proven that the model holds no trace of the {gone}. The measures show outputs on the rows measured; "
         "someone with the weights may be able to learn more."
     ]
