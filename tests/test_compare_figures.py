@@ -103,6 +103,9 @@ def test_numbers_are_drawn_before_and_after_with_how_far_they_moved(compared):
         assert f"moved by {words.number(moved.mean())} on average (95 %: {words.interval(*of_mean(moved, 0.0))})" in said(at)
     assert "n = 40 rows" in said(at)
     first = shown(at, "true value")
+    at = opened("compare", run=run, group="side", **{"compare.part": "Forgotten rows"})
+    assert "Errors are in the unit of goal." in said(at)
+    assert "standard deviations" not in said(at)
     far = np.maximum(*((rows[f"said_{role}"] - rows["said_original"]).abs() for role in ("unlearned", "retrained")))
     assert first["id"].iloc[0] == rows["id"].iloc[int(far.argmax())]
 

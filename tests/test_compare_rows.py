@@ -109,6 +109,9 @@ def test_numbers_are_told_in_the_targets_own_unit_also_where_preprocessing_was_f
         assert np.allclose(error, holdout[f"loss_{role}"], rtol=1e-4, atol=1e-2)
         mae = tables["metrics"].query("role == @role and metric == 'mae' and group == ''")["value"].iloc[0]
         assert mae == pytest.approx(error.mean(), rel=1e-4)
+        forgotten = tables["rows"][tables["rows"]["part"] == "forgotten"]
+        still = tables["forgetting"].query("role == @role and metric == 'mae'")["value"].item()
+        assert still == pytest.approx(forgotten[f"loss_{role}"].mean(), rel=1e-4)
     moved = tables["metrics"].query("role == 'retrained' and metric == 'mae' and group == ''").iloc[0]
     assert moved["change"] == pytest.approx((holdout["loss_retrained"] - holdout["loss_original"]).mean(), rel=1e-3)
     assert moved["change_low"] < moved["change"] < moved["change_high"]

@@ -202,6 +202,28 @@ def test_what_a_question_lacks_is_said_with_its_option(home, query, given):
         assert text.strip().endswith(given), text
 
 
+def test_commands_tell_a_number_in_its_own_unit(tmp_path):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"a": rng.normal(size=300), "side": rng.choice(["l", "r"], 300)})
+    frame.assign(rent=1000 + 200 * frame["a"] + 50 * rng.normal(size=300)).to_csv(tmp_path / "t.csv", index=False)
+    call("train", str(tmp_path / "t.csv"), "--target", "rent", "--protected", "side", "--set", "epochs=3", "--project", str(tmp_path / "p"))
+    made = Project(tmp_path / "p")
+    errors, mae = "Errors are in the unit of rent", words.number(made.run().body["evaluation_metrics"]["mae"])
+    first = made.table(made.run().body["predictions"]).query("split == 'evaluation'").iloc[0]
+    text = ask(made, "trace", str(first["id"]), "--method", "tracin")
+    assert f"Prediction for row {first['id']} is {words.number(first['prediction'])}." in text
+    assert "Predictions are in the unit of rent." in text
+    text = ask(made, "removal-curve", "--query", "loss", "--method", "tracin", "--shares", "0.05")
+    assert f"{errors}." in text
+    assert mae in text
+    text = ask(made, "sources", "--query", "loss", "--method", "tracin", "side")
+    assert f"Mean absolute error is {mae}." in text
+    assert f"{errors}, smooth versions in its square." in text
+    text = ask(made, "attribute", "--query", "prediction", "--query-set", f"id={first['id']}", "--method", "tracin", "--kept")
+    assert "Predictions are in standard deviations of rent from its mean, " in text
+    assert "Errors are" not in text
+
+
 def test_pages_do_not_speak_of_options(home):
     from influence.actions import perform
     from influence.errors import BadInput

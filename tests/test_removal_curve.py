@@ -59,6 +59,24 @@ def test_what_should_be_high_is_removed_the_other_way_round(made):
     assert predicted.iloc[-1] > predicted[0]
 
 
+def test_errors_of_a_number_are_in_its_own_unit(made):
+    project, runs = made
+    told = perform("removal_curve", project, {"query": "loss", "run": runs["numeric"], "shares": [0.05]})
+    found = project.run(runs["numeric"]).body
+    points, predicted = project.table(told["points"]), project.table(told["predicted"])
+    for role, name in (("evaluation", "evaluation_metrics"), ("holdout", "metrics")):
+        start = points[(points["k"] == 0) & (points["role"] == role)]["value"].iloc[0]
+        assert start == pytest.approx(found[name]["intervals"]["mae"]["value"], rel=1e-4)
+    rmse = found["evaluation_metrics"]["intervals"]["rmse"]["value"]
+    assert predicted["value"][0] == pytest.approx(rmse**2, rel=1e-4), "squared errors in the target's square"
+    at = opened("influence", run=runs["numeric"], query="loss")
+    assert "Errors are in the unit of goal." in said(at)
+    assert (
+        f"rows Mean absolute error is {words.number(points[(points['k'] == 0) & (points['role'] == 'holdout')]['value'].iloc[0])}"
+        in said(at)
+    )
+
+
 @pytest.mark.parametrize("shares", [[], [0.0], [0.95], [0.1, 2]])
 def test_shares_that_cannot_be_removed_are_refused(made, shares):
     project, runs = made

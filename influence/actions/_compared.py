@@ -147,7 +147,7 @@ def forgetting(it: Compared) -> pd.DataFrame:
     return pd.concat(
         [measure(it.said(role, "forgotten"), rows, None if role == "retrained" else truth).assign(role=role) for role in it.runs],
         ignore_index=True,
-    )
+    ).pipe(in_units, it.original.dataset)
 
 
 def each(it: Compared) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import Any
 
 from influence.store import Project
 
-VERSION = 2
+VERSION = 3
 """Comparisons that an older version made lack tables that pages show: they are made anew."""
 
 

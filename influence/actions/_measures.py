@@ -22,7 +22,7 @@ BINS = 4
 RATES = {"all": "selection_rate", "positives": "true_positive_rate", "negatives": "false_positive_rate"}
 SQUARED = ("loss", "group_loss", "group_loss_gap", "worst_group_loss")
 """Questions about the error of a numeric target: its square is predicted, its size is read."""
-IN_UNITS = ("mae", "rmse", "group_loss_gap", "worst_group_loss")
+IN_UNITS = ("mae", "rmse", "group_loss_gap", "worst_group_loss", "distance_from_retrained")
 
 
 def group_columns(dataset: Dataset) -> tuple[str, ...]:
@@ -84,12 +84,19 @@ def unit_of(dataset: Dataset, query: str) -> Unit:
     return Unit(target["sd"], target["sd"], target["mean"]) if query == "prediction" else Unit()
 
 
-def units(dataset: Dataset, shown: Callable[[object], str] = str) -> str:
-    """Say in what units questions and previews measure the errors of a numeric target, its name `shown`; nothing for classes."""
+def units(dataset: Dataset, query: str) -> str:
+    """Say in what units a question's scores and figures are as they are kept, of a numeric target; nothing for classes."""
     target = dataset.encoding.get("target", {})
     if target.get("kind") != "number":
         return ""
-    return f"Errors are in standard deviations of {shown(target['name'])} (1 = {words.number(target['sd'])})."
+    what, mean = ("Predictions", f"from its mean, {words.number(target['mean'])} ") if query == "prediction" else ("Errors", "")
+    return f"{what} are in standard deviations of {target['name']} {mean}(1 = {words.number(target['sd'])})."
+
+
+def own_unit(dataset: Dataset, shown: Callable[[object], str] = str, what: str = "Errors", smooth: bool = False) -> str:
+    """Say that errors, or `what`, of a numeric target are in its own unit, and in which `smooth` versions are; nothing for classes."""
+    squared = ", smooth versions in its square" if smooth else ""
+    return "" if dataset.train.classes else f"{what} are in the unit of {shown(dataset.target)}{squared}."
 
 
 def summary(utility: pd.DataFrame, fairness: dict[str, pd.DataFrame]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from influence.actions._measures import unit_of
 from influence.actions._scored import Described, place, scored, short
 from influence.errors import BadInput
 from influence.registry import attribution, described
@@ -27,6 +28,8 @@ SHARES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """Shares of the training rows that are removed."""
 RANDOM = 3
 """Random orders."""
+VERSION = 2
+"""Of what is kept: curves of an older version know a numeric target standardised alone, and are drawn anew."""
 LARGEST = 0.9
 
 
@@ -45,8 +48,8 @@ def removal_curve(
 
     Orders: `influence` (those whose removal is predicted to move the question most in its better direction, by the method), `loss` (those
     with the largest training loss), `random` (three of them). `points`: digest of a table with order, k, share, draw, role, value (what
-    people read); k = 0 is the model as it is. `predicted`: digest of a table with k and value of the question's differentiable form, if
-    the method is in its unit. Kept, and found again.
+    people read); k = 0 is the model as it is. A numeric target is in its own unit. `predicted`: digest of a table with k and value of the
+    question's differentiable form, if the method is in its unit. Kept, and found again.
 
     Raises:
         BadInput: a share is not between 0 and 0.9, the question does not fit, or the model cannot be trained again.
@@ -80,7 +83,7 @@ def removal_curve(
 
 def key(project: Project, run: str, query: Described, method: Described) -> str:
     """Return the name of the note under which a curve is kept."""
-    return f"removal/{place(project, run, query)}/{short(method)}"
+    return f"removal/{place(project, run, query)}/{short(method)}/{VERSION}"
 
 
 def kept(project: Project, run: str, query: Described, method: Described) -> dict[str, Any] | None:
@@ -111,16 +114,17 @@ def _walked(it: Opened, question: Any, told: Mapping[str, Any], shares: Sequence
         mask[rows] = True
     roles = by_role(it, question)
     real, before = answers(it, left_out, roles, report=report), now(it, roles)
-    points = []
+    points, unit = [], unit_of(it.dataset, told["query"]["name"])
     for role in roles:
-        start = float(before[role]["measured"][0])
+        start = float(before[role]["measured"][0]) * unit.measured + unit.start
         points += [(name, 0, 0.0, draw, role, start) for name, draw, _ in orders]
-        values = real[role]["measured"][:, 0].tolist()
+        values = (real[role]["measured"][:, 0] * unit.measured + unit.start).tolist()
         points += [(name, k, k / len(seen), draw, role, value) for (name, draw, k, _), value in zip(planned, values, strict=True)]
     predicted = None
     if told["calibrated"]:
         sums = np.concatenate([[0.0], np.cumsum(scores.column()[orders[0][2]])])[[0, *sizes]]
-        table = pd.DataFrame({"k": [0, *sizes], "value": float(before["evaluation"]["value"][0]) + sums})
+        levels = (float(before["evaluation"]["value"][0]) + sums) * unit.value + unit.start
+        table = pd.DataFrame({"k": [0, *sizes], "value": levels})
         predicted = it.project.put_table(table)
     return {
         "points": it.project.put_table(pd.DataFrame(points, columns=["order", "k", "share", "draw", "role", "value"])),

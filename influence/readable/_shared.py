@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from influence.actions import _measures
 from influence.evidence import words
 from influence.store import Project, Run
 
@@ -26,6 +27,12 @@ def table(align: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  " + "  ".join(f"{c:{a}{w}}" for c, a, w in zip(row, align, widths, strict=True)).rstrip() for row in cells]
+
+
+def own_unit(project: Project, result: Result, what: str = "Errors", smooth: bool = True) -> list[str]:
+    """Return a line on the unit of the errors, or of `what`, of a numeric target, and of their smooth versions; none for classes."""
+    said = _measures.own_unit(project.dataset(project.run(result["run"]).dataset), what=what, smooth=smooth)
+    return [said] if said else []
 
 
 def score(value: float) -> str:

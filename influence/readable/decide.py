@@ -6,7 +6,7 @@ from influence.actions import preview as previewed
 from influence.actions._effects import counted
 from influence.evidence import budget as budgets
 from influence.evidence import words
-from influence.readable._shared import FIRST, Result, says, table
+from influence.readable._shared import FIRST, Result, own_unit, says, table
 from influence.store import Project
 
 
@@ -36,7 +36,7 @@ def preview(project: Project, result: Result) -> list[str]:
         previewed.unbanded(note, result["n"]) or rests,
         "Metrics are predicted through smooth versions: probabilities stand in place of yes-or-no decisions, squared errors in place of",
         "their size.",
-        *([] if data.train.classes else [f"Errors are in the unit of {data.target}, smooth versions in its square."]),
+        *own_unit(project, result),
     ]
 
 
@@ -76,4 +76,5 @@ def budget(project: Project, result: Result) -> list[str]:
     ids = ", ".join(map(str, result["ids"][:FIRST]))
     written = f"All: {result['csv']}" if "csv" in result else "--out FILE.csv writes all, for --ids."
     first = f"The first of these rows: {ids}. {written}"
-    return [budgets.finding(result), budgets.fewest(result), budgets.spared(result), *real, first]
+    unit = own_unit(project, result, smooth=False)
+    return [budgets.finding(result), budgets.fewest(result), budgets.spared(result), *real, *unit, first]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from influence.actions import explain as explained
-from influence.actions._measures import evaluated, units
+from influence.actions._measures import Unit, evaluated, unit_of, units
 from influence.evidence import words
-from influence.readable._shared import FIRST, Result, says, score, table
+from influence.readable._shared import FIRST, Result, own_unit, says, score, table
 from influence.registry import mislabelled as labels
 from influence.store import Project
 from influence.store.objects import is_digest
@@ -32,7 +32,7 @@ def attribute(project: Project, result: Result) -> list[str]:
     lines.append("Negative: removing the row is predicted to lower the metric; positive: to raise it.")
     lines += [f"The first {len(first)} of {words.count(result['n'], 'training row')}, whose removal is predicted to {aim}:"]
     told = f"{result['told'][:1].upper()}{result['told'][1:]}." if result["told"] else ""
-    lines += [*table(">>", ("id", "score"), first), *filter(None, (units(dataset), told)), _took(result)]
+    lines += [*table(">>", ("id", "score"), first), *filter(None, (units(dataset, result["query"]["name"]), told)), _took(result)]
     kept = "All scores are kept in the project; --out FILE.parquet writes them."
     return [*lines, kept if is_digest(result["scores"]) else f"All scores: {result['scores']}"]
 
@@ -63,32 +63,39 @@ def mislabelled(project: Project, result: Result) -> list[str]:
 def trace(project: Project, result: Result) -> list[str]:
     """The prediction, and the rows for it, against it and like it."""
     unit = "change of the value if removed" if result["calibrated"] else "score (rank only, in no unit)"
+    own = unit_of(project.dataset(project.run(result["run"]).dataset), "prediction")
+    size = own.value if result["calibrated"] else 1.0
     sides = {"Proponents: removal lowers it": "proponents", "Opponents: removal raises it": "opponents", "Most alike": "nearest"}
     lists = [
         line
         for head, side in sides.items()
         for line in (
             f"{head}.",
-            *table(">>", ("id", result["alike"] if side == "nearest" else unit), [(r["id"], score(r["score"])) for r in result[side]]),
+            *table(
+                ">>",
+                ("id", result["alike"] if side == "nearest" else unit),
+                [(r["id"], score(r["score"] * (1.0 if side == "nearest" else size))) for r in result[side]],
+            ),
         )
     ]
     return [
-        *_what_if(result),
-        f"{result['measured_label']} is {words.number(result['value']['measured'])}. Training rows by {result['method']['name']}, of "
-        f"{result['labels'][0]}, now {words.number(result['value']['value'])}:",
+        *_what_if(result, own),
+        f"{result['measured_label']} is {words.number(result['value']['measured'] * own.measured + own.start)}. Training rows by "
+        f"{result['method']['name']}, of {result['labels'][0]}, now {words.number(result['value']['value'] * own.value + own.start)}:",
         *lists,
         f"Of the {result['top']} strongest rows {result['shared']} are among the {result['top']} most alike; by chance "
         f"{words.number(result['chance'])}.",
-        *filter(None, [units(project.dataset(project.run(result["run"]).dataset))]),
+        *own_unit(project, result, "Predictions and changes" if result["calibrated"] else "Predictions", smooth=False),
     ]
 
 
-def _what_if(result: Result) -> list[str]:
+def _what_if(result: Result, own: Unit) -> list[str]:
     """Say what a changed row is, and what the model said of it as it was."""
     if "before" not in result:
         return []
     cells = ", ".join(f"{name} = {'(empty)' if value is None else value}" for name, value in result["edit"].items())
-    was, now = words.numbers(result["before"]["value"]["measured"], result["value"]["measured"])
+    both = (of["value"]["measured"] * own.measured + own.start for of in (result["before"], result))
+    was, now = words.numbers(*both)
     says = f" The model now says {result['says']}, with probability {words.number(result['p'])}." if "says" in result else ""
     return [f"With {cells[:200]}: {result['measured_label']} is {now}; as the row is, it was {was}.{says}"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from influence.evidence import words
-from influence.readable._shared import FIRST, Result, retrained, says, score, table
+from influence.readable._shared import FIRST, Result, own_unit, retrained, says, score, table
 from influence.store import Project
 
 ROLES = ("holdout", "evaluation")
@@ -31,6 +31,7 @@ def suspects(project: Project, result: Result) -> list[str]:
         f"{smooth}, of {result['looked_at']:,} looked at:{unit}",
         *table("<>>>>>>>", ("pattern", "rows", "predicted", "95 % low", "95 % high", "per row", *RETRAINED), rows),
         f"Retrained (--check K): {result['measured_label']} before and after, on holdout and on evaluation rows.",
+        *own_unit(project, result),
     ]
 
 
@@ -53,6 +54,7 @@ def sources(project: Project, result: Result) -> list[str]:
         "Random blocks: where 95 % of random blocks of as many rows lie, for all blocks together: such a change is one of size.",
         f"Retrained (--check K): {result['measured_label']} before and after, on holdout and on evaluation rows.",
         "Blocks of more than a tenth of the rows stretch what sums of single rows' scores can say: --check K retrains.",
+        *own_unit(project, result),
     ]
 
 
@@ -96,6 +98,7 @@ def helps_nobody(project: Project, result: Result) -> list[str]:
         f"{len(result['ids']):,} of them:",
         *table("<>>>>>", ("loss", "rows", "now", "predicted", "retrained", "without random rows"), rows),
         f"{said}{worse}",
+        *own_unit(project, result),
         *([f"Written: {result['csv']}"] if "csv" in result else ["--out FILE.csv writes their ids, for --ids."]),
     ]
 
@@ -113,4 +116,5 @@ def removal_curve(project: Project, result: Result) -> list[str]:
     return [
         f"{result['measured_label']} of models really retrained without the first k of {result['n']:,} training rows, by order:",
         *table("<>>>>", ("rows asked", "k", "influence", "training loss", "random"), rows),
+        *own_unit(project, result, "Predictions" if result["query"]["name"] == "prediction" else "Errors", smooth=False),
     ]

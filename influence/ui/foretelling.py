@@ -176,5 +176,4 @@ def _counts(_run: Run, _note: dict[str, Any], identity: str) -> dict[str, int]:
 def trusted(run: Run, note: dict[str, Any], k: int) -> str:
     """Say what predictions without k rows rest on, and in which unit errors are."""
     rests = preview.unbanded(note, k) or f"95 % as {preview.retrainings(note)} retrainings without other rows bear it out."
-    errors = "" if state.dataset(run).train.classes else f" Errors are in the unit of {words.escaped(state.dataset(run).target)}."
-    return f"Metrics are predicted through smooth versions. {rests} {effects.smooth(run)}{errors}{kept.favourable(run)}"
+    return f"Metrics are predicted through smooth versions. {rests} {effects.smooth(run)}{kept.units(run)}{kept.favourable(run)}"

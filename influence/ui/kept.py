@@ -53,9 +53,9 @@ def agreement(digests: tuple[str, ...], _found: list[dict[str, Any]]) -> dict[st
     return compared(state.project(), _found)
 
 
-def units(run: Run) -> str:
-    """Say in what units previews and questions measure the errors of a numeric target; nothing for classes."""
-    said = _measures.units(state.dataset(run), words.escaped)
+def units(run: Run, what: str = "Errors") -> str:
+    """Say that errors, or `what`, of a numeric target are in its own unit; nothing for classes."""
+    said = _measures.own_unit(state.dataset(run), words.escaped, what)
     return f" {said}" if said else ""
 
 

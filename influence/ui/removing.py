@@ -27,7 +27,7 @@ def curve(run: Run, result: dict[str, Any]) -> None:
         return
     points = kept.table(found["points"])
     predicted = kept.table(found["predicted"]) if found["predicted"] else None
-    st.markdown(sentence(found, points))
+    st.markdown(sentence(found, points) + kept.units(run, "Predictions" if found["query"]["name"] == "prediction" else "Errors"))
     roles = {role: name for role, name in ROLES.items() if (points["role"] == role).any()}
     for column, (role, name) in zip(st.columns(len(ROLES), gap="large"), roles.items(), strict=False):
         own, beside = points[points["role"] == role], _comparable(found, points, predicted) if role == "evaluation" else None
