@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from influence.data.target import foreseen
 from influence.errors import BadInput
 from influence.groups import named, other_than, place_of
 from influence.queries.demographic_parity_gap import DemographicParityGap
+from influence.readable import readable
 from influence.store import Project
 from influence.ui import thresholds
 from tests import drawing
@@ -126,6 +128,11 @@ def test_two_favourable_classes_never_share_a_preview(made):
     told = [perform("preview", project, asked | {"positive": positive})["predicted"][rate] for positive in ("", "good", "worse")]
     assert told[0] == told[1] != told[2]
     assert told[2]["before"] == other["before"][rate]["value"]
+    evaluation = project.dataset(project.run(run).dataset).evaluation
+    for positive in ("good", "worse"):
+        said = readable("preview", project, perform("preview", project, asked | {"positive": positive}))
+        own = (evaluation.y == evaluation.classes.index(positive)) & (evaluation.columns["sex"] == "f").to_numpy()
+        assert re.search(rf"^  True positive rate of f \(sex\) +{own.sum()} ", said, re.M), "rows of the class that was asked about"
     for positive in ("", "worse"):
         perform("confirm", project, {"run": run, "group": "sex", "positive": positive, "label": rate, "ks": [3], "seeds": 0})
     points = [project.noted(key(run, "sex", positive, rate))["points"] for positive in ("", "worse")]

@@ -217,7 +217,8 @@ def preview(
 
     it = opened(project, run)
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
-    note = kept(project, it.run.id, by, other_than(it.dataset.evaluation, positive))
+    positive = other_than(it.dataset.evaluation, positive)
+    note = kept(project, it.run.id, by, positive)
     if note is None or older(note):
         from influence.actions.prepare import prepare
 
@@ -235,4 +236,5 @@ def preview(
     else:
         rows = chosen(project, it, ids).ids
     found = predicted(note, project.scores(note["scores"]), rows)
-    return {"predicted": found, "unbanded": unbanded(note, len(rows)), "n": len(rows), "run": it.run.id, "group": by}
+    asked = {"n": len(rows), "run": it.run.id, "group": by, "positive": positive}
+    return {"predicted": found, "unbanded": unbanded(note, len(rows)), **asked}

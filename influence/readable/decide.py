@@ -13,7 +13,7 @@ from influence.store import Project
 @says
 def preview(project: Project, result: Result) -> list[str]:
     """The predicted change of every metric, with its band."""
-    note = previewed.kept(project, result["run"], result["group"]) or {}
+    note = previewed.kept(project, result["run"], result["group"], result["positive"]) or {}
     which = "this row" if result["n"] == 1 else f"these {result['n']:,} rows"
     head = f"Without {which}, on {words.count(note['n_evaluation'], 'evaluation row')}"
     data, found = project.dataset(project.run(result["run"]).dataset), result["predicted"]
