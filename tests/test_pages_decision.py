@@ -9,6 +9,8 @@ import pytest
 
 import influence.actions
 from influence.actions import _anew, _comparison, perform, preview, report
+from influence.actions._comparison import as_read
+from influence.actions._measured import changes
 from influence.actions._measures import tables as measures
 from influence.actions._opened import opened as opened_run
 from influence.readable import readable
@@ -320,6 +322,18 @@ def test_a_gap_is_foretold_with_its_sign_between_named_groups_and_said_to_be_bor
     assert (line["predicted"], line["95 % low"]) == (words.signed(told["change"]), words.signed(told["low"]))
 
 
+def test_the_report_tells_the_changes_of_the_page(made):
+    project, runs = made
+    found, note = project.noted(f"compare/{runs['unlearned']}/group"), preview.kept(project, runs["loans"], "group")
+    told = {change.label: change for change in changes(project, note, found)}
+    page = shown(opened("compare", run=runs["unlearned"], **part("Predicted")), "metric", "95 % low").set_index("metric")
+    assert list(told) == list(page.index)
+    for label, change in told.items():
+        assert page.loc[label, "predicted"] == words.signed(change.predicted)
+        for where, came in (("evaluation", change.realised), ("holdout", change.holdout)):
+            assert page.loc[label, f"unlearned, {where} rows"].split(" (")[0] == words.signed(came["unlearned"])
+
+
 def test_changes_stand_on_the_page_with_their_own_intervals_and_the_pair_of_a_gap(made):
     project, runs = made
     table = project.table(project.noted(f"compare/{runs['unlearned']}/group")["tables"]["metrics"])
@@ -498,7 +512,7 @@ def test_changes_that_an_older_version_kept_are_gaps_by_their_size(made):
     table = project.table(project.noted(f"compare/{runs['unlearned']}/group")["tables"]["change"])
     old = table[[name for name in table if "pair" not in name]]
     assert set(table) != set(old)
-    read = compared_predicted.as_read(old)
+    read = as_read(old)
     assert (read["value"] == old["measured"]).all()
     assert (read["label"] == "Equal-opportunity gap by group, largest").any()
     assert compared_predicted.beside(read)["metric"].tolist() == read["label"].unique().tolist()

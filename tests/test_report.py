@@ -29,7 +29,7 @@ from influence.evidence.investigation import (
     Unlearned,
 )
 from influence.evidence.pictures import Mark, Row, Scale, forest
-from influence.evidence.report import IDS_SHOWN, render
+from influence.evidence.report import IDS_SHOWN, foretold, render
 from influence.evidence.sentences import limits, other, summary, tiles, verdict
 
 VOID = {"meta", "br", "link", "img", "hr", "input", "path", "circle", "rect", "line"}
@@ -381,6 +381,17 @@ def test_a_report_of_relabelled_rows_speaks_of_no_removal():
     assert "no trace of the old labels" in text
     assert "copies of the old labels" in text
     assert not re.search(r"remov|without the rows", text)
+
+
+def test_r_squared_shares_no_axis_with_errors():
+    changes = (Change("R²", "higher", 0.1, 0.0, 0.2), Change("Mean absolute error", "lower", -1200.0, -1500.0, -900.0))
+    drawn = str(foretold(changes))
+    assert "Mean absolute error" in drawn
+    assert "R²" not in drawn
+    text = Page(render(replace(FULL, changes=changes))).text
+    assert "the figure leaves out R², which is in no unit" in text
+    assert "R² +0.100" in text, "the table holds it"
+    assert "leaves out" not in Page(render(FULL)).text
 
 
 def test_one_row_is_said_in_the_singular():

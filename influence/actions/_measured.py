@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from influence.actions._comparison import as_read
 from influence.actions._kept_outputs import kept_outputs
 from influence.actions._measures import RATES, tables
 from influence.actions._opened import Opened
@@ -85,16 +85,15 @@ def changes(project: Project, note: dict[str, Any] | None, compared: dict[str, A
 
 
 def _change(label: str, better: Any, rows: pd.DataFrame) -> told.Change:
-    first = rows.iloc[0]
+    def of(table: pd.DataFrame) -> told.Change:
+        first = table.iloc[0]
+        change, low, high = (_number(first[f"predicted_{part}"]) for part in ("change", "low", "high"))
+        came = {where: {r["role"]: _number(r["value"]) for r in table[table["rows"] == where].to_dict("records")} for where in told.ROWS}
+        return told.Change(str(first["label"]), better, change, low, high, None, came["evaluation"], came["holdout"])
 
-    def of(name: str, prefix: str, kind: str) -> told.Change:
-        change, low, high = (_number(first[f"predicted_{prefix}{part}"]) for part in ("change", "low", "high"))
-        came = {where: {r["role"]: _number(r[kind]) for r in rows[rows["rows"] == where].to_dict("records")} for where in told.ROWS}
-        return told.Change(name, better, change, low, high, None, came["evaluation"], came["holdout"])
-
-    own, smooth = of(str(first["measured_label"]), "measured_", "measured"), of(label, "", "value")
-    return own if own.label == label else replace(own, smooth=smooth)
+    own = of(as_read(rows))
+    return own if rows.iloc[0]["measured_label"] == label else replace(own, smooth=of(rows))
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    return float(value) if words.known(value) else None

@@ -16,6 +16,7 @@ from influence.evidence.pictures import Mark, Row, forest, histogram
 from influence.evidence.sentences import between, bounds, changed, estimate, limits, name, shown, summary, tiles, verdict, without
 
 IDS_SHOWN = 100
+R2 = "R²"
 TITLES = {
     "original": "Original", "unlearned": "Unlearned", "retrained": "Retrained", "random": "Random removal",
     "evaluation": "Evaluation rows", "holdout": "Holdout rows",
@@ -49,6 +50,7 @@ def render(investigation: Investigation) -> str:
         checked=[one for one in investigation.retrained if not any(one.figures[:1] == pin.figures[:1] for pin in investigation.pinned)],
         gaps=gaps(investigation.comparison, roles, titles),
         foretold=foretold(investigation.changes),
+        apart=any(change.label == R2 for change in investigation.changes),
         picture=picture,
         between=between,
         shown=shown,
@@ -104,9 +106,9 @@ def gaps(measures: Sequence[Measure], roles: Sequence[str], titles: Mapping[str,
 
 
 def foretold(changes: Sequence[Change]) -> Markup:
-    """Return the forest of predicted and realised changes."""
+    """Return the forest of predicted and realised changes, all but of R², which is in no unit and shares no axis with errors."""
     rows = []
-    for change in changes:
+    for change in (change for change in changes if change.label != R2):
         realised = [Mark(place, change.realised[role]) for place, role in enumerate(ROLES) if role in change.realised]
         rows.append(Row(change.label, (Mark(0, change.predicted, change.low, change.high), *realised)))
     return forest("Predicted and realised change of each metric", ["Predicted", *(TITLES[role] for role in ROLES[1:])], rows)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from influence.actions import preview
+from influence.actions._comparison import as_read
 from influence.actions._effects import SAID as SMOOTH
 from influence.charts.agreement import agreement
 from influence.store import Run
@@ -46,25 +46,6 @@ def changes(run: Run, found: dict[str, Any]) -> None:
         with st.expander("The same of what scores predict"):
             st.caption(SMOOTH)
             st.dataframe(beside(smooth), hide_index=True, alt="What scores predicted, and what came true of each model.")
-
-
-def as_read(table: pd.DataFrame) -> pd.DataFrame:
-    """Return changes of metrics as people read them: of a gap, with its sign, between the two groups it was predicted for.
-
-    Columns label, predicted_change, predicted_low, predicted_high, value, and of such gaps low and high (95 %), else NaN.
-    """
-    parts = {f"predicted_{part}": table[f"predicted_measured_{part}"] for part in ("change", "low", "high")}
-    size = np.where(table["label"].map(preview.is_gap), ", largest", "")
-    read = table.assign(label=table["measured_label"] + size, value=table["measured"], low=np.nan, high=np.nan, **parts)
-    if "pair" not in table:  # prepared, or compared, by an older version: gaps by their size
-        return read
-    own = table["pair"].notna()
-    read.loc[own, "label"] = table["measured_label"] + " (" + table["pair"] + ")"
-    of = {"value": "paired", "low": "paired_low", "high": "paired_high"}
-    of |= {f"predicted_{part}": f"predicted_paired_{part}" for part in ("change", "low", "high")}
-    for name, source in of.items():
-        read.loc[own, name] = table.loc[own, source]
-    return read
 
 
 def within(rows: pd.DataFrame) -> pd.Series:
