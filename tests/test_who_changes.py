@@ -11,6 +11,8 @@ from influence.actions._measures import tables
 from influence.actions._opened import opened
 from influence.actions._retrained import random_sets
 from influence.errors import BadInput
+from influence.evidence import anew as anew_words
+from influence.readable import readable
 from influence.store import Project
 from influence.training import bound_at, train_many
 from influence.ui import whochanges
@@ -30,6 +32,20 @@ def asked(made):
     project, run = made
     ids = project.dataset(project.run(run).dataset).train.ids[:30].tolist()
     return ids, perform("who_changes", project, {"run": run, "group": "group", "ids": ids})
+
+
+def test_the_command_says_what_the_page_says_of_each_metric(made, asked):
+    project, _ = made
+    rows = project.table(asked[1]["metrics"]).to_dict("records")
+    words_said = [anew_words.change(row) for row in rows]
+    assert anew_words.UNCERTAIN in words_said
+    lines = readable("who_changes", project, asked[1]).splitlines()
+    at = next(k for k, line in enumerate(lines) if line.startswith("  metric"))
+    assert [line.split("  ")[-1].strip() for line in lines[at + 1 : at + 1 + len(rows)]] == words_said
+    assert whochanges.table(project.table(asked[1]["metrics"])).set_index(["metric", "group"])["change"].value_counts().to_dict() == {
+        word: words_said.count(word) for word in words_said
+    }
+    assert "Holm's procedure" in lines[at + 1 + len(rows)]
 
 
 def test_now_is_what_the_model_measures(made, asked):
@@ -178,10 +194,10 @@ def test_holm_adjusts_as_published_and_says_a_word_by_chance_in_one_table_of_ten
 
 def test_words_are_said_where_the_adjusted_p_value_bears_them_out():
     row = {"now": 0.5, "value": 0.6, "low": 0.55, "high": 0.65, "p": 0.05}
-    assert whochanges.change(row) == "higher"
-    assert whochanges.change({**row, "value": 0.45, "low": 0.44, "high": 0.49}) == "lower"
-    assert whochanges.change({**row, "p": 0.2}) == "no clear change", "the interval alone does not do"
-    assert whochanges.change({**row, "low": 0.1, "high": 0.9}) == whochanges.UNCERTAIN
+    assert anew_words.change(row) == "higher"
+    assert anew_words.change({**row, "value": 0.45, "low": 0.44, "high": 0.49}) == "lower"
+    assert anew_words.change({**row, "p": 0.2}) == "no clear change", "the interval alone does not do"
+    assert anew_words.change({**row, "low": 0.1, "high": 0.9}) == anew_words.UNCERTAIN
 
 
 def test_trainings_anew_are_recorded_and_name_what_they_made(made, asked):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from influence.actions import preview as previewed
 from influence.actions._effects import counted
+from influence.evidence import anew, words
 from influence.evidence import budget as budgets
-from influence.evidence import words
 from influence.readable._shared import FIRST, Result, own_unit, says, table
 from influence.store import Project
 
@@ -51,14 +51,16 @@ def who_changes(project: Project, result: Result) -> list[str]:
     rows = [
         (
             words.title(r["metric"]) + (f", {r['group']}" if r["group"] else ""), f"{r['n']:,}", words.number(r["now"]),
-            words.number(r["value"]), words.interval(r["low"], r["high"]),
+            "" if anew.uncertain(r) else words.number(r["value"]), words.interval(r["low"], r["high"]),
+            anew.change(r),
         )
         for r in found
     ]  # fmt: skip
     first = [(str(r["id"]), _said(r["says"]), _said(r["says_then"])) for r in moved[:FIRST]]
     return [
         f"Trained anew without {words.count(result['n'], 'row')}, predicted on {words.count(result['n_evaluation'], 'evaluation row')}:",
-        *table("<>>>>", ("metric", "n", "now", "predicted", "90 % interval"), rows),
+        *table("<>>>><", ("metric", "n", "now", "predicted", "90 % interval", "change"), rows),
+        f"{anew.ALLOWS}{f' {anew.NEEDS}' if any(map(anew.uncertain, found)) else ''}",
         f"Intervals rest on {result['seeds']} trainings with new seeds and {result['without']} without other rows.",
         "Predictions that move most:",
         *table("<<<", ("evaluation row", "now", "predicted"), first),

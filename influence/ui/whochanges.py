@@ -13,6 +13,7 @@ from influence.actions import _anew, who_changes
 from influence.charts.colours import GREY, ROLES
 from influence.charts.forest import forest
 from influence.evaluation.fairness import BETTER
+from influence.evidence import anew
 from influence.repeatable import no_recipe
 from influence.store import Run
 from influence.types import Selection, as_places
@@ -20,11 +21,6 @@ from influence.ui import asking, costs, jobs, kept, pictures, rails, state, text
 
 SHOWN = 50
 """Rows that move most which are listed."""
-WIDE = 0.5
-"""A 90 % interval wider than this share of the metric itself (a gap: than the gap) says too little."""
-LEVEL = 0.1
-"""In about this share of tables any line says lower or higher by chance."""
-UNCERTAIN = "too uncertain to say"
 COLOURS = {"now": GREY, "predicted": ROLES["unlearned"]}
 
 
@@ -73,20 +69,6 @@ def _by_chance(_run: Run, id: str, group: str, held: int) -> pd.DataFrame:
     return who_changes.by_chance(state.project(), _run, group)
 
 
-def uncertain(row: Mapping[str, Any]) -> bool:
-    """Whether the interval is so wide that the prediction says nothing."""
-    return bool(row["high"] - row["low"] > WIDE * max(abs(row["now"]), abs(row["value"])))
-
-
-def change(row: Mapping[str, Any]) -> str:
-    """Say in a word what the prediction bears out of a metric, all lines of the table allowed for: lower, higher, as now, or nothing."""
-    if uncertain(row):
-        return UNCERTAIN
-    if row["p"] > LEVEL or row["value"] == row["now"]:
-        return "no clear change"
-    return "lower" if row["value"] < row["now"] else "higher"
-
-
 def finding(note: Mapping[str, Any], metrics: pd.DataFrame, query: Mapping[str, Any]) -> str:
     """Return in one sentence what is predicted of the metric of a query, and of accuracy; "" if the table does not hold it."""
     own = who_changes.place_of(query, "accuracy" in set(metrics["metric"]))
@@ -104,8 +86,8 @@ def name(row: Mapping[str, Any]) -> str:
 
 
 def _level(row: Mapping[str, Any]) -> str:
-    if uncertain(row):
-        return f"is {words.number(row['now'])} now; **{UNCERTAIN}** what it becomes (90 % {words.interval(row['low'], row['high'])})"
+    if anew.uncertain(row):
+        return f"is {words.number(row['now'])} now; **{anew.UNCERTAIN}** what it becomes (90 % {words.interval(row['low'], row['high'])})"
     return f"**{words.number(row['now'])} → {words.number(row['value'])}** (90 % {words.interval(row['low'], row['high'])})"
 
 
@@ -113,8 +95,8 @@ def shown(run: Run, note: Mapping[str, Any]) -> None:
     """Draw the metrics by group with their intervals, as bars and as a table, and the rows that move most."""
     metrics = kept.table(note["metrics"])
     st.dataframe(table(metrics), hide_index=True, alt="Every metric of every group, now and as predicted, with 90 % intervals.")
-    if any(uncertain(row) for row in metrics.to_dict("records")):
-        st.caption("What is too uncertain to say needs fewer rows, or real retraining without them.")
+    if any(anew.uncertain(row) for row in metrics.to_dict("records")):
+        st.caption(anew.NEEDS)
     grouped = metrics[metrics["group"] != ""]
     if len(grouped):
         kinds = [metric for metric in BETTER if metric in set(grouped["metric"])]
@@ -127,8 +109,7 @@ def shown(run: Run, note: Mapping[str, Any]) -> None:
     st.caption(
         f"90 %: one model trained anew from another seed, on these {words.count(note['n_evaluation'], 'evaluation row')}. Rests on "
         f"{note['seeds']} trainings with new seeds and {note['without']} without other rows. "
-        "Lower and higher allow for the number of lines (Holm's procedure, p ≤ 0.1): with no rows removed, about one table in ten "
-        "would say either."
+        f"{anew.ALLOWS} By chance, SD: how far models from new seeds, with all rows, lie apart, as one standard deviation."
     )
     _moved(run, kept.table(note["moved"]), note["seeds"])
 
@@ -137,9 +118,9 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the metrics as text: of all rows and gaps first, then of groups."""
     rows = [
         {"metric": words.title(row["metric"]), "group": row["group"] or "all", "n": row["n"], "now": words.number(row["now"]),
-         "predicted": "" if uncertain(row) else words.number(row["value"]), "90 % low": words.number(row["low"]),
-         "90 % high": words.number(row["high"]), "change": change(row),
-         "by chance ±": words.number(row["chance"])}
+         "predicted": "" if anew.uncertain(row) else words.number(row["value"]), "90 % low": words.number(row["low"]),
+         "90 % high": words.number(row["high"]), "change": anew.change(row),
+         "by chance, SD": words.number(row["chance"])}
         for row in sorted(metrics.to_dict("records"), key=lambda row: row["group"] != "")
     ]  # fmt: skip
     return pd.DataFrame(rows)
