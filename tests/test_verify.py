@@ -18,7 +18,7 @@ from influence.registry import unlearning, verification
 from influence.store import Project
 from influence.types import Course, Selection
 from influence.verification._pool import Pool
-from influence.verification._verdict import measured, overall
+from influence.verification._verdict import grains, measured, overall
 
 SETTINGS = {"data": "bundled:loans", "data_set": {"n": 1500}, "set": {"epochs": 12, "batch_size": 64}}
 
@@ -131,8 +131,9 @@ def test_really_retrained_models_are_called_different_as_often_as_said(made):
     rng, chances = np.random.default_rng(0), []
     for judged in range(1, 101):
         at = [judged, *rng.choice(np.delete(np.arange(1, 101), judged - 1), 24, replace=False)]
-        values = measured(measures, Pool({part: out[at] for part, out in said.items()}, parts))
-        chances.append(overall(values | {"relearn": again[at].mean(1)}, sides)["chance"])
+        given = Pool({part: out[at] for part, out in said.items()}, parts)
+        values = measured(measures, given) | {"relearn": again[at].mean(1)}
+        chances.append(overall(values, sides, grains(measures, given))["chance"])
     assert sum(chance <= 0.05 for chance in chances) <= 10
     assert min(chances) < 0.2
 
