@@ -155,6 +155,11 @@ def test_the_method_is_judged_by_reruns_from_other_originals(made):
     np.testing.assert_allclose(other, alone, rtol=5e-2, atol=5e-2)
     with pytest.raises(BadInput, match="at least 5"):
         perform("verify", project, {"run": runs["finetune"], "oracles": 24, "runs": 2})
+    for oracles in (3, 24):  # a later look at the model alone
+        again = perform("verify", project, {"run": runs["finetune"], "oracles": oracles})
+        assert kept(project, runs["finetune"])["runs"] == again["runs"] == 6
+        assert set(again["method"]) == {"klom", "epsilon", "u_lira"}
+    assert again["method"] == wrong["method"]
 
 
 def test_a_models_own_verdict_is_kept_before_its_method_is_judged(made, monkeypatch):

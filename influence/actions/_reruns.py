@@ -44,6 +44,11 @@ def closed(project: Project, run: Run) -> str:
     return ""
 
 
+def held(it: Opened) -> int:
+    """Return how many reruns are kept of the method that made a run; 0 if it can't be judged by this run."""
+    return 0 if closed(it.project, it.run) else len(_whole(it))
+
+
 def grow(it: Opened, count: int, report: Report) -> None:
     """See that the method was run from `count` originals or more.
 

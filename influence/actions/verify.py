@@ -41,7 +41,8 @@ VERSION = 5
 def verify(project: Project, run: str | None = None, oracles: int = ORACLES, runs: int = 0, report: Report = ignore) -> dict[str, Any]:
     """Judge a run that does without rows beside `oracles` models trained anew without them, each from its own seed.
 
-    With `runs` also its method: the recipe and the method again from so many other seeds (`method`, by id as `measures`).
+    With `runs` also its method: the recipe and the method again from so many other seeds (`method`, by id as `measures`); without, by those
+    that are kept, so that a later look at the model does not lose what is known of its method.
 
     `measures`: by id `label`, `unit`, `value`, `null_low`, `null_high` (the oracles' band), `middle` (of the oracles), `n` removed rows,
     `chance`, `verdict` ("inside", "outside", "too few"), and the values of the `oracles`; `relearn` is that of `relearned`. `overall`: the
@@ -82,7 +83,9 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
         earlier = kept(project, it.run.id) or {}  # what is known of the model and of its method stays, however the next runs end
         _keep(it, {**result, **{name: earlier.get(name, result[name]) for name in ("method", "runs")}}, began)
         _reruns.grow(it, runs, report)
-        result |= {"method": _reruns.told(it, runs, {part: out[1:] for part, out in said.items()}), "runs": runs}
+    if (count := runs or _reruns.held(it)) >= FEWEST_RUNS:
+        beside = said if oracles >= FEWEST_RUNS else _oracles.pooled(it, FEWEST_RUNS)
+        result |= {"method": _reruns.told(it, count, {part: out[1:] for part, out in beside.items()}), "runs": count}
     result = _keep(it, result, began)
     report(Event("measure", 1, 1))
     return result
