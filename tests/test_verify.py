@@ -193,6 +193,21 @@ def test_a_lost_rerun_is_made_again_and_none_is_counted_twice(made):
     assert len(set(_reruns._whole(it))) == len(_reruns._whole(it)) == 6
 
 
+def test_a_method_that_is_run_again_hears_when_it_is_to_end_and_what_is_done_stays(made):
+    project, runs = made
+    it = opened(project, runs["finetune"])
+    there = _reruns.held(it)
+
+    def stop(event):
+        assert (event.stage, event.metrics) == ("reruns", {})
+        if _reruns.held(it) == there + 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        _reruns.grow(it, there + 4, stop)
+    assert _reruns.held(it) == there + 2
+
+
 def test_rows_that_training_never_saw_are_not_judged_as_forgotten(made):
     project, runs = made
     train = opened(project, runs["original"]).dataset.train

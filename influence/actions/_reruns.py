@@ -69,27 +69,27 @@ def _whole(it: Opened) -> list[str]:
 
 
 def _add(it: Opened, there: int, size: int, report: Report) -> None:
-    """Train the next originals, let each forget, and keep what they say of the removed rows."""
+    """Train the next originals, let each forget, and keep what each says of the removed rows as soon as it has."""
     from influence.actions._opened import opened
     from influence.registry import unlearning
     from influence.training import load
-    from influence.types import ignore
     from influence.workspace import Workspace
 
     train = it.dataset.train
     method, before = unlearning.make(**it.run.body["method"]), it.project.trained(it.run.parent).removed
-    gone = Selection(tuple(i for i in it.trained.removed if i not in set(before)))
+    never, known = set(before), _whole(it)[:there]
+    gone = Selection(tuple(i for i in it.trained.removed if i not in never))
     given = it.project.selection(it.run.body["selection"])
     if given.action == "relabel":
         parent = opened(it.project, it.run.parent)
         train, gone = parent.dataset.train, in_models_unit(parent, given)
     seeds = _oracles.seeds(_oracles.recipe_of(it), train.ids, ~train.mask(it.trained.removed), SEED, there + size)[there:]
-    made = []
-    for seed, original in zip(seeds, _originals(it, train, before, seeds, report), strict=True):
+    beat = lambda event: report(replace(event, stage="reruns", metrics={}))  # noqa: E731
+    for seed, original in zip(seeds, _originals(it, train, before, seeds, beat), strict=True):
         own = replace(method, seed=seed) if hasattr(method, "seed") else method  # what it draws is drawn anew, too
-        forgot = own(original, train, gone, report=ignore, workspace=Workspace())
-        made.append(it.project.put_array(_oracles.outputs(it, load(forgot))["forget"]))
-    it.project.note(key(it), [*_whole(it)[:there], *made])
+        forgot = own(original, train, gone, report=beat, workspace=Workspace())
+        known.append(it.project.put_array(_oracles.outputs(it, load(forgot))["forget"]))
+        it.project.note(key(it), known)
 
 
 def _originals(it: Opened, train: Examples, before: Sequence[Any], seeds: Sequence[int], report: Report) -> Iterator[Trained]:
@@ -98,14 +98,13 @@ def _originals(it: Opened, train: Examples, before: Sequence[Any], seeds: Sequen
     from influence.training import train as train_one
 
     model, recipe = it.trained.model, _oracles.recipe_of(it)
-    beat = lambda event: report(replace(event, stage="reruns", metrics={}))  # noqa: E731
     stay = ~train.mask(before)
     if recipe.sharded:
         rows = train.take(stay)
-        yield from (train_one(model, rows, replace(recipe, seed=seed), removed=before, report=beat) for seed in seeds)
+        yield from (train_one(model, rows, replace(recipe, seed=seed), removed=before, report=report) for seed in seeds)
         return
     weights = np.repeat(stay.astype(np.float32)[None], len(seeds), 0)
-    for seed, theta in zip(seeds, train_many(model, train, recipe, weights, seeds, (), beat), strict=True):
+    for seed, theta in zip(seeds, train_many(model, train, recipe, weights, seeds, (), report), strict=True):
         final = checkpoint(bound_at(model, recipe, theta).state(), 1, recipe.lr)
         yield Trained(model, (final,), replace(recipe, seed=seed), "trained", None, tuple(before))
 
