@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from influence.__main__ import app
-from influence.actions import perform
+from influence.actions import _comparison, perform
 from influence.charts.bubbles import bubbles
 from influence.charts.flows import PAD, flows
 from influence.charts.pairs import pairs
@@ -108,6 +108,23 @@ def test_numbers_are_drawn_before_and_after_with_how_far_they_moved(compared):
     assert "standard deviations" not in said(at)
     far = np.maximum(*((rows[f"said_{role}"] - rows["said_original"]).abs() for role in ("unlearned", "retrained")))
     assert first["id"].iloc[0] == rows["id"].iloc[int(far.argmax())]
+
+
+@pytest.mark.parametrize("which", ["Decisions", "Representations", "Forgotten rows"])
+@pytest.mark.parametrize("kind", ["numeric", "classes"])
+def test_no_unlearned_model_is_spoken_of_where_the_method_was_retraining(compared, kind, which):
+    project, found = compared
+    run, result = found[kind]
+    own = result["runs"]["retrained"]
+    if _comparison.kept(project, own, "side") is None:
+        perform("compare", project, {"run": own, "group": "side"})
+    asked = {"group": "side", "compare.part": which}
+    assert "If forgetting went well" in said(opened("compare", run=run, **asked))
+    at = opened("compare", run=own, **asked)
+    text = said(at)
+    assert at.get("plotly_chart")
+    assert "went well" not in text
+    assert "unlearned model" not in text
 
 
 def test_the_command_tells_the_same_numbers_to_people_and_machines(compared):

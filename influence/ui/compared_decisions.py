@@ -46,19 +46,17 @@ def decisions(run: Run, found: dict[str, Any]) -> None:
         with column:
             _change(rows, role)
             draw(rows, role, classes)
-    st.caption(f"n = {words.count(len(rows), 'row')}. Coloured: the decision changed. {_well(run, rows['part'].iloc[0])}")
+    st.caption(f"n = {words.count(len(rows), 'row')}. Coloured: the decision changed.{_well(run, found, rows['part'].iloc[0])}")
     with st.expander("Read as a table", icon=":material/table_rows:"):
         st.dataframe(table(rows, others), hide_index=True, alt="How many rows each decision of the original became under each model.")
     _listed(run, rows, others)
 
 
-def _well(run: Run, part: str) -> str:
+def _well(run: Run, found: dict[str, Any], part: str) -> str:
     """Say what one should see of a part's rows if forgetting went well."""
     if part == "forgotten" and comparing.relabelled(run):
-        return (
-            "These rows were relabelled, and are judged by their new labels: the unlearned model should decide as the retrained one does."
-        )
-    return WELL[part]
+        return f" These rows were relabelled, and are judged by their new labels.{comparing.well(found, WELL['holdout'])}"
+    return comparing.well(found, WELL[part])
 
 
 def _chosen(run: Run, found: dict[str, Any], classes: int) -> tuple[pd.DataFrame, Draw]:

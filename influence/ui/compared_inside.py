@@ -22,7 +22,7 @@ MOST = 50
 """Rows that moved most."""
 MOVING = (
     "Median of how far rows lie from their places under the original, over the whole last hidden layer; 1: the spread of all rows. The "
-    "picture shows two directions of it. If forgetting went well, {} rows move as under the retrained model."
+    "picture shows two directions of it."
 )
 CKA = """
 **CKA** (linear centred kernel alignment) compares what two models make of the same rows in one layer: 1, the same but for a rotation and a
@@ -55,7 +55,7 @@ def _layers(run: Run, found: dict[str, Any]) -> None:
         key="compare.layers", config={"displayModeBar": False},
         alt="CKA of each layer between the models; the table below holds the figures",
     )  # fmt: skip
-    well = " If forgetting went well, unlearned and retrained are alike in every layer." if "retrained" in found["runs"] else ""
+    well = comparing.well(found, "If forgetting went well, unlearned and retrained are alike in every layer.")
     n, every = int(told["n"].max()), len(state.dataset(run).holdout)
     which = f"all {every:,} holdout rows" if n == every else f"{n:,} of the {every:,} holdout rows, drawn at random"
     st.caption(f"How alike two models see {which} (n = {n:,}), layer by layer, with 95 % intervals over these rows.{well}")
@@ -94,7 +94,8 @@ def _plane(run: Run, found: dict[str, Any]) -> None:
     middle = table.groupby("part")[[f"moved_{one}" for one in others]].median()
     with right:
         st.dataframe(_moved(table, middle, others), hide_index=True, alt="How far rows moved from the original, in the middle.")
-        st.caption(MOVING.format(called["forgotten"]))
+        well = f"If forgetting went well, {called['forgotten']} rows move as under the retrained model."
+        st.caption(MOVING + comparing.well(found, well))
     first = table[shown].sort_values(f"moved_{role}", ascending=False)
     with st.expander("Which rows", icon=":material/table_rows:"):
         first = first.head(pictures.PAGE)

@@ -33,7 +33,10 @@ def numbers(run: Run, rows: pd.DataFrame, found: dict[str, Any]) -> None:
                 pairs(rows, "said_original", f"said_{role}", ("Original", name), ROLES[role]), key=f"compare.pairs.{role}",
                 config={"displayModeBar": False}, alt=f"Each row's prediction by the original and by the model {name}",
             )  # fmt: skip
-    st.caption(f"n = {words.count(len(rows), 'row')}; predictions of {target}, in its unit. On the dotted line both models agree. {WELL}")
+    st.caption(
+        f"n = {words.count(len(rows), 'row')}; predictions of {target}, in its unit. On the dotted line both models agree."
+        + comparing.well(found, WELL)
+    )
     _moved_most(run, rows, others)
 
 

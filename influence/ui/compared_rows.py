@@ -13,17 +13,17 @@ from influence.store import Run
 from influence.ui import comparing, kept, state, words
 
 FOUND = {"found_at_0.01": "found at 1 % false alarms", "found_at_0.001": "found at 0.1 %"}
-ATTACK = (
-    "The loss attack takes rows of low loss for rows that the model was trained on. If forgetting went well, the unlearned model's curve "
-    "is the retrained one's; one below it is no success either: those rows stand out."
+ATTACK = "The loss attack takes rows of low loss for rows that the model was trained on."
+CURVE = (
+    "If forgetting went well, the unlearned model's curve is the retrained one's; one below it is no success either: those rows stand out."
 )
-
 REMOVED = (
-    "On the removed rows themselves. The retrained model never saw them: an unlearned model should look like it, not worse and not better."
+    "On the removed rows themselves.",
+    "The retrained model never saw them: an unlearned model should look like it, not worse and not better.",
 )
 RELABELLED = (
-    "On the relabelled rows themselves, by their new labels. The retrained model learnt these: an unlearned model "
-    "should look like it, not worse and not better."
+    "On the relabelled rows themselves, by their new labels.",
+    "The retrained model learnt these: an unlearned model should look like it, not worse and not better.",
 )
 
 
@@ -31,7 +31,7 @@ def forgotten(run: Run, found: dict[str, Any]) -> None:
     """Show each model on the removed rows, how its losses are spread, and what the attack finds."""
     _figures(run, found)
     rows = kept.table(found["tables"]["rows"])
-    _losses(run, rows, comparing.roles(found))
+    _losses(run, rows, found)
     if not comparing.relabelled(run):  # rows that stay are members of every training
         _attack(rows, found)
 
@@ -45,11 +45,13 @@ def _figures(run: Run, found: dict[str, Any]) -> None:
     wide = said.pivot_table(index=["metric", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index()
     shown = wide.fillna("itself")[["metric", *(r for r in ROLES if r in wide), "n"]].rename(columns={"random": "random removal"})
     st.dataframe(shown, hide_index=True, alt="Each model on the removed rows, with 95 % intervals.")
-    st.caption((RELABELLED if comparing.relabelled(run) else REMOVED) + kept.units(run))
+    which, well = RELABELLED if comparing.relabelled(run) else REMOVED
+    st.caption(which + comparing.well(found, well) + kept.units(run))
 
 
-def _losses(run: Run, rows: pd.DataFrame, roles: list[str]) -> None:
+def _losses(run: Run, rows: pd.DataFrame, found: dict[str, Any]) -> None:
     """Draw how losses are spread, a picture per model on one scale."""
+    roles = comparing.roles(found)
     called = {part: comparing.part_name(run, part) for part in PARTS}
     tints = {called[part]: tint for part, tint in PARTS.items()}
     parts = {role: {called[str(part)]: own[f"loss_{role}"].to_numpy() for part, own in rows.groupby("part")} for role in roles}
@@ -64,7 +66,11 @@ def _losses(run: Run, rows: pd.DataFrame, roles: list[str]) -> None:
                     overlaid.losses(parts[role], tints, edges, axis, top), key=f"compare.losses.{role}", config={"displayModeBar": False},
                     alt=f"How the losses of {', '.join(called.values())} rows are spread under the model {comparing.NAMES[role]}",
                 )  # fmt: skip
-    st.caption(f"If forgetting went well, {called['forgotten']} rows have the losses that they have under the retrained model.")
+    well = comparing.well(
+        found, f"If forgetting went well, {called['forgotten']} rows have the losses that they have under the retrained model."
+    )
+    if well:
+        st.caption(well)
 
 
 def _attack(rows: pd.DataFrame, found: dict[str, Any]) -> None:
@@ -82,7 +88,8 @@ def _attack(rows: pd.DataFrame, found: dict[str, Any]) -> None:
     st.dataframe(_told(table), hide_index=True, alt="What the loss attack finds, by model.")
     n = table.iloc[0]
     rests = " A share found is told only where it rests on ten false alarms or more." if few else ""
-    st.caption(f"n = {words.count(int(n['n']), 'forgotten row')} and {words.count(int(n['others']), 'holdout row')}. {ATTACK}{rests}")
+    counted = f"n = {words.count(int(n['n']), 'forgotten row')} and {words.count(int(n['others']), 'holdout row')}."
+    st.caption(f"{counted} {ATTACK}{comparing.well(found, CURVE)}{rests}")
 
 
 def _told(table: pd.DataFrame) -> pd.DataFrame:

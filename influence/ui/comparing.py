@@ -85,6 +85,11 @@ def roles(found: dict[str, Any], first: bool = True) -> list[str]:
     return [role for role in ROLES if role in found["runs"] and (first or role != "original")]
 
 
+def well(found: dict[str, Any], told: str) -> str:
+    """Return what one sees of an unlearned model beside the retrained one if forgetting went well; "" where there are not both."""
+    return f" {told}" if {"unlearned", "retrained"} <= set(found["runs"]) else ""
+
+
 def beside(run: Run, found: dict[str, Any]) -> None:
     """Offer to train a model without as many random rows, if there is none and the original can be trained again."""
     if (
