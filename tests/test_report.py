@@ -368,7 +368,7 @@ def test_limits_follow_from_what_was_done():
 
 
 def test_a_report_of_relabelled_rows_speaks_of_no_removal():
-    beside = Beside("accuracy", "", "", 100, 0.8, 0.7, 0.75, 0.85, "outside")
+    beside = Beside("equal_opportunity_gap", "sex", "", 100, 0.8, 0.7, 0.75, 0.85, "outside")
     done = replace(FULL.unlearning, verified="It was verified.", beside=(beside,))
     one = replace(FULL.selection, n=1, ids=(7,), relabelled=True, reason="the label of row 7 is another")
     text = plain(Page(render(replace(FULL, selection=one, unlearning=done, method=None, preview=None, changes=()))).text)
@@ -377,6 +377,7 @@ def test_a_report_of_relabelled_rows_speaks_of_no_removal():
     assert "A model retrained with the new labels has 0.052" in text
     assert "“Retrained” is the same training with the new labels" in text
     assert "Rows relabelled" in text
+    assert "Equal-opportunity gap sex: all groups" in text, "a metric has the name that it has on pages"
     assert "Beside models that never saw the old labels" in text
     assert "no trace of the old labels" in text
     assert "copies of the old labels" in text

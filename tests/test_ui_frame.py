@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from influence.actions import names
 from influence.actions.check import check
 from influence.actions.train import train
 from influence.data.dataset import ROLES
@@ -421,3 +422,7 @@ def test_a_choice_explains_itself_and_says_what_is_not_open():
     at.number_input(key="k.first.n").set_value(4).run()
     assert at.session_state["chosen"] == ("first", {"n": 4})
     assert any("told when asked for" in m.value for m in at.markdown)
+
+
+def test_every_action_is_said_as_what_is_being_done():
+    assert set(names()) == set(words.VERBS)

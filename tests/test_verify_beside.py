@@ -200,6 +200,9 @@ def test_a_harm_to_one_group_is_found_and_the_oracles_own_change_is_not(made):
     off = {(each["metric"], each["group"]) for each in found["rows"] if each["verdict"] == "outside"}
     assert ("demographic_parity_gap", "") in off
     assert "lie where removing the rows alone does not put them" in fairness_in_words({"fairness": found})
+    assert "Demographic-parity gap" in fairness_in_words(
+        {"fairness": {**found, "rows": [r for r in found["rows"] if "parity" in r["metric"]]}}
+    )
     assert _judged_groups.told(it, harmed[:10], rows, None)["overall"]["verdict"] == "too few"
 
 
@@ -265,6 +268,7 @@ def test_report_and_command_tell_it(made):
     assert "Beside models that never saw the rows" in page
     assert page.count("as these</td>") == len(told["finetune"]["fairness"]["rows"])
     assert "Anamnesis index" in page
+    assert "by Finetune (claim" in page, "a method has the name that it has on pages"
     assert fairness_in_words(told["finetune"]) in sentences(told["finetune"])
     said = "\n".join(lines(project, told["finetune"]))
     assert all(line in said for line in (*attack_in_words(told["finetune"]), relearned_in_words(told["finetune"])))

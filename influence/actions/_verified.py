@@ -111,7 +111,7 @@ def fairness_in_words(result: Mapping[str, Any]) -> str:
         return f"Utility and groups: too few to say; {count}, {oracles}."
     if of["verdict"] == "inside":
         return f"Utility and groups: all of {count} lie where {by} the rows puts them ({oracles}); no harm by the method shows."
-    names = [f"{each['metric'].replace('_', ' ')} {each['group']}".strip() for each in rows if each["verdict"] == "outside"]
+    names = [f"{words.title(each['metric'])} {each['group']}".strip() for each in rows if each["verdict"] == "outside"]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return (
         f"Utility and groups: {len(names)} of {count} lie where {by} the rows alone does not put them ({oracles}): "

@@ -200,7 +200,7 @@ def _unlearned(it: Opened) -> told.Unlearned:
     method = body["method"]
     whole = None if method["name"] == "retrain" else body.get("retrain_seconds")
     return told.Unlearned(
-        method["name"],
+        words.title(method["name"]),
         body["claim"],
         body["seconds"],
         settings=method["given"],

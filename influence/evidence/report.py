@@ -70,6 +70,7 @@ def _template() -> Template:
         duration=words.duration,
         short=short,
         said=words.settings,
+        name=words.title,
         estimate=estimate,
         bounds=bounds,
     )

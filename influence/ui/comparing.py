@@ -17,7 +17,7 @@ RANDOM = "Retrained without as many random rows: what differs from the original 
 
 
 def choose() -> Run | None:
-    """Return the unlearned run to compare: the current one, or the one chosen among those made from it."""
+    """Return the unlearned run that a page is about: the current one, or the one chosen among those made from it."""
     current = state.need_run()
     if current.kind == "unlearn":
         return current
@@ -27,13 +27,13 @@ def choose() -> Run | None:
     made = own + [r for r in made if r.body.get("yardstick") and r.body["checkpoints"] not in weights]
     if not made:
         st.info(
-            "Nothing was unlearned from this model yet. Choose rows on Plan, unlearn them on Run, then compare here.",
+            "Nothing was unlearned from this model yet. Choose rows on Plan, unlearn them on Run, then come back here.",
             icon=":material/info:",
         )
         state.link("plan", "Plan a removal")
         return None
     names = {r.id: words.run_name(r) for r in made}
-    chosen = st.selectbox("Compare with the original", list(names), **state.shared("compare.which", names.__getitem__))
+    chosen = st.selectbox("Unlearned model", list(names), **state.shared("compare.which", names.__getitem__))
     return next(r for r in made if r.id == chosen)
 
 

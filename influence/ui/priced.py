@@ -31,7 +31,8 @@ def methods(run: Run, selection: Selection) -> None:
         column_config={"time": st.column_config.Column(width=105), "rests on": st.column_config.Column(width=265)},
     )  # fmt: skip
     least = " ≥: not all that it does is counted." if table["time"].str.startswith(LEAST).any() else ""
-    beside = " The first method also retrains the model once, to compare with." if costs.retrains(run, selection) else ""
+    once = " Whichever other method runs first also retrains the model once, to compare with."
+    beside = once if costs.retrains(run, selection) else ""
     more = claims.more(run, selection) if costs.FIRST in names else ""
     st.caption(f"At default settings, on the machine that trained this model.{least}{beside}{more}")
     picked = [names[at] for at in event["selection"]["rows"] if at < len(names)]
