@@ -8,9 +8,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from influence.actions import perform
+from influence.errors import BadInput
 from influence.finders.rows import parts
 from influence.store import Project
 from influence.types import Selection
+from influence.ui import racing, words
 from tests import drawing
 from tests.drawing import SMALL, address, links, press, text
 
@@ -185,3 +187,15 @@ def test_a_class_that_leaves_only_one_other_is_not_offered(made, shown):
     at = shown(made.project, "plan", run=made.first)
     assert "A whole class cannot be forgotten here" in text(at)
     assert not [box for box in at.selectbox if str(box.key).startswith("plan.class")]
+
+
+def test_shares_and_sizes_are_of_the_rows_that_the_model_was_made_with(made, shown):
+    project = made.project
+    chosen = project.put_selection(Selection(tuple(made.ids[40:60])))
+    run, seen = project.run(made.second), len(made.ids) - 50
+    shown(project, "run", run=made.second)
+    assert racing._sizes(run, chosen)["retain"] == min(racing.ROWS, seen - 10), "ten of the twenty are no rows of this model"
+    choose(made, made.ids[50:90])
+    assert f"40 training rows** of {seen:,} ({words.percent(40 / seen)})" in text(shown(project, "plan", run=made.second))
+    with pytest.raises(BadInput, match=f"All {seen:,} training rows of this model are selected"):
+        perform("unlearn", project, {"run": made.second, "ids": made.ids[50:], "method": "retrain"})

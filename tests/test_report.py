@@ -395,6 +395,14 @@ def test_r_squared_shares_no_axis_with_errors():
     assert "leaves out" not in Page(render(FULL)).text
 
 
+def test_shares_are_of_the_rows_that_the_model_saw():
+    """An earlier request removed 12,561 of the 32,561 rows."""
+    later = replace(FULL, selection=replace(FULL.selection, in_all=12_661))
+    assert "100 training rows (0.5 % of 20,000; 12,661 with earlier requests)" in plain(summary(later)[-1][1])
+    assert any("0.5 % of 20,000" in plain(below) for *_, below in tiles(later))
+    assert "100 of 20,000 training rows" in plain(Page(render(later)).text)
+
+
 def test_one_row_is_said_in_the_singular():
     one = replace(FULL, selection=replace(FULL.selection, n=1))
     assert " was removed: the 100 rows" in summary(one)[-1][1]

@@ -54,8 +54,8 @@ def unlearn(
     it = opened(project, run)
     rows = chosen(project, it, ids, selection, labels, relabels=True)
     relabel, asked = rows.action == "relabel", in_models_unit(it, rows)
-    if len(rows) == len(it.dataset.train) and not relabel:
-        raise BadInput(f"All {len(rows):,} training rows are selected; a model needs some. Select fewer.")
+    if not relabel and not (it.seen & ~it.dataset.train.mask(rows.ids)).any():
+        raise BadInput(f"All {int(it.seen.sum()):,} training rows of this model are selected; a model needs some. Select fewer.")
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     unlearner = unlearning.make(method, _guarding(method, set or {}, by))
     if unlearner.unavailable(it.trained):

@@ -250,3 +250,9 @@ class Investigation:
     records: tuple[Entry, ...] = ()
     findings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seen(self) -> int:
+        """How many training rows the model was made with before this request: all but those that earlier ones removed; 0 if unknown."""
+        chosen, total = self.selection, self.data.rows.get("train", 0)
+        return total - max(0, chosen.in_all - chosen.n) if chosen and total else total

@@ -131,7 +131,7 @@ def _over(figure: Figure) -> str:
 def _done(it: Investigation) -> str:
     if it.selection is None:
         return "Nothing was removed."
-    chosen, total = it.selection, it.data.rows.get("train", 0)
+    chosen, total = it.selection, it.seen
     told = [f"{words.percent(chosen.n / total)} of {words.count(total)}" if total else "", chosen.earlier if it.unlearning else ""]
     share = f" ({'; '.join(filter(None, told))})" if any(told) else ""
     rows, one = f"{words.count(chosen.n, 'training row')}{share}", chosen.n == 1
@@ -191,7 +191,7 @@ def tiles(it: Investigation) -> list[tuple[str, str, str]]:
             role, one = next(iter(measure.found.items()))
             found.append((name(measure), words.number(one.value), f"{words.count(one.n)} {role} rows"))
     if it.selection is not None:
-        total = it.data.rows.get("train", 0)
+        total = it.seen
         below = f"{words.percent(it.selection.n / total)} of {words.count(total)}" if total else ""
         below = "; ".join(filter(None, [below, it.selection.earlier if it.unlearning else ""]))
         found.append(

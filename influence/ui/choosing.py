@@ -50,6 +50,22 @@ def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Sco
         st.session_state["choosing.error"] = str(error)
 
 
+def seen(run: Run) -> int:
+    """Return how many training rows the model was made with: all but those that earlier requests removed."""
+    return int(run.body["n"]["train"]) - len(run.body.get("removed", ()))
+
+
+def left(run: Run, selection: Selection) -> int:
+    """Return how many of the selected rows the model was not already made without."""
+    return len(set(selection.ids) - set(run.body.get("removed", ())))
+
+
+def gone(run: Run, selection: Selection) -> str:
+    """Say how many of the selected rows earlier requests removed; "" if none."""
+    n = len(selection) - left(run, selection)
+    return f" {n:,} of the {len(selection):,} selected were already removed." if n else ""
+
+
 def _combined(run: Run, found: Selection, how: str) -> None:
     """Combine rows with the current selection; in one transaction, or what another tab adds in between would be lost."""
     with state.project().transaction():
@@ -110,7 +126,7 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
 
     `foretold`: draws what is predicted without them, below the first sentence.
     """
-    selection, train = state.selection(), state.dataset(run).train
+    selection = state.selection()
     if selection is None:
         st.caption("No rows are selected yet.")
         st.button("Undo", icon=":material/undo:", on_click=_undo, key="choosing.undo.empty", type="tertiary")
@@ -119,10 +135,12 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
     if mask is None:
         st.warning("The current selection belongs to other data. Choose rows of this model's training data.", icon=":material/warning:")
         return None
+    n, total = left(run, selection), seen(run)
     st.markdown(
-        f"**{words.count(len(selection), 'training row')}** of {len(train):,} ({words.percent(len(selection) / len(train))}): "
+        f"**{words.count(n, 'training row')}** of {total:,} ({words.percent(n / total)}): "
         f"{words.escaped(_short(str(selection.reason.get('words', selection.reason.get('rule', 'chosen')))))}."
         + (" They stay, with new labels." if selection.action == "relabel" else "")
+        + gone(run, selection)
     )
     _origins(selection)
     foretold(selection)

@@ -15,7 +15,7 @@ from influence.jobs import Job
 from influence.registry import queries, unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import claims, costs, forms, jobs, lanes, live, racing, requesting, standing, state, stepping, words
+from influence.ui import choosing, claims, costs, forms, jobs, lanes, live, racing, requesting, standing, state, stepping, words
 
 ONE, SEVERAL = "One method", "Race several"
 REMOVES = "It only removes rows."
@@ -73,13 +73,15 @@ def rows(run: Run, selection: Selection) -> bool:
     if requesting.nothing_left(run, selection):
         state.link("plan", "Choose other rows on Plan")
         return False
-    total, n = run.body["n"]["train"] - len(run.body.get("removed", ())), requesting.left(run, selection)
+    total, n = choosing.seen(run), choosing.left(run, selection)
     why = words.escaped(selection.reason.get("words", selection.reason.get("rule", "picked by hand"))).rstrip(".")
     with st.container(horizontal=True, vertical_alignment="center"):
         share = words.percent(n / total)
         done = "relabelled" if selection.action == "relabel" else "removed"
-        before = f" {len(selection) - n:,} of the {len(selection):,} selected were already removed." if n < len(selection) else ""
-        st.markdown(f"**{words.count(n, 'row')}** of {total:,} training rows ({share}) will be {done}: {why}.{before}", width="content")
+        st.markdown(
+            f"**{words.count(n, 'row')}** of {total:,} training rows ({share}) will be {done}: {why}.{choosing.gone(run, selection)}",
+            width="content",
+        )
         state.link("plan", "Change them on Plan")
     return True
 

@@ -14,7 +14,7 @@ from influence.charts.colours import GREY
 from influence.evaluation._tables import wilson
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import claims, costs, jobs, lanes, live, state, words
+from influence.ui import choosing, claims, costs, jobs, lanes, live, state, words
 
 USUAL = ("retrain", "sisa", "influence_step", "finetune")
 """Methods that stand first and are chosen at first, where they are open: the exact ones, what comes nearest (docs/unlearning.md), and what
@@ -83,8 +83,9 @@ def _board(run: Run, selection: str, active: bool) -> None:
 
 
 def _sizes(run: Run, selection: str) -> dict[str, int]:
-    removed, seen = len(state.project().selection(selection)), run.body["n"]["train"] - len(run.body.get("removed", ()))
-    return {"forget": removed, "retain": min(ROWS, seen - removed), "test": run.body["n"]["holdout"]}
+    chosen = state.project().selection(selection)
+    retained = choosing.seen(run) - choosing.left(run, chosen)
+    return {"forget": len(chosen), "retain": min(ROWS, retained), "test": run.body["n"]["holdout"]}
 
 
 def table(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> pd.DataFrame:

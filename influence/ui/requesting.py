@@ -18,14 +18,9 @@ def origin(run: Run) -> Run:
     return run
 
 
-def left(run: Run, selection: Selection) -> int:
-    """Return how many of the selected rows the model was not already made without."""
-    return len(set(selection.ids) - set(run.body.get("removed", ())))
-
-
 def nothing_left(run: Run, selection: Selection) -> bool:
     """Say so if the model was already made without all of the selected rows, and where it can be seen."""
-    if left(run, selection):
+    if choosing.left(run, selection):
         return False
     all_of_them = "The selected row was" if len(selection) == 1 else f"All {len(selection):,} selected rows were"
     st.info(f"{all_of_them} already removed from this model.", icon=":material/info:")
@@ -39,7 +34,7 @@ def returning(run: Run, selection: Selection, key: str) -> None:
     """Warn where a model made from this one has had rows removed that what is made here would hold again; offer to go on there."""
     found = [(made, _back(run, made, selection)) for made in _made_from(run)]
     # Of several the newest, which comes first, and rather one of which the selection is not gone, too.
-    made, rows = max(found, key=lambda each: (len(each[1]), left(each[0], selection) > 0), default=(run, set()))
+    made, rows = max(found, key=lambda each: (len(each[1]), choosing.left(each[0], selection) > 0), default=(run, set()))
     if not rows:
         return
     others = len(set().union(*(each for _, each in found))) - len(rows)
