@@ -486,7 +486,7 @@ def test_compare_speaks_of_relabelled_rows_where_rows_got_other_labels(made):
     project, runs = made
     train = project.dataset(project.run(runs["loans"]).dataset).train
     ids = train.ids[train.y == 0][:12].tolist()
-    new = perform("unlearn", project, {"run": runs["loans"], "ids": ids, "labels": [train.classes[1]], "method": "retrain"})["run"]
+    new = perform("unlearn", project, {"run": runs["loans"], "ids": ids, "labels": [train.classes[1]], "method": "influence_step"})["run"]
     perform("compare", project, {"run": new, "group": "group"})
     at = opened("compare", run=new, **part("Relabelled rows"))
     assert at.segmented_control(key="compare.part").options[3] == "Relabelled rows"
