@@ -93,7 +93,7 @@ def test_what_is_told_follows_the_settings(made):
     assert share("salun", epochs=30, batch_size=128) < share("salun", epochs=30)
     assert share("noisy_finetune", epochs=3 * whole) == pytest.approx(3, rel=0.1)
     assert share("influence_step", rows=100, turns=6) == pytest.approx(2 * share("influence_step", rows=100, turns=3))
-    assert share("influence_step", products=0) is None, "nothing is counted of it"
+    assert share("influence_step", rows=100, turns=3, products=8) > 1.2 * share("influence_step", rows=100, turns=3)
 
 
 def test_requests_of_about_as_many_rows_tell_the_cost_where_there_are_some(made):

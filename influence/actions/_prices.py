@@ -56,8 +56,7 @@ def price(
     if found := _measured(project, run, made, whole, len(selection)):
         return found
     if (expected := getattr(made, "expected", None)) is not None:
-        share = expected(trained, train)
-        return _of(share, whole, "a count of operations", least=True) if share else Price(None, None, "")
+        return _of(expected(trained, train), whole, "a count of operations", least=True)
     count = _counted(made, trained, train, selection)
     return Price(None, None, "") if count is None else _of(count[0], whole, count[1], least=True)
 
