@@ -142,7 +142,8 @@ def test_what_is_selected_in_one_browser_is_seen_in_another(trained, opened):
 
 def test_trust_is_measured_on_the_page_and_kept(trained, opened):
     w = opened(trained).open("influence")
-    w.choose("Ask about", "Group loss gap").press("Score training rows").sees("was not measured yet").settle()
+    w.choose("Ask about", "Group loss gap").sees("Difference between groups in the mean loss").settle()  # else another is scored
+    w.press("Score training rows").sees("was not measured yet").settle()
     w.press("Measure").sees(re.compile(r"LDS .?\d.* at 1.%, same seed, 32 retrainings")).settle()
     w.page.reload()
     w.sees(re.compile("LDS ")).settle()
