@@ -20,36 +20,32 @@ import torch
 
 from influence.curvature import Objective, gradient
 from influence.keyed import keys
-from influence.types import Event, Recipe, Report, Trained, ignore
+from influence.types import Event, Examples, Recipe, Report, Trained, ignore
 from influence.workspace import Workspace
 
 VERSION = 1
 
 
-def adaptive(recipe: Recipe | None) -> bool:
-    """Whether a training was one by Adam or AdamW."""
-    return recipe is not None and recipe.optimizer != "sgd"
-
-
-def metric(of: Objective, trained: Trained, workspace: Workspace, report: Report = ignore) -> torch.Tensor:
+def metric(of: Objective, trained: Trained, train: Examples, recipe: Recipe, workspace: Workspace, report: Report = ignore) -> torch.Tensor:
     """Return the metric at the final weights, (P,); it takes a pass over the rows once, and is kept."""
-    key = {"trained": trained.digest, "rows": of.ids, "loss": of.rows.loss, "version": VERSION}
-    recipe = trained.recipe
-    assert recipe is not None
+    key = {"trained": trained.digest, "rows": train.digest, "loss": of.rows.loss, "version": VERSION}
     folder = workspace.kept("metric", key, lambda folder: _keep(folder, squared(of, recipe, report)))
     square = torch.from_numpy(np.load(folder / "square.npy")).to(of.bound.flat)
     return ((square + recipe.eps_root).sqrt() + recipe.eps).clamp(min=torch.finfo(square.dtype).tiny)  # numbers that nothing moves
 
 
 def squared(of: Objective, recipe: Recipe, report: Report = ignore) -> torch.Tensor:
-    """Return the mean over the batches of an epoch of the squared gradient of a batch, with Adam's decay in it, (P,)."""
-    order = torch.from_numpy(np.argsort(keys(0, "metric", of.ids), kind="stable"))
-    batches = [part for part in order.split(recipe.batch_size) if len(part) == min(recipe.batch_size, len(order))]
-    found, decay = torch.zeros_like(of.bound.flat), of.decay * of.bound.flat
+    """Return the mean over the batches of an epoch of the squared gradient of a batch, with Adam's decay in it, (P,).
+
+    A last batch of fewer rows counts as much as these are of a batch, so that no row is left out.
+    """
+    order, size = torch.from_numpy(np.argsort(keys(0, "metric", of.ids), kind="stable")), min(recipe.batch_size, len(of.ids))
+    found, decay, batches = torch.zeros_like(of.bound.flat), of.decay * of.bound.flat, order.split(size)
     for k, part in enumerate(batches):
         report(Event("metric", k, len(batches)))
-        found += (gradient(replace(of, rows=of.rows.cut(part), ids=of.ids[part.numpy()], n=len(part))) + decay).square()
-    return found / len(batches)
+        summed = gradient(replace(of, rows=of.rows.cut(part), ids=of.ids[part.numpy()], n=size))
+        found += (summed + decay * len(part) / size).square()
+    return found * size / len(order)
 
 
 def _keep(folder: Path, square: torch.Tensor) -> None:

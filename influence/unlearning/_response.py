@@ -24,7 +24,7 @@ from influence.optim import Adam, optimizer
 from influence.settled import factors, objective
 from influence.types import Examples, Report, Trained, ignore
 from influence.unlearning._guard import sample
-from influence.unlearning._metric import adaptive, metric
+from influence.unlearning._metric import metric
 from influence.workspace import Workspace
 
 TOLERANCE = 1e-3
@@ -111,10 +111,10 @@ class Settled:
     def at(cls, trained: Trained, train: Examples, workspace: Workspace, report: Report = ignore) -> Settled:
         """Read it off a model and its training rows; what takes a pass over them is kept for the next request."""
         of, recipe = objective(trained, train), trained.recipe
-        if recipe is not None and adaptive(recipe):
+        if recipe is not None and recipe.optimizer != "sgd":
             rule = optimizer(recipe, of.bound.params)
             shrinks = rule.shrink if isinstance(rule, Adam) else 0.0
-            return cls(of, damping.time(recipe, of.n), None, metric(of, trained, workspace, report), shrinks)
+            return cls(of, damping.time(recipe, of.n), None, metric(of, trained, train, recipe, workspace, report), shrinks)
         found = factors(of, trained, train, workspace, report)
         return cls(of, damping.time_of(damping.chosen(found, recipe), of.decay), found)
 
