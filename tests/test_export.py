@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import influence
+from influence.actions import _prices, perform
 from influence.actions import export_model as exporting
-from influence.actions import perform
 from influence.errors import BadInput, Cancelled
 from influence.exchange.packed import unpacked
 from influence.exchange.record import read_record
@@ -90,6 +90,9 @@ def test_every_architecture_comes_back_the_same_and_its_training_is_followed(tmp
     followed = perform("import_model", second, {"path": str(tmp_path / "record"), "data": data})
     assert verdicts(followed)["Its training can be followed"] == "good"
     assert second.trained(followed["run"]).recipe == first.trained(run).recipe
+    timed, brought = second.run(followed["run"]), second.run(result["run"])
+    assert 0 < _prices.training_seconds(timed) < timed.body["seconds"], "of its training, not of bringing it"
+    assert _prices.training_seconds(brought) is None, "a graph says nothing of its training"
     rows = second.dataset(second.run(followed["run"]).dataset)
     assert (rows.protected, rows.audit) == (("sex",), ("size",)) if table else (("group",), ())
     graph = torch.export.load(tmp_path / "pt2" / "model.pt2").module()

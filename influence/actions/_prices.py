@@ -23,6 +23,10 @@ YARDSTICK = "retrained/"
 """How the notes begin of a run retrained without a selection's rows."""
 
 
+TRAINING = {"unlearn": "its retraining, for comparison", "import": "its training run again here"}
+"""What the seconds of a training are, of models that were not trained here: by the kind of run."""
+
+
 class Price(NamedTuple):
     """Seconds and share of a training (None: not known), what they rest on ("": nothing), and whether they are a bound from below."""
 
@@ -74,11 +78,9 @@ def once(project: Project, run: Run, name: str) -> Once:
 def training_seconds(run: Run) -> float | None:
     """Return how long training the model took; of an unlearned one, its retraining: its own seconds are the method's.
 
-    None of one that was brought without its training: its seconds are those of bringing it.
+    Of one that was brought with its training, those of the training run again to see that it ends there; None without.
     """
-    if run.kind == "import" and not run.body.get("recipe"):
-        return None
-    found = run.body.get("retrain_seconds") if run.kind == "unlearn" else run.body.get("seconds")
+    found = run.body.get({"unlearn": "retrain_seconds", "import": "train_seconds"}.get(run.kind, "seconds"))
     return float(found) if found else None
 
 
@@ -109,7 +111,7 @@ def _training(project: Project, run: Run, trained: Trained) -> tuple[float | Non
         return sum(again.values()) / len(again), words.count(len(again), "retraining") + " of this model"
     if not trained.recipe:
         return None, "this model's own training"
-    return training_seconds(run), "its retraining, for comparison" if run.kind == "unlearn" else "this model's own training"
+    return training_seconds(run), TRAINING.get(run.kind, "this model's own training")
 
 
 def _of(share: float, whole: float | None, basis: str, least: bool = False) -> Price:

@@ -111,7 +111,9 @@ def import_model(
     dataset = in_order(dataset, record.classes or numbered(data, dataset)).favouring(positive)
     trained, match = record.trained(dataset.train.shape, dataset.train.outputs, model, set)
     report(Event("check", 2, 3, note="Checking"))
+    began_again = time.perf_counter()
     trained, followed = _followed(trained, record, dataset, report)
+    again = {"train_seconds": time.perf_counter() - began_again} if trained.recipe else {}
     sure = not match.guessed or followed["verdict"] == "good"
     own = [_answers(match, sure), followed, *_accuracy(trained, match, dataset, accuracy, sure), _checks.deterministic(trained, dataset)]
     own += its.checks(dataset) if its else _exported.checks(record.exported, dataset)
@@ -125,7 +127,7 @@ def import_model(
     source = {"data": data, "target": dataset.target, "model": given_as}
     run, body = new_run(
         project, "import", dataset, trained, settings={**given, "path": given_as, "accuracy": accuracy},
-        extra={"source": source, "groups": list(group_columns(dataset)), "checks": checks},
+        extra={"source": source, "groups": list(group_columns(dataset)), "checks": checks, **again},
         seconds=time.perf_counter() - began, name=name,
     )  # fmt: skip
     return {

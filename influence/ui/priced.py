@@ -34,7 +34,8 @@ def methods(run: Run, selection: Selection) -> None:
     once = " Whichever other method runs first also retrains the model once, to compare with."
     beside = once if costs.retrains(run, selection) else ""
     more = claims.more(run, selection) if costs.FIRST in names else ""
-    st.caption(f"At default settings, on the machine that trained this model.{least}{beside}{more}")
+    where = "as long as things took here" if run.kind == "import" else "on the machine that trained this model"
+    st.caption(f"At default settings, {where}.{least}{beside}{more}")
     picked = [names[at] for at in event["selection"]["rows"] if at < len(names)]
     if picked:
         _onwards(picked[0], "Correct these labels" if selection.action == "relabel" else "Unlearn these rows")
