@@ -399,6 +399,32 @@ def test_a_row_left_over_has_no_batch_to_itself_where_statistics_are_taken(name)
     assert made.removed == gone.ids
 
 
+@dataclass(frozen=True)
+class FirstNormalised:
+    """A model whose batch statistics are those of its inputs, whatever its weights are."""
+
+    inputs: tuple[int, ...] = (4,)
+    outputs: int = 3
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize("name", [name for name, cls in unlearning.classes.items() if issubclass(cls, _descent.Descent)])
+def test_removed_rows_have_no_part_in_the_batch_statistics_that_stay(name):
+    train = examples(40)
+    trained = training.train(FirstNormalised(), train, recipe(batch_size=8, epochs=5))
+    out = train.mask(train.ids[:6])
+    far = replace(train, x=np.where(out[:, None], train.x + 50.0, train.x))
+    found = []
+    for rows in (train, far):
+        loop, _ = unlearning.make(name, {"lr": 0.1}).laid_out(Request(trained, rows, rows.take(~out), rows.take(out), recipe(batch_size=8)))
+        loop.bound.module.train()
+        loop.run(0, len(loop.batches))
+        found.append(torch.cat(loop.bound.floating()))
+    assert torch.equal(*found)
+
+
 def test_a_row_left_over_joins_the_batch_before_it():
     train = examples(17)
     short = recipe(batch_size=4, epochs=2, schedule="linear")

@@ -69,7 +69,7 @@ class SalUn(Guarded, Descent):
 
 @dataclass
 class Relabelled(Masked):
-    """A loop over rows of which some are to be forgotten (`gone`, (N,)); while `paused` they take no part.
+    """A loop over rows of which some are to be forgotten (`gone`, (N,)), with no part in batch statistics; while `paused` in nothing.
 
     `taught`: steps in which they took part.
     """
@@ -77,6 +77,10 @@ class Relabelled(Masked):
     gone: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     paused: bool = False
     taught: int = 0
+
+    def counted(self, t: int) -> torch.Tensor:
+        """Return 1 for each row of the batch that stays and 0 for each that goes: the model keeps no trace of these in its statistics."""
+        return (~self.gone[self.batches.places[t]]).to(self.bound.flat)
 
     def losses(self, t: int) -> torch.Tensor:
         """Return the losses of the batch's examples, 0 for those that take no part, (|B_t|,)."""
