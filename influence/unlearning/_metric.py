@@ -6,8 +6,14 @@ M = sqrt(v) + eps, for a time that is the sum of the step sizes:
 
     d theta / dt = -M^-1 grad - d theta,   d the decoupled decay of AdamW (arXiv:1711.05101)
 
-v is read off the final weights anew, as the mean over all batches of an epoch of their squared gradients, which is what it would come to
-there. All rows take part: a number that few rows move, such as the embedding of a rare word, must not seem to be moved by none.
+v is read off the final weights anew, as what it would come to there: the mean over a pass's batches, in whatever order the rows come, of
+their squared mean gradients. Of a batch of m among n rows, drawn without replacement, that is
+
+    mu² + sigma² / m (n - m) / (n - 1),   mu and sigma² the mean and the variance of the gradients of single rows
+
+(Cochran, Sampling Techniques, 3rd ed., theorem 2.2), so that a last batch of few rows, which moves v most, counts as it does in training:
+each row is in it now and then. All rows take part in mu and sigma: a number that few rows move, such as the embedding of a rare word, must
+not seem to be moved by none.
 """
 
 from __future__ import annotations
@@ -23,7 +29,9 @@ from influence.keyed import keys
 from influence.types import Event, Examples, Recipe, Report, Trained, ignore
 from influence.workspace import Workspace
 
-VERSION = 1
+VERSION = 2
+PARTS = 64
+"""Batches, at least, among whose mean gradients the variance is told: more say more of it, and cost more."""
 
 
 def metric(of: Objective, trained: Trained, train: Examples, recipe: Recipe, workspace: Workspace, report: Report = ignore) -> torch.Tensor:
@@ -35,17 +43,28 @@ def metric(of: Objective, trained: Trained, train: Examples, recipe: Recipe, wor
 
 
 def squared(of: Objective, recipe: Recipe, report: Report = ignore) -> torch.Tensor:
-    """Return the mean over the batches of an epoch of the squared gradient of a batch, with Adam's decay in it, (P,).
+    """Return the expected mean over the batches of an epoch of the squared gradient of a batch, with Adam's decay in it, (P,)."""
+    n, size = len(of.ids), min(recipe.batch_size, len(of.ids))
+    mean, variance = _moments(of, min(n, max(PARTS, -(-n // size))), report)
+    mean += of.decay * of.bound.flat
+    sizes = [size] * (n // size) + [n % size] * (n % size > 0)
+    spread = sum((n - m) / m for m in sizes) / len(sizes) / max(1, n - 1)
+    return mean.square() + spread * variance
 
-    A last batch of fewer rows counts as much as these are of a batch, so that no row is left out.
+
+def _moments(of: Objective, parts: int, report: Report) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean of the gradients of single rows, and what `parts` means of some of them let one expect of their variance, (P,) each.
+
+    Whatever the sizes m of the parts, sum m (their mean - mu)² is sigma² n (parts - 1) / (n - 1) on average over all orders of the rows.
     """
-    order, size = torch.from_numpy(np.argsort(keys(0, "metric", of.ids), kind="stable")), min(recipe.batch_size, len(of.ids))
-    found, decay, batches = torch.zeros_like(of.bound.flat), of.decay * of.bound.flat, order.split(size)
-    for k, part in enumerate(batches):
-        report(Event("metric", k, len(batches)))
-        summed = gradient(replace(of, rows=of.rows.cut(part), ids=of.ids[part.numpy()], n=size))
-        found += (summed + decay * len(part) / size).square()
-    return found * size / len(order)
+    n, order = len(of.ids), torch.from_numpy(np.argsort(keys(0, "metric", of.ids), kind="stable"))
+    mean, square = torch.zeros_like(of.bound.flat), torch.zeros_like(of.bound.flat)
+    for k, part in enumerate(order.tensor_split(parts)):
+        report(Event("metric", k, parts))
+        one = gradient(replace(of, rows=of.rows.cut(part), ids=of.ids[part.numpy()], n=len(part)))
+        mean += one * (len(part) / n)
+        square += one.square() * (len(part) / n)
+    return mean, (square - mean.square()).clamp(min=0) * ((n - 1) / max(1, parts - 1))
 
 
 def _keep(folder: Path, square: torch.Tensor) -> None:

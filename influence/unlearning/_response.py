@@ -43,16 +43,17 @@ class Without:
 
         loss of the retained rows(theta) - <its gradient at the start + g, theta> + ridge / 2 |theta - start|²
 
-    It has no slope at the start but that of the removed rows (the proximal Bregman objective of Bae et al., arXiv:2209.05364).
+    It has no slope at the start but that of the removed rows (the proximal Bregman objective of Bae et al., arXiv:2209.05364). The ridge is
+    the objective's decay and, of AdamW, what shrinks the weights beside it: `shrinks` times the metric, a number or (P,).
     """
 
-    def __init__(self, of: Objective, g: torch.Tensor) -> None:
-        self.of, self.start = of, of.bound.flat.clone()
+    def __init__(self, of: Objective, g: torch.Tensor, shrinks: float | torch.Tensor = 0.0) -> None:
+        self.of, self.start, self.shrinks = of, of.bound.flat.clone(), shrinks
         self.pull = gradient(of) + g
 
     def gradient(self) -> torch.Tensor:
         """Return its gradient at the present weights, (P,)."""
-        return gradient(self.of) - self.pull + self.of.decay * (self.of.bound.flat - self.start)
+        return gradient(self.of) - self.pull + (self.of.decay + self.shrinks) * (self.of.bound.flat - self.start)
 
     def value(self) -> float:
         """Return it at the present weights."""
@@ -60,7 +61,7 @@ class Without:
         x, losses = self.of.rows.on(self.of.bound)
         with torch.no_grad():
             loss = float(losses(self.of.bound.module(x)).double().sum()) / self.of.n
-        return loss - float(self.pull @ moved) + self.of.decay / 2 * float(moved @ moved)
+        return loss - float(self.pull @ moved) + float(((self.of.decay + self.shrinks) * moved) @ moved) / 2
 
     def turn(
         self, moved: torch.Tensor, precondition: Product, products: int, curvature: Product | None = None, near: float | torch.Tensor = 0.0
@@ -89,7 +90,7 @@ class Without:
         self, precondition: Product, products: int, curvature: Product | None = None, near: float | torch.Tensor = 0.0
     ) -> torch.Tensor:
         """Return Newton's step from the present weights, whatever it leads to, (P,)."""
-        product = curvature or kept(self.of)
+        product, near = curvature or kept(self.of), near + self.shrinks
         return cg(lambda p: product(p) + near * p, -self.gradient()[None], precondition, products, TOLERANCE).x[0]
 
 
@@ -148,11 +149,12 @@ class Settled:
 
     def _without(self, retained: Examples, g: torch.Tensor, rows: int, seed: int, turn: int) -> Without:
         seen = sample(retained, rows, seed, f"curvature {turn}")
-        return Without(replace(self.rows(seen), n=max(1, round(self.of.n * len(seen) / len(retained)))), g)
+        shrinks = 0.0 if self.metric is None else self.metric * self.shrinks
+        return Without(replace(self.rows(seen), n=max(1, round(self.of.n * len(seen) / len(retained)))), g, shrinks)
 
     def _near(self, turns: int) -> float | torch.Tensor:
         """Return the damping of one of so many Euler steps."""
-        return turns / self.tau if self.metric is None else self.metric * (turns / self.tau + self.shrinks)
+        return turns / self.tau if self.metric is None else self.metric * (turns / self.tau)
 
     def _inverse(self, near: float | torch.Tensor) -> Product:
         """Return what stands for the inverse of the curvature with this damping: by its factors, or else the damping's alone."""
