@@ -92,8 +92,29 @@ def test_where_no_weight_stands_out_the_model_stays_as_it_is_and_that_is_said():
     seen: list[Event] = []
     made = unlearning.make("ssd", {"alpha": 1e6})(trained, train, gone, report=seen.append)
     assert torch.equal(training.load(made).flat, training.load(trained).flat)
-    assert seen[-1].note.startswith("The model is as it was")
+    assert seen[-1].note.startswith("The model is as it was: the method found nothing to change.")
     assert set(made.removed) == set(gone.ids)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [(0.5, 0.4, "would have made the removed rows better known"), (0.5, 0.9, "would have harmed the retained rows")],
+)
+def test_what_ended_the_way_is_said(before, after, said, monkeypatch):
+    """Where the retained rows allow all and the removed ones are better known, no harm is spoken of; and the other way round."""
+    trained, train, gone = case()
+    forget, seen = train.take(train.mask(gone.ids)), []
+    told = {True: before, False: after}  # of the removed rows, at the model's weights and at others
+
+    def losses(bound, recipe, rows):
+        at_start = bound.flat.equal(training.load(trained).flat)
+        return torch.full((len(rows),), told[at_start] if rows.digest == forget.digest or after > before else before)
+
+    monkeypatch.setattr("influence.unlearning.ssd.losses", losses)
+    monkeypatch.setattr("influence.unlearning._guard.losses", losses)
+    unlearning.make("ssd", {"alpha": 1.0, "keep": 0.0})(trained, train, gone, report=seen.append)
+    assert said in seen[-1].note
+    assert seen[-1].note.endswith("Choose finetune or neggrad_plus.")
 
 
 def test_a_threshold_lets_its_share_of_the_weights_pass():

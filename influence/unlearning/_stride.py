@@ -23,13 +23,15 @@ from influence.workspace import Workspace
 
 Holds = Callable[[torch.Tensor], bool]
 """Whether the rows allow weights (P,)."""
+NOTHING = "the method found nothing to change"
 
 
 @dataclass(frozen=True)
 class Stride(Guarded, ABC):
     """Goes from the model's weights towards others, in parts of the way, as far as the rows allow; claim L1.
 
-    A method says where to (`goal`), and what more than the retained rows' loss has to hold on the way (`fares`).
+    A method says where to (`goal`), what more than the retained rows' loss has to hold on the way (`fares`), and which other to choose
+    where there is none (`instead`).
     """
 
     seed: int = option(0, "Which of the retained rows are looked at", min=0, max=2**31 - 1, advanced=True)
@@ -39,7 +41,7 @@ class Stride(Guarded, ABC):
     needs: ClassVar[str]
     reservation: ClassVar[str] = ""
     relabels: ClassVar[bool] = False
-    unchanged: ClassVar[str] = "The model is as it was: even a small part of the way would have harmed the retained rows. Choose retrain."
+    instead: ClassVar[str] = "Choose retrain."
 
     def unavailable(self, trained: Trained) -> str:
         """Return nothing: weights are all it needs."""
@@ -49,9 +51,9 @@ class Stride(Guarded, ABC):
     def goal(self, asked: Request, bound: Bound, holds: Holds, workspace: Workspace) -> torch.Tensor:
         """Return the weights to go towards, (P,); the module `bound` holds the model's and may be moved."""
 
-    def fares(self, bound: Bound, asked: Request) -> Callable[[], bool]:
-        """Return what says whether all else is well at the present weights."""
-        return lambda: True
+    def fares(self, bound: Bound, asked: Request) -> Callable[[], str]:
+        """Return what says what else the present weights have done that may not be, as in "would have …", or ""."""
+        return lambda: ""
 
     def told(self, asked: Request, bound: Bound, workspace: Workspace) -> str:
         """Return what is to be said of the weights that the method ends at, in a sentence or two, or nothing."""
@@ -78,20 +80,20 @@ class Stride(Guarded, ABC):
             bound = load(trained)
             start, guard, fares = bound.flat.clone(), self.guarding(bound, asked.recipe, retained), self.fares(bound, asked)
 
-            def holds(weights: torch.Tensor) -> bool:
+            def wrong(weights: torch.Tensor) -> str:
                 bound.flat.copy_(weights)
-                return guard.holds(bound) and fares()
+                return fares() if guard.holds(bound) else _harm(guard.harmed(bound))
 
-            goal = self.goal(asked, bound, holds, kept := workspace or Workspace())
-            part, hurt = LOOKS, ""
-            while part and not holds(start.lerp(goal, part / LOOKS)):
-                part, hurt = part - 1, guard.harmed(bound)
+            goal = self.goal(asked, bound, lambda weights: not wrong(weights), kept := workspace or Workspace())
+            part, why = LOOKS, ""
+            while part and (found := wrong(start.lerp(goal, part / LOOKS))):
+                part, why = part - 1, found
             for k in range(LOOKS + 1):
                 bound.flat.copy_(start.lerp(goal, min(k, part) / LOOKS))
                 note = ""
                 if k == LOOKS:
                     still = still_said(bound, retained, forget, selection.action == "relabel")
-                    note = " ".join(filter(None, (self._said(part, bound.flat.equal(start), hurt), self.told(asked, bound, kept), still)))
+                    note = " ".join(filter(None, (self._said(part, bound.flat.equal(start), why), self.told(asked, bound, kept), still)))
                 report(Event(self.id, k, LOOKS, note, monitor(bound) if monitor else {}))
         return approximate(trained, selection, bound, 1, 0.0)
 
@@ -102,10 +104,11 @@ class Stride(Guarded, ABC):
         rows, there = relabelled(trained, train, selection), ~np.isin(train.ids, list(trained.removed))
         return rows.take(there), train.take(there & train.mask(selection.ids))
 
-    def _said(self, part: int, still: bool, hurt: str) -> str:
+    def _said(self, part: int, still: bool, why: str) -> str:
         if still:
-            return self.unchanged
-        if part == LOOKS:
-            return ""
-        share, rows = f"{part / LOOKS:.0%}", f"retained rows of {hurt}" if hurt else "retained rows"
-        return f"Only {share} of the way was gone: more would have harmed the {rows}. Choose retrain for so large a removal."
+            return f"The model is as it was: {f'even a small part of the way would have {why}' if why else NOTHING}. {self.instead}"
+        return f"Only {part / LOOKS:.0%} of the way was gone: more would have {why}. {self.instead}" if why else ""
+
+
+def _harm(group: str) -> str:
+    return f"harmed the retained rows of {group}" if group else "harmed the retained rows"

@@ -53,12 +53,12 @@ class SSD(Stride):
     cost: ClassVar[str] = "About as long as a few passes of training over all rows."
     needs: ClassVar[str] = "All rows that the model was trained on."
 
-    unchanged: ClassVar[str] = "The model is as it was: no weight can be made smaller without harm. Choose finetune or neggrad_plus."
+    instead: ClassVar[str] = "Choose finetune or neggrad_plus."
 
-    def fares(self, bound: Bound, asked: Request) -> Callable[[], bool]:
-        """Return what says whether the removed rows fare no better than before."""
+    def fares(self, bound: Bound, asked: Request) -> Callable[[], str]:
+        """Return what says whether the removed rows are known better than before."""
         least = losses(bound, asked.recipe, asked.forget).mean()
-        return lambda: bool(losses(bound, asked.recipe, asked.forget).mean() >= least)
+        return lambda: "" if losses(bound, asked.recipe, asked.forget).mean() >= least else "made the removed rows better known"
 
     def goal(self, asked: Request, bound: Bound, holds: Holds, workspace: Workspace) -> torch.Tensor:
         """Return the weights made smaller as alpha says, or as the first alpha says with which the rows allow it, (P,).
