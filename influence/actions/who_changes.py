@@ -22,7 +22,7 @@ from influence.groups import FEWEST
 from influence.store import Project, Run
 from influence.types import Event, Report, ignore
 
-VERSION = 3
+VERSION = 4
 """What an older version predicted lacks the p-values that pages read, or was stepped otherwise: it is made again."""
 STEP = {"products": 8, "rows": 1000, "turns": 3}
 """How the step in weights is found: `Settled.step`, with the curvature read anew on the way."""
