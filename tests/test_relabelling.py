@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from influence.actions import _claims, _oracles, perform
+from influence.actions import _claims, _oracles, _relearning, perform
 from influence.actions._monitor import monitor
 from influence.actions._opened import opened
 from influence.actions._verified import in_words
@@ -143,6 +143,27 @@ def test_relabel_then_remove_then_relabel(made):
     assert project.check() == []
 
 
+def test_rows_relabelled_and_then_removed_are_judged_by_the_label_that_was_learnt(made, tmp_path, monkeypatch):
+    project, runs = made
+    old, first = opened(project, runs["original"]).dataset, opened(project, runs["original"])
+    gone, left = list(old.planted)[:10], list(old.planted)[10:]
+    second = perform("unlearn", project, {"run": runs["retrain"], "ids": gone, "method": "retrain"})
+    it = opened(project, second["run"])
+    rows = _oracles.parts(it)["forget"]
+    assert set(rows.ids) == set(_oracles.forgotten(it)) == set(old.planted)
+    assert len(_oracles.forgotten(it)) == len(old.planted)
+    assert (rows.y == old.train.y[old.train.mask(rows.ids)]).all()
+    again = _relearning.told(it, np.ones((2, _oracles.STEPS + 1)))["original"]
+    here = _relearning.curve(first.trained.model, _oracles.recipe_of(it), first.bound, rows, _oracles.STEPS)
+    assert again == here.tolist(), "the original and the oracles learn the same labels again"
+    listed = perform("export_data", project, {"run": second["run"], "out": str(tmp_path / "data")})
+    assert (second["n_removed"], listed["n_removed"], listed["n_relabelled"]) == (10, 10, len(left))
+    rest = perform("unlearn", project, {"run": second["run"], "ids": left, "method": "retrain"})["run"]
+    own = _oracles.key(opened(project, rest))
+    monkeypatch.setattr(_oracles, "old_labels", lambda it, was: it.dataset.train.take(np.zeros(len(it.dataset.train), dtype=bool)))
+    assert _oracles.key(opened(project, rest)) != own, "by what label removed rows are learnt again is part of what is kept"
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -199,6 +220,9 @@ def test_a_numeric_target_gets_numbers_in_its_own_unit(tmp_path):
     np.testing.assert_allclose(new.dataset.train.y[rows] * target["sd"] + target["mean"], [1000.5, 1200, 900], rtol=1e-5)
     assert (made["claim"], "mean and spread" in made["claim_note"]) == ("L1", True)
     assert set(_oracles.forgotten(new)) == set(ids)
+    gone = opened(project, perform("unlearn", project, {"run": made["run"], "ids": ids[:1]})["run"])
+    judged = _oracles.parts(gone)["forget"]
+    np.testing.assert_allclose(judged.y, it.dataset.train.y[it.dataset.train.mask(judged.ids)], rtol=1e-5)
 
 
 def test_unseen_rows_of_a_forgotten_class_are_counted_apart(tmp_path):

@@ -97,16 +97,17 @@ def key(it: Opened) -> str:
 
 def forgotten(it: Opened) -> tuple[Any, ...]:
     """Return the ids that were removed since the first training, not those that it was made without, and those that were relabelled."""
-    never = set(first(it).removed)
-    return (*(i for i in it.trained.removed if i not in never), *old_labels(it, it.origin).ids.tolist())
+    never, gone = set(first(it).removed), set(it.trained.removed)
+    corrected = (i for i in old_labels(it, it.origin).ids.tolist() if i not in gone)
+    return (*(i for i in it.trained.removed if i not in never), *corrected)
 
 
 def parts(it: Opened) -> Mapping[Rows, Examples]:
     """Return the rows on which models are compared."""
-    train, relabelled = it.dataset.train, old_labels(it, it.origin)
+    train, old = it.dataset.train, old_labels(it, it.origin)
     out = train.mask(forgotten(it))
     was = train.y.copy()
-    was[train.mask(relabelled.ids)] = relabelled.y  # what is to be forgotten of these is the old label
+    was[train.mask(old.ids)] = old.y  # what is to be forgotten of these is the old label, whatever became of the row since
     found = {
         "forget": replace(train, y=was).take(out),
         "retained": train.take(~train.mask(it.trained.removed) & ~out),

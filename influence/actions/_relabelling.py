@@ -83,14 +83,17 @@ def _columns(train: Examples, target: str, at: np.ndarray, y: np.ndarray, labels
 
 
 def old_labels(it: Opened, was: Opened) -> Examples:
-    """Return the training rows that have another label in the run's data than in those that its chain began with, with their old ones."""
+    """Return the training rows that have another label in the run's data than the one that its chain began with, with that one.
+
+    Rows removed on the way, too: what is to be forgotten of them is what the first model learned. Not those that it was made without.
+    """
     own = it.dataset.train
     if it.run.dataset == was.run.dataset:
         return own.take(np.zeros(len(own), dtype=bool))
     before = was.dataset.train
     old = _read_as(it, was, before.y[as_places(own.ids, before.ids)])
     other = (old != own.y) if own.classes else ~np.isclose(old, own.y, rtol=1e-5, atol=1e-5)
-    return replace(own, y=old).take(other & ~np.isin(own.ids, list(it.trained.removed)))
+    return replace(own, y=old).take(other & ~np.isin(own.ids, list(was.trained.removed)))
 
 
 def _read_as(it: Opened, was: Opened, y: np.ndarray) -> np.ndarray:

@@ -82,8 +82,9 @@ def _named(it: Opened, ids: np.ndarray, columns: pd.DataFrame) -> pd.DataFrame:
 
 def _relabelled(it: Opened) -> pd.DataFrame:
     """Return one row per row whose label was corrected and that is still there: id, old, new, run, claim."""
-    was = it.origin
+    was, gone = it.origin, it.trained.removed
     ids = old_labels(it, was).ids
+    ids = ids[~np.isin(ids, list(gone))]
     by = {id: (run.id, run.body["claim"]) for run, rows in _selections(it) if rows.action == "relabel" for id in rows.ids}
     old, new = (of.dataset.train for of in (was, it))
     cells = [rows.columns[it.dataset.target].iloc[as_places(ids, rows.ids)].to_numpy() for rows in (old, new)]

@@ -166,7 +166,9 @@ def dashed(curves: live.Curves) -> str:
     lines = "Dashed: the model retrained without the rows. " if curves.references.get("retrained") else ""
     about = f"Band: {curves.oracles} models retrained without them from other seeds. " if curves.oracles else ""
     without = [rows for part, rows in live.NAMES.items() if curves.oracles and part in curves.names and part not in curves.bands]
-    told = f"No band for {' and '.join(map(str.lower, without))}: what those models say is kept of other rows. " if without else ""
+    told = (
+        f"No band for {' and '.join(map(str.lower, without))}: what those models say is kept of other rows or labels. " if without else ""
+    )
     return lines + about + told
 
 
