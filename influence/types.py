@@ -407,6 +407,14 @@ class Selection:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def without(self, gone: Iterable[Any]) -> Selection:
+        """Return the selection without the rows that are gone already, by the same reason."""
+        out = set(gone)
+        stay = [place for place, id in enumerate(self.ids) if id not in out]
+        if len(stay) == len(self):
+            return self
+        return replace(self, ids=tuple(self.ids[k] for k in stay), labels=tuple(self.labels[k] for k in stay) if self.labels else ())
+
     @cached_property
     def digest(self) -> str:
         """Identity: the ids as a set, the action, and the new labels if there are any."""

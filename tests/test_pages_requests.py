@@ -7,12 +7,16 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from influence import jobs as queue
 from influence.actions import perform
+from influence.actions._compared import Compared
+from influence.actions._opened import opened
 from influence.errors import BadInput
+from influence.evaluation._tables import row_losses
 from influence.finders.rows import parts
 from influence.store import Project
 from influence.types import Selection
-from influence.ui import racing, words
+from influence.ui import forgetting, racing, words
 from tests import drawing
 from tests.drawing import SMALL, address, links, press, text
 
@@ -199,3 +203,47 @@ def test_shares_and_sizes_are_of_the_rows_that_the_model_was_made_with(made, sho
     assert f"40 training rows** of {seen:,} ({words.percent(40 / seen)})" in text(shown(project, "plan", run=made.second))
     with pytest.raises(BadInput, match=f"All {seen:,} training rows of this model are selected"):
         perform("unlearn", project, {"run": made.second, "ids": made.ids[50:], "method": "retrain"})
+
+
+def test_rows_that_are_gone_already_are_no_part_of_a_request(made):
+    project, asked, left = made.project, made.ids[45:55], made.ids[50:55]
+    third = project.run(made.third).body
+    assert project.selection(third["selection"]).ids == tuple(left), "the record names what the request removed"
+    found = perform("race", project, {"run": made.second, "ids": asked, "methods": ["retrain", "finetune"]})
+    assert found["n_removed"] == 5
+    runs = [project.run(lane["run"]) for lane in found["lanes"]]
+    assert {run.body["n_removed"] for run in runs} == {5}
+    assert {run.body["selection"] for run in runs} == {third["selection"]}
+    it = opened(project, made.second)
+    for one in (opened(project, run.id) for run in runs):
+        rows = it.dataset.train.take(it.dataset.train.mask(left))
+        loss = row_losses(one.answers(rows).numpy(), rows.y, True).mean()
+        assert one.run.body["live"]["forget_loss"] == pytest.approx(loss, rel=1e-4), "curves are of the rows that go"
+    selection = Selection(tuple(asked))
+    compared = Compared({"original": it, "unlearned": opened(project, runs[1].id)}, selection, "")
+    assert sorted(compared.ids["forgotten"]) == sorted(left), "older records name all that was selected"
+    job = SimpleNamespace(args={"run": made.second, "selection": project.put_selection(selection)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("influence.ui.state.project", lambda: project)
+        assert forgetting.sizes(job) == (5, it.run.body["n"]["holdout"])
+        assert racing._sizes(it.run, job.args["selection"])["forget"] == 5
+    for action in ("unlearn", "race", "preview"):
+        given = {"methods": ["retrain"]} if action == "race" else {}
+        with pytest.raises(BadInput, match="All 7 selected rows were already removed from this model"):
+            perform(action, project, {"run": made.second, "ids": made.ids[:7], **given})
+
+
+def test_of_rows_that_are_gone_already_nothing_is_predicted(made):
+    first, second = (perform("preview", made.project, {"run": made.second, "ids": ids}) for ids in (made.ids[45:55], made.ids[50:55]))
+    assert first["n"] == 5
+    assert first == second
+
+
+def test_run_asks_for_the_rows_that_are_left_and_finds_what_was_made_of_them(made, shown):
+    choose(made, made.ids[45:55])
+    perform("unlearn", made.project, {"run": made.second, "method": "finetune"})
+    at = shown(made.project, "run", run=made.second)
+    assert "The model without 5 rows (55 with earlier requests) is ready" in text(at)
+    press(at, "Start unlearning")
+    job = queue.listed(made.project, 1)[0]
+    assert made.project.selection(job.args["selection"]).ids == tuple(made.ids[50:55])

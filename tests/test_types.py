@@ -195,6 +195,13 @@ def test_outputs_and_shape():
     assert (examples(3, (2, 4, 4)).shape, examples(3, classes=5).outputs, examples(3, classes=0).outputs) == ((2, 4, 4), 5, 1)
 
 
+def test_a_selection_without_rows_keeps_reason_and_the_labels_of_the_others():
+    rows = Selection((3, 1, 2), "relabel", {"rule": "ids given"}, ("a", "b", "c"))
+    assert rows.without([1, 7]) == Selection((3, 2), "relabel", {"rule": "ids given"}, ("a", "c"))
+    assert rows.without([7]) is rows
+    assert Selection((3, 1)).without((3, 1)) == Selection(())
+
+
 def test_places_of_ids():
     assert as_places(["b", "x", "a"], np.array(["a", "b"])).tolist() == [1, -1, 0]
     assert as_places(np.array([5, 7]), np.array([7, 6, 5])).tolist() == [2, 0]

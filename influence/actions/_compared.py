@@ -43,9 +43,9 @@ class Compared:
 
     @cached_property
     def ids(self) -> dict[str, np.ndarray]:
-        """The ids of the rows of each part: all that were forgotten, retained ones drawn by key, all holdout rows."""
+        """The ids of each part's rows: all forgotten ones that the original had, retained ones drawn by key, all holdout rows."""
         train = self.original.dataset.train
-        gone = train.mask(self.selection.ids)
+        gone = train.mask(self.selection.ids) & self.original.seen
         seen = [it.seen for role, it in self.runs.items() if role != "random"]  # that one is without other rows, which were not to go
         kept = train.ids[np.logical_and.reduce([~gone, *seen])]
         some = np.sort(np.argsort(keys(0, "compare", kept), kind="stable")[:ROWS])

@@ -131,7 +131,7 @@ def _change(project: Project, it: Compared) -> pd.DataFrame:
     note = kept(project, original.run.id, it.by)
     if note is None or it.selection.action == "relabel":  # scores are of removals
         return pd.DataFrame()
-    expected = predicted(in_units(note, original.dataset), project.scores(note["scores"]), it.selection.ids)
+    expected = predicted(in_units(note, original.dataset), project.scores(note["scores"]), it.ids["forgotten"].tolist())
     units = [unit_of(original.dataset, note["queries"][label]["name"]) for label in note["labels"]]
     questions = questions_of(original, note)
     before = _said(it, "original", questions)

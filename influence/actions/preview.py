@@ -18,7 +18,7 @@ from influence.errors import BadInput
 from influence.groups import other_than
 from influence.registry import attribution
 from influence.store import Project
-from influence.types import Report, Scores, Trained, ignore
+from influence.types import Report, Scores, Selection, Trained, ignore
 
 OLDER = "An older version prepared this preview by other removals: it has no bands. Prepare it anew."
 
@@ -206,14 +206,18 @@ def preview(
 ) -> dict[str, Any]:
     """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
 
+    `n`: how many of them the model has; rows that it was made without change nothing.
+
     The first call for a run, a group and a class `positive` prepares it (some twenty retrainings). "": the class that is favourable in
     the run's data. Errors of a numeric target are in its own unit, their smooth versions in its square. `unbanded` says why there are no
     bands, where there are none.
 
     Raises:
-        BadInput: no rows, unknown rows or more than there are, an unknown question, or a group column or class that does not exist.
+        BadInput: no rows that the model has, unknown ones or more than there are, an unknown question, or a group column or class that does
+            not exist.
     """
     from influence.actions._opened import as_ids, chosen, opened, ranking
+    from influence.unlearning._rows import ALREADY
 
     it = opened(project, run)
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
@@ -232,9 +236,12 @@ def preview(
             raise BadInput(f"There is no question {label!r} among these scores; there are: {', '.join(ranked.labels)}.")
         if top > len(ranked.ids):
             raise BadInput(f"There are {len(ranked.ids):,} rows; the first {top:,} cannot be taken. Take fewer.")
-        rows = as_ids(it.dataset.train.ids, ranked.ids[ranking(ranked, label, better)[:top]])
+        selected = Selection(as_ids(it.dataset.train.ids, ranked.ids[ranking(ranked, label, better)[:top]]))
     else:
-        rows = chosen(project, it, ids).ids
+        selected = chosen(project, it, ids)
+    rows = selected.without(it.trained.removed).ids
+    if not rows:
+        raise BadInput(ALREADY.format(n=len(selected)))
     found = predicted(note, project.scores(note["scores"]), rows)
     asked = {"n": len(rows), "run": it.run.id, "group": by, "positive": positive}
     return {"predicted": found, "unbanded": unbanded(note, len(rows)), **asked}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from influence.actions._opened import chosen, opened
-from influence.actions.unlearn import unlearn
+from influence.actions.unlearn import requested, unlearn
 from influence.errors import BadInput, Cancelled
 from influence.registry import unlearning
 from influence.store import Project
@@ -37,9 +37,7 @@ def race(
     for name in methods:
         unlearning.make(name)
     it = opened(project, run)
-    rows = chosen(project, it, ids, selection, relabels=True)
-    if len(rows) == len(it.dataset.train) and rows.action == "remove":
-        raise BadInput(f"All {len(rows):,} training rows are selected; a model needs some. Select fewer.")
+    rows = requested(it, chosen(project, it, ids, selection, relabels=True))
     stored, lanes = project.put_selection(rows), []
     order = sorted(methods, key=lambda name: name != "retrain")  # first, so that it is trained once
     for place, name in enumerate(order):

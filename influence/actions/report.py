@@ -166,12 +166,13 @@ def in_words(reason: Mapping[str, Any]) -> str:
 def _preview(project: Project, first: Opened, note: dict[str, Any] | None, selection: Selection | None) -> told.Preview | None:
     if note is None or selection is None or selection.action == "relabel":  # scores are of removals
         return None
-    found = predicted(note, project.scores(note["scores"]), selection.ids)
+    rows = selection.without(first.trained.removed)
+    found = predicted(note, project.scores(note["scores"]), rows.ids)
     rests = counted(project, first.run, first.dataset, note)
     changes = tuple(replace(_foretold(label, note["better"][label], entry), n=rests[label]) for label, entry in found.items())
     n = retrainings(note)
     said = f"Slope and width come from {n} real retrainings without other sets of rows." if n else "Not calibrated: good for ranking only."
-    said = unbanded(note, len(selection)) or said
+    said = unbanded(note, len(rows)) or said
     return told.Preview(changes, f"{said} {_trust(project, first.run.id, note)}".strip(), note["n_evaluation"])
 
 

@@ -23,7 +23,7 @@ from influence.registry import settings, unlearning
 from influence.store import Project
 from influence.types import Event, Report, Selection, ignore
 from influence.unlearning._descent import Descent
-from influence.unlearning._rows import ONLY_REMOVES
+from influence.unlearning._rows import ALREADY, ONLY_REMOVES
 from influence.unlearning._stride import Stride
 
 
@@ -49,13 +49,11 @@ def unlearn(
     The model that `retrain` makes as it is set by default is trained once, as everybody's yardstick.
 
     Raises:
-        BadInput: unknown rows, a method that is not open to this model, or a selection it cannot use.
+        BadInput: unknown rows or only such as were removed before, a method that is not open to this model, or a selection it cannot use.
     """
     it = opened(project, run)
-    rows = chosen(project, it, ids, selection, labels, relabels=True)
+    rows = requested(it, chosen(project, it, ids, selection, labels, relabels=True))
     relabel, asked = rows.action == "relabel", in_models_unit(it, rows)
-    if not relabel and not (it.seen & ~it.dataset.train.mask(rows.ids)).any():
-        raise BadInput(f"All {int(it.seen.sum()):,} training rows of this model are selected; a model needs some. Select fewer.")
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     unlearner = unlearning.make(method, _guarding(method, set or {}, by))
     if unlearner.unavailable(it.trained):
@@ -92,6 +90,20 @@ def unlearn(
         new, body = kept_as_run(project, it, rows, made, unlearner, seconds, told, yardstick=is_truth, given=given, steps=steps)
     _steps.fade(project)
     return _result(new, body, prepared)
+
+
+def requested(it: Opened, selection: Selection) -> Selection:
+    """Return what a request asks of a model: the selected rows without those that it was made without.
+
+    Raises:
+        BadInput: none is left, or all that the model has are to be removed.
+    """
+    rows = selection.without(it.trained.removed)
+    if not len(rows):
+        raise BadInput(ALREADY.format(n=len(selection)))
+    if rows.action != "relabel" and not (it.seen & ~it.dataset.train.mask(rows.ids)).any():
+        raise BadInput(f"All {int(it.seen.sum()):,} training rows of this model are selected; a model needs some. Select fewer.")
+    return rows
 
 
 def _guarding(method: str, given: Mapping[str, Any], group: str) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def who_changes(
     """
     began = time.perf_counter()
     it = opened(project, run)
-    rows = chosen(project, it, ids)
+    rows = chosen(project, it, ids).without(it.trained.removed)
     if it.trained.recipe is None:
         raise BadInput("This model has no recipe, so it cannot be trained again to see how far predictions hold. Choose one trained here.")
     by = (it.run.body.get("groups") or [""])[0] if group is None else group

@@ -55,9 +55,14 @@ def seen(run: Run) -> int:
     return int(run.body["n"]["train"]) - len(run.body.get("removed", ()))
 
 
+def still(run: Run, selection: Selection) -> Selection:
+    """Return the selection without the rows that the model was already made without: what a request asks of it."""
+    return selection.without(run.body.get("removed", ()))
+
+
 def left(run: Run, selection: Selection) -> int:
     """Return how many of the selected rows the model was not already made without."""
-    return len(set(selection.ids) - set(run.body.get("removed", ())))
+    return len(still(run, selection))
 
 
 def gone(run: Run, selection: Selection) -> str:

@@ -38,8 +38,8 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
 
     def foretold(selection: Selection) -> None:
         st.caption(provenance(selection))
-        if note is not None:
-            _preview(run, note, label, selection)
+        if note is not None and choosing.left(run, selection):
+            _preview(run, note, label, choosing.still(run, selection))
 
     selection = choosing.review(run, (state.group(), state.dataset(run).target), foretold)
     if selection is None:
@@ -49,7 +49,7 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
         choosing.rows(run, selection)
         if requesting.nothing_left(run, selection):
             return
-        priced.methods(run, selection)
+        priced.methods(run, choosing.still(run, selection))
         requesting.returning(run, selection, "plan.back")
         state.link("run", "Correct these labels" if selection.action == "relabel" else "Unlearn these rows", ":material/arrow_forward:")
 

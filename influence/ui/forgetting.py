@@ -27,6 +27,7 @@ def start(run: Run, selection: Selection) -> None:
     if not rows(run, selection):
         return
     requesting.returning(run, selection, "run.back")
+    selection = choosing.still(run, selection)
     many = SEVERAL == st.segmented_control(
         "How many methods", [ONE, SEVERAL], default=ONE, required=True, key="run.many", label_visibility="collapsed"
     )
@@ -114,7 +115,7 @@ def tried(run: Run, selection: Selection | None, job: Job | None) -> list[lanes.
     """Return the methods that were asked to forget the rows of the job that is shown, else the selected ones."""
     of = str(job.args.get("selection") or "") if job else ""
     if not of and selection is not None:
-        of = state.project().put_selection(selection)
+        of = state.project().put_selection(choosing.still(run, selection))
     return lanes.found(run, of) if of else []
 
 
@@ -185,7 +186,8 @@ def sizes(job: Job) -> tuple[int, int]:
     """Return how many rows a job removes, and how many holdout rows there are."""
     run = state.project().run(str(job.args["run"])) if job.args.get("run") else state.current_run()
     chosen = job.args.get("selection")
-    return len(state.project().selection(chosen)) if chosen else 0, run.body.get("n", {}).get("holdout", 0) if run else 0
+    rows = state.project().selection(chosen) if chosen else Selection(())
+    return (choosing.left(run, rows), run.body.get("n", {}).get("holdout", 0)) if run else (len(rows), 0)
 
 
 def measured_on(removed: int, unseen: int) -> str:

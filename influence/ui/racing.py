@@ -84,8 +84,8 @@ def _board(run: Run, selection: str, active: bool) -> None:
 
 def _sizes(run: Run, selection: str) -> dict[str, int]:
     chosen = state.project().selection(selection)
-    retained = choosing.seen(run) - choosing.left(run, chosen)
-    return {"forget": len(chosen), "retain": min(ROWS, retained), "test": run.body["n"]["holdout"]}
+    n = choosing.left(run, chosen)
+    return {"forget": n, "retain": min(ROWS, choosing.seen(run) - n), "test": run.body["n"]["holdout"]}
 
 
 def table(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from influence.types import Examples, Selection, Trained, as_places
 
 ONLY_REMOVES = "This method only removes rows; the selection is to {action} them. Choose retrain or influence_step, or remove them."
 """Why a method that does not say that it `relabels` refuses rows with new labels."""
+ALREADY = "All {n:,} selected rows were already removed from this model. Choose rows that it was trained on."
 
 
 def parted(trained: Trained, train: Examples, selection: Selection) -> tuple[Examples, Examples]:
@@ -30,7 +31,7 @@ def parted(trained: Trained, train: Examples, selection: Selection) -> tuple[Exa
         raise BadInput("The selection is empty. Choose at least one row to forget.")
     wanted = left(trained, selection)
     if not wanted:
-        raise BadInput(f"All {len(selection):,} selected rows were already removed from this model. Choose rows that it was trained on.")
+        raise BadInput(ALREADY.format(n=len(selection)))
     forget = train.mask(wanted)
     retained = ~forget & ~pd.Index(train.ids).isin(list(trained.removed))
     _enough(train, retained)
@@ -86,8 +87,7 @@ def gone(trained: Trained, selection: Selection) -> tuple[Any, ...]:
 
 def left(trained: Trained, selection: Selection) -> tuple[Any, ...]:
     """Return the selected ids that the model is not already without, in the selection's order."""
-    gone = set(trained.removed)
-    return tuple(i for i in selection.ids if i not in gone)
+    return selection.without(trained.removed).ids
 
 
 def _enough(train: Examples, retained: np.ndarray) -> None:
