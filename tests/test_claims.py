@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from influence.actions import _claims, perform
 from influence.actions._opened import opened
 from influence.data.refit import refusal
 from influence.errors import BadInput
+from influence.evidence import card, words
+from influence.readable import readable
 from influence.registry import unlearning
 from influence.store import Project
 from influence.types import Selection
+from influence.ui import claims
 from tests import drawing
 from tests.drawing import text
 
-no_worker, shown, trained = drawing.no_worker, drawing.shown, drawing.trained
+no_worker, fresh, shown, trained = drawing.no_worker, drawing.fresh, drawing.shown, drawing.trained
 LOANS = {"data": "bundled:loans", "data_set": {"n": 600}, "set": {"epochs": 2}}
 DIGITS = {"data": "bundled:digits", "set": {"epochs": 1}}
 SHARDED = {**DIGITS, "set": {"epochs": 1, "shards": 2, "slices": 1}}
@@ -84,3 +89,52 @@ def test_plan_and_run_say_the_claim_where_a_method_is_chosen(trained, shown):
     assert "For L2 choose" not in text(at)
     next(box for box in at.get("button_group") if box.key == "run.many").set_value("Race several").run()
     assert "Claim: L1, approximate." in text(at)
+
+
+@pytest.mark.parametrize("level", words.CLAIMS)
+def test_what_is_claimed_of_relabelled_rows_is_not_that_they_were_left_out(level):
+    own = words.claim(level, relabelled=True)
+    if level in ("trained", "L3"):  # no method certifies it
+        assert own == words.claim(level)
+        return
+    assert "without" not in own.name + own.meaning
+    assert "left out" not in own.meaning
+    assert {"new", "old"} <= set(own.meaning.replace(".", "").split())
+    assert own != words.claim(level)
+
+
+def test_the_claim_of_relabelled_rows_is_said_wherever_a_claim_is(fresh, shown, tmp_path):
+    it = opened(fresh, None)
+    train = it.dataset.train
+    ids = train.ids[train.y == 0][:40].tolist()
+    fresh.choose(Selection(tuple(ids), "relabel", {"dataset": it.run.dataset}, (train.classes[1],) * 40))
+    made = perform("unlearn", fresh, {"method": "retrain"})
+    own, other = words.claim("L2", relabelled=True).meaning, words.claim("L2").meaning
+    perform("export_model", fresh, {"run": made["run"], "out": str(tmp_path / "m")})
+    told = [
+        readable("unlearn", fresh, made),
+        (tmp_path / "m" / "README.md").read_text(encoding="utf-8"),
+        (fresh.path / perform("report", fresh, {"run": made["run"]})["html"]).read_text(encoding="utf-8"),
+        *(text(shown(fresh, page, run=made["run"])) for page in ("run", "compare", "verify")),
+    ]
+    assert [(own in each, other in each) for each in told] == [(True, False)] * len(told)
+
+
+def test_the_card_of_relabelled_rows_leaves_open_what_is_left_of_the_old_labels():
+    it = SimpleNamespace(data=SimpleNamespace(simulated=False), removed=0, relabelled=3, claim="L1")
+    assert card._limits(it)[0].startswith("It is not proven that the model holds no trace of the old labels;")
+    it.removed = 2
+    assert card._limits(it)[0].startswith("It is not proven that the model holds no trace of the removed rows and of the old labels;")
+
+
+def test_preprocessing_that_was_brought_may_have_seen_the_old_labels_not_removed_rows(runs):
+    it = opened(runs[0], runs[1]["loans"])
+    it.dataset.encoding["brought"] = True
+    ids = it.dataset.train.ids[it.dataset.train.y == 0][:5].tolist()
+    asked = Selection(tuple(ids), "relabel", labels=(it.dataset.train.classes[1],) * len(ids))
+    assert _claims.foretold(it, asked, unlearning.make("retrain")) == ("L1", _claims.BROUGHT_LABELS)
+
+
+def test_relabelling_is_not_told_to_fit_preprocessing_again(runs):
+    run = runs[0].run(runs[1]["loans"])
+    assert claims.higher(run, "retrain", _claims.KEPT, relabel=True) == ""

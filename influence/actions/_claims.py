@@ -17,6 +17,7 @@ from influence.types import Examples, Selection
 
 BROUGHT = "Preprocessing brought: it may have been fitted with the removed rows, so the claim is L1 although the weights never saw them."
 KEPT = "Preprocessing kept: the encoder was fitted with the removed rows, so the claim is L1 although the weights never saw them."
+BROUGHT_LABELS = "Preprocessing brought: the old labels may have had a part in it, so the claim is L1 although the weights never saw them."
 CLASSES = (
     "Class list kept: the model has an output for a class of which no row is left, which tells that there were some, so the claim is L1. "
     "For more, train anew on data without the class."
@@ -52,6 +53,8 @@ def claimed(it: Opened, selection: Selection, unlearner: Any, weights: str, give
         claim, note = (str(given.claim), given.note) if given else ("L2", "")  # inputs were fitted without looking at labels
     else:
         claim, note = _with_preprocessing(it, unlearner, weights, given)
+    if relabel and note == BROUGHT and not it.trained.removed:
+        note = BROUGHT_LABELS
     gone = it.trained.removed if relabel else (*it.trained.removed, *selection.ids)
     if claim in ("L2", "L3") and _emptied(train, gone):
         return "L1", CLASSES

@@ -20,7 +20,7 @@ LIMITS = (
     "A gap between groups is a figure about these rows; by itself it is neither a cause nor a legal finding.",
 )
 SIMULATED = "Rows or labels of this data set were made by us: no figure here says anything about real people or decisions."
-TRACES = "It is not proven that the model holds no trace of the removed rows; someone with the weights may be able to learn more."
+TRACES = "It is not proven that the model holds no trace of the {gone}; someone with the weights may be able to learn more."
 COPIES = "The model before the removal still exists where it was kept, and so do copies of the rows elsewhere."
 
 
@@ -82,7 +82,7 @@ def _became(it: Card) -> str:
 
 
 def _origin(it: Card) -> str:
-    level = words.claim(it.claim)
+    level = words.claim(it.claim, it.relabelled > 0)
     gone = _became(it)
     named = it.claim if level.name.lower() == it.claim else f"{it.claim}, {level.name.lower()}"
     lines = [f"{gone}Claim **{named}**: {level.meaning} {_text(it.claim_note)}".strip()]
@@ -131,7 +131,8 @@ def _row(name: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _limits(it: Card) -> list[str]:
     found = [SIMULATED] if it.data.simulated else []
-    found += [TRACES] if (it.removed or it.relabelled) and it.claim in ("L0", "L1") else []
+    gone = " and of the ".join(filter(None, ("removed rows" if it.removed else "", "old labels" if it.relabelled else "")))
+    found += [TRACES.format(gone=gone)] if gone and it.claim in ("L0", "L1") else []
     found += [COPIES] if it.removed else []
     return [*found, *LIMITS]
 

@@ -137,7 +137,7 @@ def _done(it: Investigation) -> str:
     rows, one = f"{words.count(chosen.n, 'training row')}{share}", chosen.n == 1
     if it.unlearning is None:
         return f"Nothing was removed. {rows} {'is' if one else 'are'} selected: {chosen.reason.rstrip('.')}."
-    level = words.claim(it.unlearning.claim)
+    level = words.claim(it.unlearning.claim, chosen.relabelled)
     done = f"{'was' if one else 'were'} {'relabelled' if chosen.relabelled else 'removed'}"
     what = ("its old label" if one else "their old labels") if chosen.relabelled else "it" if one else "them"
     return (

@@ -44,6 +44,24 @@ CLAIMS: dict[str, Claim] = {
         "that are named.",
     ),
 }
+RELABELLED: dict[str, Claim] = {
+    "L0": Claim(
+        "Labels corrected in the data only",
+        "The rows have their new labels in the data. The model was not changed and still holds what it learned from the old ones.",
+    ),
+    "L1": Claim(
+        "Approximate",
+        "The model is meant to behave as if it had learned the new labels and never the old ones. Nothing proves that every trace of the "
+        "old ones is gone: what can be said is how near it comes to a model retrained with the new ones, in the tests shown here and in no "
+        "others.",
+    ),
+    "L2": Claim(
+        "Exact by construction",
+        "The model was trained from the beginning with the new labels, and nothing that is fitted to data before it looks at labels. The "
+        "old ones had no part.",
+    ),
+}
+"""Where rows were not left out but given other labels, what a level says instead."""
 JOINED = ("equal opportunity", "demographic parity", "predictive equality")
 """What a gap is of, which questions write with a hyphen."""
 SMALL = {
@@ -78,9 +96,10 @@ SMALL = {
 }
 
 
-def claim(level: str) -> Claim:
-    """Return what a claim level means; an unknown level says so."""
-    return CLAIMS.get(level, Claim(level, "This claim level is not known to this version; nothing can be read from it."))
+def claim(level: str, relabelled: bool = False) -> Claim:
+    """Return what a claim level means, of rows that were left out or `relabelled`; an unknown level says so."""
+    known = {**CLAIMS, **(RELABELLED if relabelled else {})}
+    return known.get(level, Claim(level, "This claim level is not known to this version; nothing can be read from it."))
 
 
 def escaped(text: object) -> str:

@@ -21,25 +21,28 @@ from influence.ui import costs, state, words
 def short(run: Run, selection: Selection, name: str) -> str:
     """Return in two words what a method at its default settings lets one claim; "" if these rows are not for it."""
     level = _told(run, selection, name, {})[0]
-    return level and f"{level}, {words.claim(level).name.lower()}"
+    return level and f"{level}, {words.claim(level, selection.action == 'relabel').name.lower()}"
 
 
 def line(run: Run, selection: Selection, name: str, given: Mapping[str, Any]) -> str:
     """Return in a line what a method with these settings lets one claim, why no more, and how to come to more."""
-    level, why = _told(run, selection, name, given)
-    claim = f"Claim: {words.claim(level).name.lower()} ({level}). " if level else ""
-    return f"{claim}{words.escaped(why)}{higher(run, name, why)}".strip()
+    relabel, (level, why) = selection.action == "relabel", _told(run, selection, name, given)
+    claim = f"Claim: {words.claim(level, relabel).name.lower()} ({level}). " if level else ""
+    return f"{claim}{words.escaped(why)}{higher(run, name, why, relabel)}".strip()
 
 
-def higher(run: Run, name: str, why: str) -> str:
-    """Return how a retraining that keeps the preprocessing would come to the exact claim, if it can; `why`: what its claim says."""
-    can = name == costs.FIRST and why.startswith(KEPT) and not refusal(state.dataset(run).encoding)
+def higher(run: Run, name: str, why: str, relabel: bool) -> str:
+    """Return how a retraining that keeps the preprocessing would come to the exact claim, if it can; `why`: what its claim says.
+
+    One to `relabel` always keeps it.
+    """
+    can = not relabel and name == costs.FIRST and why.startswith(KEPT) and not refusal(state.dataset(run).encoding)
     return " For L2 choose Retrain with its setting Preprocessing at Refitted." if can else ""
 
 
 def more(run: Run, selection: Selection) -> str:
     """Return how retraining, whose default settings may claim less, comes to the exact claim, or nothing."""
-    return higher(run, costs.FIRST, _told(run, selection, costs.FIRST, {})[1])
+    return higher(run, costs.FIRST, _told(run, selection, costs.FIRST, {})[1], selection.action == "relabel")
 
 
 def _told(run: Run, selection: Selection, name: str, given: Mapping[str, Any]) -> tuple[str, str]:

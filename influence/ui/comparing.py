@@ -59,7 +59,7 @@ def older(run: Run) -> bool:
 
 def claim(run: Run) -> None:
     """Say how the model came to be, what may be claimed, and what it cost."""
-    body, level = run.body, words.claim(run.body["claim"])
+    body, level = run.body, words.claim(run.body["claim"], relabelled(run))
     cost = f"It took {words.duration(body['seconds'])}"
     whole = body.get("retrain_seconds")
     if whole and body["method"]["name"] != "retrain":

@@ -213,9 +213,10 @@ def outcome(made: Run, group: str) -> None:
         sentences.append(f"{words.title(name)}: {words.figure(old)} before, {words.figure(new)} after.")
     sentences.append(f"{standing.headline(before)} before; {standing.headline(made)} after.")
     st.success("  \n".join(sentences), icon=":material/check_circle:")
-    level, why = words.claim(str(found.get("claim", ""))), str(found.get("claim_note", ""))
-    st.caption(f"Claim: {level.name}. {level.meaning} {why}{claims.higher(before, found['method']['name'], why)}")
-    if made.body.get("n_relabelled"):
+    relabel, why = bool(found.get("n_relabelled")), str(found.get("claim_note", ""))
+    level = words.claim(str(found.get("claim", "")), relabel)
+    st.caption(f"Claim: {level.name}. {level.meaning} {why}{claims.higher(before, found['method']['name'], why, relabel)}")
+    if relabel:
         st.caption("“Forgotten rows” are those that were relabelled, by the labels they had: what the model should no longer say of them.")
     with st.container(horizontal=True):
         state.link("compare", "Compare it with the other models", run=made.id)
