@@ -9,10 +9,22 @@ import torch
 from test_unlearning import cancer, fitted, mean_loss
 
 from influence import training
+from influence.actions import perform
 from influence.errors import BadInput
 from influence.registry import settings, unlearning
+from influence.store import Project
 from influence.types import Event, Examples, Recipe, Selection, Trained
 from influence.unlearning._guard import GROUP_ROWS, MOST_GROUPS, SEEN, Guard, constant_loss, losses, sample
+
+GUARDED = [name for name, cls in unlearning.classes.items() if any(s.name == "guard" for s in settings(cls))]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Project:
+    """A project with a model of simulated loans."""
+    project = Project(tmp_path_factory.mktemp("guarded") / "p")
+    perform("train", project, {"data": "bundled:loans", "data_set": {"n": 600}, "set": {"epochs": 2, "batch_size": 64}})
+    return project
 
 
 def test_guard_allows_a_share_of_what_training_gained():
@@ -144,7 +156,7 @@ def test_the_largest_groups_are_watched_on_samples():
         Guard(training.load(fitted(train, epochs=1)), Recipe(), rows, 0.1, "nothing")
 
 
-@pytest.mark.parametrize("method", [name for name, cls in unlearning.classes.items() if any(s.name == "guard" for s in settings(cls))])
+@pytest.mark.parametrize("method", GUARDED)
 def test_methods_go_back_where_a_group_is_harmed(method, monkeypatch):
     train, trained = two_kinds(n=600, few=60)
     gone = Selection(tuple(train.ids[(train.columns["group"] == "few").to_numpy()][:30].tolist()))
@@ -170,3 +182,24 @@ def test_a_step_ends_where_a_group_would_suffer_and_says_which():
     at = {name: mean_loss(each, rows) for name, each in (("before", trained), ("free", free), ("held", held))}
     assert at["before"] < at["held"] < at["free"]
     assert "retained rows of few" in said[-1].note
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "says"),
+    [
+        *((name, {"guard": "nope"}, "There is no column 'nope' to form groups by") for name in GUARDED),
+        ("noisy_finetune", {"noisy_steps": 1000}, "steps, so that 1,000 cannot be noisy"),
+        ("noisy_finetune", {"noisy_steps": 14, "epochs": 2}, "There are 14 steps"),
+    ],
+)
+def test_settings_that_do_not_fit_the_rows_are_refused_before_anything_is_trained(made, monkeypatch, method, given, says):
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("the model was retrained first"))
+    ids, before = made.dataset(made.run().dataset).train.ids[:10].tolist(), len(made.runs())
+    with pytest.raises(BadInput, match=says):
+        perform("unlearn", made, {"ids": ids, "method": method, "set": given})
+    assert len(made.runs()) == before
+
+
+def test_settings_that_just_fit_the_rows_are_not_refused(made):
+    ids = made.dataset(made.run().dataset).train.ids[:10].tolist()
+    perform("unlearn", made, {"ids": ids, "method": "noisy_finetune", "set": {"noisy_steps": 13, "epochs": 2}})

@@ -53,17 +53,12 @@ def unlearn(
     """
     it = opened(project, run)
     rows = requested(it, chosen(project, it, ids, selection, labels, relabels=True))
-    relabel, asked = rows.action == "relabel", in_models_unit(it, rows)
+    asked = in_models_unit(it, rows)
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     unlearner = unlearning.make(method, _guarding(method, set or {}, by))
-    if unlearner.unavailable(it.trained):
-        raise BadInput(unlearner.unavailable(it.trained))
-    if relabel and not getattr(unlearner, "relabels", False):
-        raise BadInput(ONLY_REMOVES.format(action=rows.action))
+    _refuse(it, unlearner, asked)
     count, gone = it.trained.recipe.threads if it.trained.recipe else 1, it.trained.removed
     look = monitor(it.dataset, rows, query, by, count, removed=gone)
-    if relabel and getattr(unlearner, "preprocessing", "kept") == REFITTED:
-        raise BadInput("Other labels leave the rows where they are, so that preprocessing need not be fitted again. Set it to kept.")
     given = refit(it, rows) if getattr(unlearner, "preprocessing", "kept") == REFITTED else Refit(it.dataset, it.trained)
     original = look(training.load(it.trained))
     _tell(report, {"original": original, "n": group_sizes(it.dataset, query, by)})
@@ -104,6 +99,22 @@ def requested(it: Opened, selection: Selection) -> Selection:
     if rows.action != "relabel" and not (it.seen & ~it.dataset.train.mask(rows.ids)).any():
         raise BadInput(f"All {int(it.seen.sum()):,} training rows of this model are selected; a model needs some. Select fewer.")
     return rows
+
+
+def _refuse(it: Opened, unlearner: Any, rows: Selection) -> None:
+    """Refuse what a method cannot do before anything is trained; `rows`: with labels as the model knows them.
+
+    Raises:
+        BadInput: it is not open to this model, does not relabel, or its settings do not fit these rows.
+    """
+    if reason := unlearner.unavailable(it.trained):
+        raise BadInput(reason)
+    if rows.action == "relabel" and not getattr(unlearner, "relabels", False):
+        raise BadInput(ONLY_REMOVES.format(action=rows.action))
+    if rows.action == "relabel" and getattr(unlearner, "preprocessing", "kept") == REFITTED:
+        raise BadInput("Other labels leave the rows where they are, so that preprocessing need not be fitted again. Set it to kept.")
+    if hasattr(unlearner, "refuse"):
+        unlearner.refuse(it.trained, it.dataset.train, rows)
 
 
 def _guarding(method: str, given: Mapping[str, Any], group: str) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from influence import grads
-from influence.groups import groups_of
+from influence.groups import columns_of, groups_of
 from influence.keyed import keys
 from influence.loop import Bound, Loop, tensors
 from influence.losses import per_example
 from influence.registry import option
-from influence.types import Examples, Recipe
+from influence.types import Examples, Recipe, Selection, Trained
 
 SEEN = 512
 """Retained rows, of all and of every group, on which the loss is watched: the same rows each time, so that a small rise shows."""
@@ -89,6 +89,15 @@ class Guarded:
     guard: str = option(
         "", "Column, or up to three, whose groups may not lose more than all rows may; none: all rows together", column=True, advanced=True
     )
+
+    def refuse(self, trained: Trained, train: Examples, selection: Selection) -> None:
+        """Refuse settings that do not fit these rows, before anything is trained.
+
+        Raises:
+            BadInput: no groups can be formed by `guard`.
+        """
+        if self.guard:
+            columns_of(train, self.guard)
 
     def guarding(self, bound: Bound, recipe: Recipe, retained: Examples) -> Guard:
         """Return what says at any weights of the module whether the retained rows still fare as well as the settings ask."""

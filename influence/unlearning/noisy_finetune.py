@@ -103,15 +103,31 @@ class NoisyFinetune:
         Raises:
             BadInput: there is no recipe, the selection cannot be removed, or the weights do not stay finite.
         """
-        if trained.recipe is None:
-            raise BadInput(self.unavailable(trained))
-        retained, _ = parted(trained, by_id(train), selection)
-        recipe = replace(trained.recipe, epochs=self.epochs or trained.recipe.epochs, course=None)
+        retained, recipe = self._asked(trained, train, selection)
         with threads(recipe.threads):
             loop = self.laid_out(trained, retained, recipe)
             descend(loop, self.id, monitor, report)
         made = approximate(trained, selection, loop.bound, len(loop.batches), sum(loop.batches.lr) / len(loop.batches))
         return replace(made, claim=self.claims)
+
+    def refuse(self, trained: Trained, train: Examples, selection: Selection) -> None:
+        """Refuse settings that do not fit these rows, before anything is trained.
+
+        Raises:
+            BadInput: as of `laid_out`, or there is no recipe, or the selection cannot be removed.
+        """
+        self.laid_out(trained, *self._asked(trained, train, selection))
+
+    def _asked(self, trained: Trained, train: Examples, selection: Selection) -> tuple[Examples, Recipe]:
+        """Return the retained rows, and the recipe of the passes over them.
+
+        Raises:
+            BadInput: there is no recipe, or the selection cannot be removed.
+        """
+        if trained.recipe is None:
+            raise BadInput(self.unavailable(trained))
+        retained, _ = parted(trained, by_id(train), selection)
+        return retained, replace(trained.recipe, epochs=self.epochs or trained.recipe.epochs, course=None)
 
     def laid_out(self, trained: Trained, retained: Examples, recipe: Recipe) -> Noised:
         """Return the loop whose first steps are noisy.
