@@ -19,6 +19,7 @@ from influence.actions._opened import Opened, opened
 from influence.actions._pinned import reported
 from influence.actions.compare import compare
 from influence.actions.preview import in_units, kept, predicted, retrainings, unbanded
+from influence.digest import digest
 from influence.errors import BadInput
 from influence.evidence import investigation as told
 from influence.evidence import words
@@ -53,7 +54,7 @@ def report(
     half = path.with_suffix(".html.part")
     half.write_text(page, encoding="utf-8")
     half.replace(path)
-    digest = project.put_json({"html": page})
+    kept_page = project.put_json({"html": page})
     report(Event("report", 1, 1))
     seconds = time.perf_counter() - began
     with project.transaction():
@@ -61,16 +62,20 @@ def report(
             "report",
             inputs={"run": it.run.id},
             settings={"group": by, "rows": rows},
-            outputs={"page": digest},
+            outputs={"page": kept_page},
             measures={},
             seconds=seconds,
         )
-    return {"html": str(path.relative_to(project.path)), "page": digest, "run": it.run.id, "seconds": seconds}
+    return {"html": str(path.relative_to(project.path)), "page": kept_page, "run": it.run.id, "seconds": seconds}
 
 
 def file_name(run: str, group: str, rows: bool) -> str:
-    """Return the name of a report's file: one for each run, group column and choice of rows, so that none stands in for another."""
-    by = "-by-" + re.sub(r"\W+", "-", group).strip("-")[:40] if group else ""
+    """Return the name of a report's file: one for each run, group column and choice of rows, so that none stands in for another.
+
+    Of a group it has what is readable, and the beginning of its digest, since names that differ can read alike.
+    """
+    readable = re.sub(r"\W+", "-", group).strip("-")[:40]
+    by = f"-by-{readable}-{digest(group)[:6]}" if group else ""
     return f"{run}{by}{'-with-single-rows' if rows else ''}.html"
 
 
