@@ -126,7 +126,7 @@ def test_run_tells_the_cost_of_the_settings_chosen(made, here):
     count = 300 / project.trained(run.id).recipe.epochs
     assert float(re.search(r"At least ([\d,.]+) trainings, .*; rests on 300 of \d+ epochs", said(at))[1]) >= count
     ran(by_key(at.radio, "run.method").set_value("influence_step").run())
-    assert re.search(r"(At least|About) \d+\s?% of a training, [\d.]+\s?s; rests on ", said(at))
+    assert re.search(r"(At least|About) (\d+\s?% of a training|[\d.]+ trainings), [\d.]+\s?s; rests on ", said(at))
 
 
 def test_plan_lists_what_every_open_method_costs_and_leads_to_run_with_the_one_ticked(made):
