@@ -18,11 +18,13 @@ from influence.errors import BadInput
 class Weighted(_BatchNorm):
     """A batch normalisation that knows what the rows weigh.
 
-    `weights`: (B,), or None for PyTorch's own arithmetic with all weights 1. `rows`: how many places the batch has (None: B). `followed`:
-    autograd follows the running statistics too, in training (from the old to the new ones) and in evaluation mode.
+    `weights`: (B,), or None for PyTorch's own arithmetic with all weights 1. `remembered`: where these are None, which rows the running
+    statistics are of, (B,) bool; None: all. `rows`: how many places the batch has (None: B). `followed`: autograd follows the running
+    statistics too, in training (from the old to the new ones) and in evaluation mode.
     """
 
     weights: torch.Tensor | None = None
+    remembered: torch.Tensor | None = None
     rows: int | None = None
     followed: bool = False
 
@@ -41,7 +43,7 @@ class Weighted(_BatchNorm):
                 "A batch of one row has no batch statistics (BatchNorm). Choose a batch size that leaves no single row over, or GroupNorm."
             )
         if self.weights is None:
-            return super().forward(x)
+            return self._unweighted(x)
         if not bool(self.weights.sum() > 0):  # every row is gone: nothing is learnt, and the statistics stay
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.add_(1)
@@ -59,6 +61,15 @@ class Weighted(_BatchNorm):
         share = (self.weights / self.weights.sum() * (x.shape[0] * x.shape[1] / x.numel())).view(-1, *[1] * (x.dim() - 1))
         mean = (x * share).sum(over)
         return mean, ((x - _wide(mean, x)).square() * share).sum(over)
+
+    def _unweighted(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise by all rows; those that are remembered go into the running statistics, unless it is a single value."""
+        if self.remembered is None:
+            return super().forward(x)
+        known, over = x.detach()[self.remembered], (0, *range(2, x.dim()))
+        if self.running_mean is not None and known.numel() > x.shape[1]:
+            self._remember(known.mean(over), known.var(over))
+        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
     def _remember(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
         assert self.running_mean is not None

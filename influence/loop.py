@@ -299,9 +299,9 @@ class Loop:
         at = self.weights[self.batches.places[t]]
         return (at if present is None else at * present[t]).to(self.bound.device)
 
-    def counted(self, t: int) -> torch.Tensor | None:
-        """Return what each place of batch t counts in batch statistics, or None if all count 1: by default what it counts in the loss."""
-        return self.weights_at(t)
+    def remembered(self, t: int) -> torch.Tensor | None:
+        """Return which rows of batch t the running statistics are of, (|B_t|,) bool; None: all that count in the loss."""
+        return None
 
     def losses(self, t: int) -> torch.Tensor:
         """Return the losses of batch t at the present parameters, (|B_t|,), with their graph."""
@@ -310,11 +310,12 @@ class Loop:
     def outputs(self, t: int, x: Any, weights: torch.Tensor | None = None, places: torch.Tensor | None = None) -> torch.Tensor:
         """Return the outputs of rows of `x`, by default those that have the places of batch t, with the draws of step t, (B, C).
 
-        `weights`: what they count in batch statistics, where it is not `counted`.
+        `weights`: what they count in batch statistics; by default what they count in the loss.
         """
         at = self.batches.places[t] if places is None else places
         for layer in self.norms:
-            layer.weights, layer.rows = self.counted(t) if weights is None else weights, len(self.batches.places[t])
+            layer.weights, layer.rows = self.weights_at(t) if weights is None else weights, len(self.batches.places[t])
+            layer.remembered = self.remembered(t)
         self.seeded(t)
         return self.bound.module(self.batches.rows(t, x, at, self.bound.device))
 

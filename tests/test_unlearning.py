@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from influence import grads, training
+from influence.batchnorm import weighted
 from influence.errors import BadInput
 from influence.loop import Loop, tensors
 from influence.losses import per_example
@@ -423,6 +424,21 @@ def test_removed_rows_have_no_part_in_the_batch_statistics_that_stay(name):
         loop.run(0, len(loop.batches))
         found.append(torch.cat(loop.bound.floating()))
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3, 2)])
+@pytest.mark.parametrize("stay", [6, 2, 1, 0])
+def test_a_batch_is_normalised_by_all_rows_and_remembered_by_those_that_stay(stay, shape):
+    """A single row that stays is no measure of the others: by it alone they would be hundreds of deviations away."""
+    x, kind = torch.randn(shape, dtype=torch.float64), nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d
+    layer, all_rows, those = (kind(4, dtype=torch.float64) for _ in range(3))
+    (own,) = weighted(layer)
+    own.remembered = torch.arange(6) < stay
+    torch.testing.assert_close(layer(x), all_rows(x), rtol=1e-12, atol=1e-12)
+    if x[:stay].numel() > 4:  # of one number per channel there is no variance
+        those(x[:stay])
+    torch.testing.assert_close(layer.running_mean, those.running_mean)
+    torch.testing.assert_close(layer.running_var, those.running_var)
 
 
 def test_a_row_left_over_joins_the_batch_before_it():

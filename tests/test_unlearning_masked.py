@@ -175,6 +175,32 @@ def test_salun_descends_on_other_labels():
     torch.testing.assert_close(loop.gradient(2), expected, rtol=1e-10, atol=1e-12)
 
 
+@dataclass(frozen=True)
+class Normalised:
+    """A model that takes batch statistics."""
+
+    inputs: tuple[int, ...] = (4,)
+    outputs: int = 3
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+
+
+def test_salun_normalises_by_the_whole_batch():
+    """By its one retained row alone the others would be hundreds of deviations away."""
+    train = examples(70)
+    trained = training.train(Normalised(), train, recipe(batch_size=32, epochs=5))
+    asked = request(trained, train, Selection(tuple(train.ids[:60].tolist())), epochs=20)
+    loop, _ = unlearning.make("salun").laid_out(asked)
+    t = next(t for t, part in enumerate(loop.batches.places) if int((~loop.gone[part]).sum()) == 1)
+    plain, at = training.load(trained), loop.batches.places[t]
+    for bound in (plain, loop.bound):
+        bound.module.train()
+    (x, _), y = tensors(train, "float64"), torch.from_numpy(relabelled(asked, train).y)
+    expected = by_hand(plain, F.cross_entropy(plain.module(x[at]), y[at]))
+    torch.testing.assert_close(loop.gradient(t), expected, rtol=1e-8, atol=1e-10)
+
+
 def test_other_labels_are_other_and_belong_to_ids():
     trained, train, gone = case("mlp")
     found = relabelled(request(trained, train, gone), train)

@@ -13,7 +13,7 @@ their squared mean gradients. Of a batch of m among n rows, drawn without replac
 
 (Cochran, Sampling Techniques, 3rd ed., theorem 2.2), so that a last batch of few rows, which moves v most, counts as it does in training:
 each row is in it now and then. All rows take part in mu and sigma: a number that few rows move, such as the embedding of a rare word, must
-not seem to be moved by none.
+not seem to be moved by none. That gradients are clipped is left out: without decay the scale cancels between slope and metric.
 """
 
 from __future__ import annotations
@@ -43,13 +43,24 @@ def metric(of: Objective, trained: Trained, train: Examples, recipe: Recipe, wor
 
 
 def squared(of: Objective, recipe: Recipe, report: Report = ignore) -> torch.Tensor:
-    """Return the expected mean over the batches of an epoch of the squared gradient of a batch, with Adam's decay in it, (P,)."""
-    n, size = len(of.ids), min(recipe.batch_size, len(of.ids))
-    mean, variance = _moments(of, min(n, max(PARTS, -(-n // size))), report)
-    mean += of.decay * of.bound.flat
-    sizes = [size] * (n // size) + [n % size] * (n % size > 0)
-    spread = sum((n - m) / m for m in sizes) / len(sizes) / max(1, n - 1)
-    return mean.square() + spread * variance
+    """Return the expected mean over the batches of an epoch of the squared gradient of a batch, with Adam's decay in it, (P,).
+
+    Places of rows that were gone in training count, as rows without a gradient.
+    """
+    n, there = of.n, len(of.ids) / of.n
+    sizes = _sizes(recipe, n)
+    mean, variance = _moments(of, min(len(of.ids), max(PARTS, len(of.ids) // max(sizes))), report)
+    mean, square = mean * there, (variance + mean.square()) * there
+    spread = float(np.mean((n - sizes) / sizes)) / max(1, n - 1)
+    return (mean + of.decay * of.bound.flat).square() + spread * (square - mean.square()).clamp(min=0)
+
+
+def _sizes(recipe: Recipe, n: int) -> np.ndarray:
+    """Return the sizes of an epoch's batches over n places; of a training outside Lethe those of all its steps."""
+    if recipe.went is not None:
+        return np.asarray(recipe.went.load()["sizes"])
+    whole, left = divmod(n, recipe.batch_size)
+    return np.array([recipe.batch_size] * whole + [left] * (left > 0))
 
 
 def _moments(of: Objective, parts: int, report: Report) -> tuple[torch.Tensor, torch.Tensor]:

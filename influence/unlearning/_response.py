@@ -137,28 +137,32 @@ class Settled:
         g, back = gradient(self.rows(forget)), np.isin(retained.ids, forget.ids)
         if back.any():
             g = g - gradient(self.rows(retained.take(back)))
-        moved, near = torch.zeros_like(g), self._near(turns)
+        moved, near, once = torch.zeros_like(g), self._near(turns), self._near(1)
         for turn in range(turns):
             goal = self._without(retained, g, rows, seed, turn)
             moved += goal.turn(moved, self._inverse(near), products, near=near)
         if not moved.any():  # rows that move the loss by less than its precision
-            moved = goal.newton(self._inverse(self._near(1)), products, near=self._near(1))
+            moved = goal.newton(self._inverse(once), products, near=once)
         if not (g.isfinite().all() and moved.isfinite().all()):
             raise BadInput("The step is not finite: the model's outputs on these rows are not, or its curvature is not. Choose retrain.")
         return moved
 
     def _without(self, retained: Examples, g: torch.Tensor, rows: int, seed: int, turn: int) -> Without:
         seen = sample(retained, rows, seed, f"curvature {turn}")
-        shrinks = 0.0 if self.metric is None else self.metric * self.shrinks
-        return Without(replace(self.rows(seen), n=max(1, round(self.of.n * len(seen) / len(retained)))), g, shrinks)
+        return Without(replace(self.rows(seen), n=max(1, round(self.of.n * len(seen) / len(retained)))), g, self._pull())
 
     def _near(self, turns: int) -> float | torch.Tensor:
         """Return the damping of one of so many Euler steps."""
         return turns / self.tau if self.metric is None else self.metric * (turns / self.tau)
 
+    def _pull(self) -> float | torch.Tensor:
+        """Return how strongly AdamW's decay pulls each number back, in the unit of the slope."""
+        return 0.0 if self.metric is None else self.metric * self.shrinks
+
     def _inverse(self, near: float | torch.Tensor) -> Product:
-        """Return what stands for the inverse of the curvature with this damping: by its factors, or else the damping's alone."""
+        """Return what stands for the inverse of the curvature with this damping: by its factors, or else by what stands beside it."""
         if self.curvature is not None and isinstance(near, float):
             curvature = self.curvature
             return lambda r: curvature.solve(r, near)
-        return lambda r: r / near
+        beside = near + self._pull()
+        return lambda r: r / beside

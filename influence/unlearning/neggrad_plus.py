@@ -61,7 +61,7 @@ class NegGradPlus(Guarded, Descent):
 
 @dataclass
 class Pairs(Loop):
-    """A loop whose batches are retained rows followed by removed rows, the latter with a minus sign and no part in batch statistics.
+    """A loop whose batches are retained rows followed by removed rows, the latter with a minus sign and no part in running statistics.
 
     `split`: how many of each batch are retained. `target`: the loss at which each example's climb ends. `braked`: the retained rows suffer.
     `climbed`: steps in which it climbed.
@@ -73,9 +73,9 @@ class Pairs(Loop):
     braked: bool = False
     climbed: int = 0
 
-    def counted(self, t: int) -> torch.Tensor:
-        """Return 1 for each retained and 0 for each removed row of the batch: the model keeps no trace of these in its statistics."""
-        return (torch.arange(len(self.batches.places[t])) < self.split[t]).to(self.bound.flat)
+    def remembered(self, t: int) -> torch.Tensor:
+        """Return which rows of the batch are retained: of the removed ones the model keeps no trace in its running statistics."""
+        return torch.arange(len(self.batches.places[t]), device=self.bound.device) < self.split[t]
 
     def losses(self, t: int) -> torch.Tensor:
         """Return the batch's losses, weighted so that their mean is the objective, (|B_t|,)."""

@@ -69,7 +69,7 @@ class SalUn(Guarded, Descent):
 
 @dataclass
 class Relabelled(Masked):
-    """A loop over rows of which some are to be forgotten (`gone`, (N,)), with no part in batch statistics; while `paused` in nothing.
+    """A loop over rows of which some are to be forgotten (`gone`, (N,)), with no part in running statistics; while `paused` in nothing.
 
     `taught`: steps in which they took part.
     """
@@ -78,9 +78,9 @@ class Relabelled(Masked):
     paused: bool = False
     taught: int = 0
 
-    def counted(self, t: int) -> torch.Tensor:
-        """Return 1 for each row of the batch that stays and 0 for each that goes: the model keeps no trace of these in its statistics."""
-        return (~self.gone[self.batches.places[t]]).to(self.bound.flat)
+    def remembered(self, t: int) -> torch.Tensor:
+        """Return which rows of the batch stay: of those that go the model keeps no trace in its running statistics."""
+        return ~self.gone[self.batches.places[t]].to(self.bound.device)
 
     def losses(self, t: int) -> torch.Tensor:
         """Return the losses of the batch's examples, 0 for those that take no part, (|B_t|,)."""
