@@ -205,7 +205,7 @@ def test_shares_and_sizes_are_of_the_rows_that_the_model_was_made_with(made, sho
         perform("unlearn", project, {"run": made.second, "ids": made.ids[50:], "method": "retrain"})
 
 
-def test_rows_that_are_gone_already_are_no_part_of_a_request(made):
+def test_rows_that_are_gone_already_are_no_part_of_a_request(made, monkeypatch):
     project, asked, left = made.project, made.ids[45:55], made.ids[50:55]
     third = project.run(made.third).body
     assert project.selection(third["selection"]).ids == tuple(left), "the record names what the request removed"
@@ -227,6 +227,7 @@ def test_rows_that_are_gone_already_are_no_part_of_a_request(made):
         patch.setattr("influence.ui.state.project", lambda: project)
         assert forgetting.sizes(job) == (5, it.run.body["n"]["holdout"])
         assert racing._sizes(it.run, job.args["selection"])["forget"] == 5
+    monkeypatch.setattr("influence.actions.prepare.prepare", lambda *given: pytest.fail("retrained before it was refused"))
     for action in ("unlearn", "race", "preview"):
         given = {"methods": ["retrain"]} if action == "race" else {}
         with pytest.raises(BadInput, match="All 7 selected rows were already removed from this model"):

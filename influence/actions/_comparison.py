@@ -10,8 +10,8 @@ import pandas as pd
 from influence.actions import preview
 from influence.store import Project
 
-VERSION = 3
-"""Comparisons that an older version made lack tables that pages show: they are made anew."""
+VERSION = 4
+"""Comparisons that an older version made lack tables that pages show, or counted rows that were gone before: they are made anew."""
 
 
 def key(run: str, group: str) -> str:

@@ -206,11 +206,9 @@ def preview(
 ) -> dict[str, Any]:
     """Predict the change of every standard metric without some rows: `ids`, the `top` of kept `scores`, or the current selection.
 
-    `n`: how many of them the model has; rows that it was made without change nothing.
-
     The first call for a run, a group and a class `positive` prepares it (some twenty retrainings). "": the class that is favourable in
     the run's data. Errors of a numeric target are in its own unit, their smooth versions in its square. `unbanded` says why there are no
-    bands, where there are none.
+    bands, where there are none. `n`: how many of the rows the model has; those that it was made without change nothing.
 
     Raises:
         BadInput: no rows that the model has, unknown ones or more than there are, an unknown question, or a group column or class that does
@@ -222,12 +220,6 @@ def preview(
     it = opened(project, run)
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     positive = other_than(it.dataset.evaluation, positive)
-    note = kept(project, it.run.id, by, positive)
-    if note is None or older(note):
-        from influence.actions.prepare import prepare
-
-        note = prepare(project, it.run.id, by, positive, report)
-    note = in_units(note, it.dataset)
     if scores is not None:
         if top < 1:
             raise BadInput(f"--top must be at least 1 with scores; got {top}.")
@@ -242,6 +234,12 @@ def preview(
     rows = selected.without(it.trained.removed).ids
     if not rows:
         raise BadInput(ALREADY.format(n=len(selected)))
+    note = kept(project, it.run.id, by, positive)
+    if note is None or older(note):
+        from influence.actions.prepare import prepare
+
+        note = prepare(project, it.run.id, by, positive, report)
+    note = in_units(note, it.dataset)
     found = predicted(note, project.scores(note["scores"]), rows)
     asked = {"n": len(rows), "run": it.run.id, "group": by, "positive": positive}
     return {"predicted": found, "unbanded": unbanded(note, len(rows)), **asked}

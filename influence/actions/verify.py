@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ORACLES = 64
 """Oracles by default: enough for bands at 5 %, and for a chance value of 1 in 65."""
 FEWEST, FEWEST_RUNS = 2, 5
-VERSION = 5
+VERSION = 6
 """Of what is kept: a verdict that says less, or was reckoned otherwise, is asked for again."""
 
 
