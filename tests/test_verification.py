@@ -11,6 +11,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
+from influence.evidence import words
 from influence.registry import verification
 from influence.types import Examples
 from influence.verification._pool import PARTS, Pool, standing
@@ -220,6 +221,16 @@ def test_too_few_oracles_are_said():
     assert judged(np.r_[100.0, np.arange(FEWEST)], "high", 5).verdict == "outside"
     assert judged(np.r_[-100.0, np.arange(FEWEST)], "high", 5).verdict == "inside", "only high values are suspicious"
     assert overall({}, {})["verdict"] == "too few"
+
+
+def test_a_band_ends_where_no_value_can_lie_and_reads_as_its_verdict():
+    skewed = np.r_[0.95, np.repeat([0.9, 0.1], [35, 5])]
+    told = judged(skewed, "both", 3, (0.0, 1.0))
+    assert (told.null_low, told.null_high, told.verdict) == (pytest.approx(0.1), 1.0, "inside")
+    assert judged(skewed, "both", 3).null_high == pytest.approx(1.7)
+    assert words.band(0.91004, 0.90812, 0.91001) == ("0.91004", "0.90812 to 0.91001")
+    assert words.band(2.121, 1.961, 2.107, "low") == ("2.121", "1.961 or more"), "slow learners are not suspicious"
+    assert words.band(0.3, 0.1, 0.29999, "high") == ("0.30000", "up to 0.29999")
 
 
 def test_band_is_the_oracles():

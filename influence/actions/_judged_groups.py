@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from influence.actions._measures import group_columns, in_units
+from influence.actions._measures import group_columns, in_units, within
 from influence.actions._whole_classes import by_forgotten, gone_whole
 from influence.errors import BadInput
 from influence.evaluation.fairness import GAPS
@@ -65,7 +65,7 @@ def _grain(line: Mapping[Any, Any], table: pd.DataFrame, rows: Examples) -> floa
 
 
 def _line(line: Mapping[str, Any], values: np.ndarray, chance: float) -> dict[str, Any]:
-    alone = judged(values, "both", int(line["n"]))
+    alone = judged(values, "both", int(line["n"]), within(str(line["metric"])))
     kept = {name: line[name] for name in ("column", "metric", "group", "better")}
     original = float(line["original"]) if np.isfinite(line["original"]) else None
     band = {"value": alone.value, "null_low": alone.null_low, "null_high": alone.null_high, "n": alone.n}

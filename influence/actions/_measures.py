@@ -19,6 +19,8 @@ from influence.store import Run
 
 BINS = 4
 """Into how many groups a column of numbers is cut by the tables that runs keep."""
+SHARES = ("accuracy", "rate", "auc", "calibration")
+"""What the names of metrics between 0 and 1 end with, or gaps between such."""
 RATES = {"all": "selection_rate", "positives": "true_positive_rate", "negatives": "false_positive_rate"}
 SQUARED = ("loss", "group_loss", "group_loss_gap", "worst_group_loss")
 """Questions about the error of a numeric target: its square is predicted, its size is read."""
@@ -188,3 +190,10 @@ def _predicted(dataset: Dataset, role: Role, logits: np.ndarray) -> pd.DataFrame
         table["target"], table["prediction"] = examples.y * scale + mean, logits[:, 0] * scale + mean
     beside = examples.columns[[g for g in groups if g in examples.columns]]
     return pd.concat([table, beside.rename(columns={g: f"{g} (column)" for g in beside if g in table})], axis=1)
+
+
+def within(metric: str) -> tuple[float, float]:
+    """Return between which values a metric lies."""
+    gap, share = metric.endswith("_gap"), metric.removesuffix("_gap").endswith((*SHARES, "parity", "opportunity", "equality", "odds"))
+    least = -1.0 if metric == "calibration" else -np.inf if metric == "r2" else 0.0
+    return least, 1.0 if (share and metric != "group_loss_gap") or metric == "r2" else 2.0 if gap and share else np.inf

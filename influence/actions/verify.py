@@ -171,9 +171,14 @@ def _judge(pool: Pool, again: np.ndarray | None) -> tuple[dict[str, Any], dict[s
         values["relearn"], kinds["relearn"] = again.mean(1), _relearning.Relearn()
     n = len(pool.rows["forget"])
     found = {
-        name: {**_facts(m), **asdict(judged(values[name], m.side, n)), "oracles": values[name][1:].tolist()} for name, m in kinds.items()
+        name: {**_facts(m), **asdict(judged(values[name], m.side, n, *_within(m))), "oracles": values[name][1:].tolist()}
+        for name, m in kinds.items()
     }
     return found, overall(values, {name: m.side for name, m in kinds.items()}, grains(measures, pool))
+
+
+def _within(measure: Any) -> list[tuple[float, float]]:
+    return [measure.within] if hasattr(measure, "within") else []
 
 
 def _facts(measure: Any) -> dict[str, str]:

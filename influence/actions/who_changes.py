@@ -11,7 +11,7 @@ import pandas as pd
 
 from influence.actions import _anew, preview
 from influence.actions._calibration import anew, fit, holm, of_way, p_value, reach, units
-from influence.actions._measures import RATES, tables
+from influence.actions._measures import RATES, tables, within
 from influence.actions._movers import movers
 from influence.actions._opened import Opened, chosen, opened
 from influence.actions._scored import short
@@ -26,8 +26,6 @@ VERSION = 4
 """What an older version predicted lacks the p-values that pages read, or was stepped otherwise: it is made again."""
 STEP = {"products": 8, "rows": 1000, "turns": 3}
 """How the step in weights is found: `Settled.step`, with the curvature read anew on the way."""
-SHARES = ("accuracy", "rate", "auc", "calibration")
-"""What the names of metrics between 0 and 1 end with, or gaps between such."""
 
 
 def key(run: str, ids: Sequence[Any], group: str, prepared: Mapping[str, Any] | None) -> str:
@@ -203,7 +201,7 @@ def foretold(
         by_step = (fit(tried[:, i], (real - start)[:, i], far), float(asked[i]), float(reached))
         fitted, expected_change, moves = scored.get((metric, name), by_step)
         value, low, high = anew(fitted, over[:, i], expected_change, moves)
-        least, most = _limits(metric)
+        least, most = within(metric)
         ends = (float(np.clip(end, least, most)) for end in (value, low, high))
         told = dict(zip(("value", "low", "high"), ends, strict=True))
         p = p_value(fitted, over[:, i], expected_change, moves, float(start[0, i]))
@@ -216,10 +214,3 @@ def _lines(logits: np.ndarray, dataset: Dataset, group: str) -> list[dict[str, A
     utility, fairness = tables(logits, dataset, "evaluation", group)
     parts = [utility, *([fairness[group]] if group in fairness else [])]
     return [{str(k): v for k, v in line.items()} for line in pd.concat(parts, ignore_index=True).to_dict("records")]
-
-
-def _limits(metric: str) -> tuple[float, float]:
-    """Return between which values a metric lies."""
-    gap, share = metric.endswith("_gap"), metric.removesuffix("_gap").endswith((*SHARES, "parity", "opportunity", "equality", "odds"))
-    least = -1.0 if metric == "calibration" else -np.inf if metric == "r2" else 0.0
-    return least, 1.0 if (share and metric != "group_loss_gap") or metric == "r2" else 2.0 if gap and share else np.inf

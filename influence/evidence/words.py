@@ -147,6 +147,16 @@ def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     return f"{number(low, digits)} to {number(high, digits)}"
 
 
+def band(value: float, low: float, high: float, side: str = "both") -> tuple[str, str]:
+    """Return a value and the band that it is held beside, with as many decimals as show on which side of an end it lies.
+
+    `side`: which values are suspicious, "high", "low" or "both"; towards the others there is no end.
+    """
+    digits = apart(value, {"high": (high,), "low": (low,)}.get(side, (low, high)))
+    one_end = {"high": f"up to {number(high, digits)}", "low": f"{number(low, digits)} or more"}
+    return number(value, digits), one_end.get(side, interval(low, high, digits))
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """Return a share in per cent; what is not nothing never reads as 0."""
     if not known(share):

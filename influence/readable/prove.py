@@ -122,13 +122,10 @@ def _layers(found: Any) -> list[str]:
 @says
 def verify(project: Project, result: Result) -> list[str]:
     """The verdict, and each measure beside the oracles' band."""
-    rows = [
-        (
-            each["label"], words.number(each["value"]), words.number(each.get("original")),
-            words.interval(each["null_low"], each["null_high"]), VERDICTS[each["verdict"]],
-        )
-        for each in [*result["measures"].values(), *result["method"].values()]
-    ]  # fmt: skip
+    rows = []
+    for each in [*result["measures"].values(), *result["method"].values()]:
+        value, band = words.band(each["value"], each["null_low"], each["null_high"], each["side"])
+        rows.append((each["label"], value, words.number(each.get("original")), band, VERDICTS[each["verdict"]]))
     made = f"{words.count(result['trained'], 'oracle')} of {result['oracles']:,} trained just now; all are kept."
     return [
         overall_in_words(result),

@@ -139,12 +139,13 @@ def _found_at(attack: str, one: dict[str, Any]) -> str:
 
 def _table(every: dict[str, dict[str, Any]], band: str) -> None:
     told = list(every.values())
+    beside = [words.band(each["value"], each["null_low"], each["null_high"], each["side"]) for each in told]
     table = pd.DataFrame(
         {
             "measure": [each["label"] + (f", {each['unit']}" if each["unit"] else "") for each in told],
-            "value": [words.number(each["value"]) for each in told],
+            "value": [value for value, _ in beside],
             **({"original": [words.number(each["original"]) for each in told]} if "original" in told[0] else {}),
-            band: [words.interval(each["null_low"], each["null_high"]) for each in told],
+            band: [ends for _, ends in beside],
             "as unusual": [f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in told],
             "": [_said(name, each) for name, each in every.items()],
         }
@@ -178,14 +179,15 @@ def _groups(found: dict[str, Any]) -> None:
     first = columns.index(state.group()) if state.group() in columns else 0
     column = st.selectbox("Groups by", columns, first, key="verify.group") if len(columns) > 1 else next(iter(columns), "")
     rows = rows[rows["column"].isin(["", column])].sort_values("verdict", key=lambda v: v != "outside", kind="stable")
+    beside = [words.band(*each) for each in rows[["value", "null_low", "null_high"]].itertuples(index=False)]
     table = pd.DataFrame(
         {
             "figure": rows["metric"].map(words.title),
             "group": rows["group"].where(rows["group"] != "", np.where(rows["column"] == "", "all rows", "all groups")),
             "n": rows["n"],
             "original": rows["original"].map(words.number),
-            "this model": rows["value"].map(words.number),
-            "oracles, 95 %": [words.interval(low, high) for low, high in zip(rows["null_low"], rows["null_high"], strict=True)],
+            "this model": [value for value, _ in beside],
+            "oracles, 95 %": [ends for _, ends in beside],
             "": rows["verdict"].map(SAID),
         }
     )

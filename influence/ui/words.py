@@ -10,6 +10,7 @@ from influence.evidence.words import (
     TOO_FEW,
     about,
     apart,
+    band,
     became,
     called,
     claim,
@@ -28,8 +29,8 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "became", "called", "claim", "count", "duration", "escaped", "figure", "interval",
-    "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
+    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "band", "became", "called", "claim", "count", "duration", "escaped", "figure",
+    "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"

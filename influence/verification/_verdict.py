@@ -39,11 +39,15 @@ class Verdict:
     verdict: str
 
 
-def judged(values: np.ndarray, side: str, n: int) -> Verdict:
-    """Judge the first of (J,) values beside the others; `side`: which values are suspicious, "high", "low" or "both"."""
+def judged(values: np.ndarray, side: str, n: int, within: tuple[float, float] = (-np.inf, np.inf)) -> Verdict:
+    """Judge the first of (J,) values beside the others; `side`: which values are suspicious, "high", "low" or "both".
+
+    `within`: between which values all lie; the band goes no further.
+    """
     distance, middle = extremity(values, side), float(np.median(values[1:]))
     chance = max(float((distance >= distance[0]).mean()), 1 / len(values))
-    return Verdict(float(values[0]), *_band(values, distance, side), middle, n, chance, word(chance, len(values) - 1))
+    low, high = (float(np.clip(end, *within)) for end in _band(values, distance, side))
+    return Verdict(float(values[0]), low, high, middle, n, chance, word(chance, len(values) - 1))
 
 
 def _band(values: np.ndarray, distance: np.ndarray, side: str) -> tuple[float, float]:
@@ -99,7 +103,7 @@ def at_rates(values: np.ndarray, side: str, others: int) -> list[dict[str, Any]]
     told = []
     for rate, found in zip(RATES, values.T, strict=True):
         known = bool(np.isfinite(found).all())
-        one = asdict(judged(found, side, others)) if known else {**dict.fromkeys(_FIGURES), "n": others, "verdict": "too few"}
+        one = asdict(judged(found, side, others, (0.0, 1.0))) if known else {**dict.fromkeys(_FIGURES), "n": others, "verdict": "too few"}
         told.append({"rate": rate, **one})
     return told
 

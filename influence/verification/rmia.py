@@ -25,6 +25,7 @@ class Rmia:
     side: ClassVar[str] = "both"
     label: ClassVar[str] = "Likelihood-ratio attack (AUC)"
     unit: ClassVar[str] = ""
+    within: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __call__(self, pool: Pool) -> np.ndarray:
         """Return one value per model, (J,)."""

@@ -6,12 +6,14 @@ import re
 import time
 
 import pytest
+from playwright.sync_api import expect
 
 from influence import jobs
 from influence.actions import _steps
 from influence.store import Project
 from influence.types import Selection
 from influence.ui import words
+from scripts.drive import WAIT
 
 METHODS = "Methods, at their default settings"
 
@@ -93,13 +95,14 @@ def test_a_kept_step_is_taken_as_the_result(trained, chosen, opened):
     w = opened(trained).open("run")
     start(w, "2")
     w.sees("is ready after").sees("On the way").settle()
-    slider = w.page.get_by_role("slider").first
+    slider, take = w.page.get_by_role("slider").first, w.page.get_by_role("button", name=re.compile("Take step")).first
+    usual = take.inner_text()
     slider.focus()
     slider.press("ArrowRight")
+    expect(take).not_to_have_text(usual, timeout=WAIT)
     w.settle()
     before = len(chosen.runs())
-    label = w.page.get_by_role("button", name=re.compile("Take step")).first.inner_text()
-    step = int(re.search(r"step ([\d,]+)", label).group(1).replace(",", ""))
+    step = int(re.search(r"step ([\d,]+)", take.inner_text()).group(1).replace(",", ""))
     w.press("Take step").sees(re.compile("is now a model of its own")).settle()
     new = chosen.runs()[0]
     assert len(chosen.runs()) == before + 1
