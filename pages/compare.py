@@ -1,4 +1,4 @@
-"""Compare: original, unlearned and retrained side by side, on rows that no question ever saw."""
+"""Compare: original, unlearned and retrained side by side, on the holdout rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = {
     ROWS: compared_rows.forgotten,
     "Predicted": compared_predicted.changes,
 }
-state.page("Compare", "Original, unlearned and retrained side by side, measured on the holdout rows, which no question ever saw.")
+state.page("Compare", "Original, unlearned and retrained side by side, measured on the holdout rows.")
 state.need_run()
 run = comparing.choose()
 if run is None:
@@ -28,6 +28,7 @@ if found is None:
     jobs.follow(job, key="compare.follow")
     st.stop()
 comparing.claim(run)
+comparing.rows(run)
 comparing.after_others(run)
 comparing.beside(run, found)
 part = st.segmented_control(

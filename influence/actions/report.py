@@ -17,6 +17,7 @@ from influence.actions._effects import SAID, counted, retrained
 from influence.actions._measured import changes, comparison, flips, measured
 from influence.actions._opened import Opened, opened
 from influence.actions._pinned import reported
+from influence.actions._untouched import step, touched
 from influence.actions.compare import compare
 from influence.actions.preview import in_units, kept, predicted, retrainings, unbanded
 from influence.digest import digest
@@ -215,6 +216,8 @@ def _unlearned(it: Opened) -> told.Unlearned:
         run=it.run.id,
         verified=verify.told(judged) if (judged := verify.kept(it.project, it.run.id)) else "",
         beside=_beside(judged),
+        step=step(it.run),
+        touched=touched(it.project, it.run),
     )
 
 

@@ -30,7 +30,7 @@ class Card:
 
     `overall`, `gaps`, `groups`: figures on the holdout rows: of all, between the groups of a column, of one group of a column. `removed`:
     rows that the model was made to forget or trained without; `relabelled`: rows given another label.
-    `files`: what lies beside the card, and how to use it.
+    `touched`: why holdout figures can flatter it, in a sentence. `files`: what lies beside the card, and how to use it.
     """
 
     title: str
@@ -43,6 +43,7 @@ class Card:
     method: str = ""
     removed: int = 0
     relabelled: int = 0
+    touched: str = ""
     overall: Figures = field(default_factory=dict)
     gaps: Mapping[str, Figures] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, Figures]] = field(default_factory=dict)
@@ -60,7 +61,7 @@ def render(it: Card) -> str:
         "## How it came to be", _origin(it),
         "## Data", _data(it.data),
         "## Training", _training(it.model),
-        "## Measured on holdout rows, of which no question was asked", *_measured(it),
+        "## Measured on holdout rows, of which no question was asked", it.touched, *_measured(it),
         "## Limits", _listed(_limits(it)),
         "## Files", _listed(f"`{name}`: {what}" for name, what in it.files.items()), it.use,
     ]  # fmt: skip

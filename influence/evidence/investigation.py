@@ -164,6 +164,7 @@ class Unlearned:
     """How the model was made to forget, what may be claimed, and what it cost. `retrain_seconds` is None where the method is retraining.
 
     `verified`: the verdict beside models that never saw the rows, in sentences; "" if there is none. `beside`: every figure beside these.
+    `step`: at which of its steps it was taken; `touched`: why holdout figures can flatter it, in a sentence; "" of a result.
     """
 
     method: str
@@ -176,6 +177,8 @@ class Unlearned:
     run: str = ""
     verified: str = ""
     beside: tuple[Beside, ...] = ()
+    step: str = ""
+    touched: str = ""
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,9 @@ def _done(it: Investigation) -> str:
     level = words.claim(it.unlearning.claim, chosen.relabelled)
     done = f"{'was' if one else 'were'} {'relabelled' if chosen.relabelled else 'removed'}"
     what = ("its old label" if one else "their old labels") if chosen.relabelled else "it" if one else "them"
+    taken = f", taken at {it.unlearning.step}" if it.unlearning.step else ""
     return (
-        f"{rows} {done}: {chosen.reason.rstrip('.')}. The model was made to forget {what} by {it.unlearning.method} "
+        f"{rows} {done}: {chosen.reason.rstrip('.')}. The model was made to forget {what} by {it.unlearning.method}{taken} "
         f"(claim {it.unlearning.claim}: {level.name.lower()}). {_cost(it.unlearning)}"
         f"{it.unlearning.verified and ' ' + it.unlearning.verified}"
     )
@@ -220,6 +221,7 @@ def limits(it: Investigation) -> list[str]:
     else:
         gone = it.selection.gone if it.selection else "rows"
         found += _limits_of_claim(it.unlearning.claim, gone)
+        found += [it.unlearning.touched] if it.unlearning.touched else []
         if not it.unlearning.verified:
             found.append(f"Whether the model forgot was not verified beside models that never saw the {gone}.")
         found.append(f"The original model still exists, and so do copies of the {gone} elsewhere: sources, backups, caches, other models.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from influence.actions import agreement as agreed
 from influence.actions import smoothness as smooth
+from influence.actions._untouched import touched
 from influence.actions.verify import attack_in_words, fairness_in_words, original_in_words, relearned_in_words
 from influence.actions.verify import in_words as overall_in_words
 from influence.evaluation._tables import wilson
@@ -70,10 +71,11 @@ def compare(project: Project, result: Result) -> list[str]:
     """Measures of all rows and gaps by model with their changes; then decisions that differ, the attack, and how alike layers are."""
     tables = {name: project.table(digest) for name, digest in result["tables"].items()}
     models = ", ".join(f"{role} {run}" for role, run in result["runs"].items())
-    made = words.became(project.run(result["runs"].get("unlearned") or result["runs"]["retrained"]).body)
+    made = project.run(result["runs"].get("unlearned") or result["runs"]["retrained"])
     return [
-        f"{made.capitalize()}: {models}.",
+        f"{words.became(made.body).capitalize()}: {models}.",
         "On the holdout rows; change: from the original on the same rows, with its own 95 % interval.",
+        *filter(None, [touched(project, made)]),
         *table("<<>>>>>", ("metric", "model", "value", "95 %", "change", "95 %", "n"), _compared(tables["metrics"])),
         *_decided(tables["rows"], [role for role in result["runs"] if role != "original"]),
         COMPARED_ATTACK,
@@ -194,7 +196,8 @@ def _lived(live: Result) -> tuple[str, ...]:
 @says
 def roll_back(project: Project, result: Result) -> list[str]:
     """The new run, and the same figures as of unlearning."""
-    return [f"Taken at step {result['step']:,} of {result['of']:,}.", *unlearn(project, result)]
+    taken = f"Taken at step {result['step']:,} of {result['of']:,}."
+    return [taken, touched(project, project.run(result["run"])), *unlearn(project, result)]
 
 
 @says
@@ -219,8 +222,9 @@ def pins(project: Project, result: Result) -> list[str]:
 
 @says
 def report(project: Project, result: Result) -> list[str]:
-    """Where the page lies."""
-    return [f"The report of run {result['run']} lies at {project.path / result['html']}."]
+    """Where the page lies, and what it says of its holdout figures where something was chosen by them."""
+    lies = f"The report of run {result['run']} lies at {project.path / result['html']}."
+    return [lies, *filter(None, [touched(project, project.run(result["run"]))])]
 
 
 def _pinned(place: int, one: Mapping[str, Any]) -> list[str]:

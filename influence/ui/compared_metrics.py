@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from influence.actions import _comparison
+from influence.actions._untouched import touched
 from influence.charts.colours import GREY, GROUPS, ROLES
 from influence.charts.forest import forest
 from influence.evidence.figures import Estimate
@@ -130,6 +131,8 @@ def _with_others(run: Run, found: dict[str, Any], here: pd.DataFrame) -> tuple[p
     )  # fmt: skip
     parts = [here]
     for at, other in enumerate(r for r in others if r.id in chosen):
+        if why := touched(state.project(), other):
+            st.caption(f"{words.escaped(names[other.id])}: {why}")
         theirs = _comparison.kept(state.project(), other.id, found["group"])
         if theirs is None:
             args = {"run": other.id, "group": found["group"]}

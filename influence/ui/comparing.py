@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from influence.actions import _comparison, preview
+from influence.actions._untouched import UNTOUCHED, touched
 from influence.charts.colours import ROLES
 from influence.repeatable import no_recipe
 from influence.store import Run
@@ -72,6 +73,14 @@ def claim(run: Run) -> None:
         f"**{words.title(body['method']['name'])}** {done}. {cost}. "
         f"Claim level **{body['claim']}, {level.name.lower()}**: {level.meaning} {body.get('claim_note', '')}"
     )
+
+
+def rows(run: Run) -> None:
+    """Say whether the rows on which models are compared had no part in how this one came to be."""
+    if why := touched(state.project(), run):
+        st.warning(why, icon=":material/visibility:")
+    else:
+        st.caption(UNTOUCHED)
 
 
 def after_others(run: Run) -> None:

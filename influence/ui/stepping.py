@@ -12,6 +12,11 @@ from influence.actions import _steps
 from influence.store import Run
 from influence.ui import jobs, live, state, words
 
+CHOSEN = (
+    "Unseen rows, the gap and groups are measured on the holdout: a step that is chosen by them leaves it no longer untouched, which "
+    "Compare and the report say."
+)
+
 
 def tidy() -> None:
     """Drop the states that jobs kept which were killed on their way."""
@@ -43,6 +48,7 @@ def _section(made: Run, held: Sequence[Mapping[str, Any]]) -> None:
         label, "roll_back", args, f"steps.take.{made.id}", primary=False, icon=":material/undo:", cost="A new run; this one stays as it is"
     )
     jobs.follow(job, _taken, key="steps.take.follow")
+    st.caption(CHOSEN)
     label = f"Delete the {words.count(len(held), 'kept step')} ({words.size(_steps.size(state.project(), made.id))})"
     if st.button(label, key="steps.drop", icon=":material/delete:", type="tertiary"):
         _steps.drop(state.project(), made.id)

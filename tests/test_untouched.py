@@ -1,0 +1,43 @@
+"""A step that a person took as the result, in sight of holdout figures, is nowhere told as measured on untouched rows."""
+
+from __future__ import annotations
+
+from influence.actions import _steps, perform
+from influence.actions._untouched import UNTOUCHED, step, touched
+from influence.readable import readable
+from tests import drawing
+from tests.drawing import text
+
+no_worker, fresh, shown = drawing.no_worker, drawing.fresh, drawing.shown
+CLAIMED = "used for no question, no choice and no training"
+
+
+def test_a_step_that_was_taken_is_told_so_wherever_its_holdout_figures_stand(fresh, shown, tmp_path):
+    whole = perform("unlearn", fresh, {"method": "finetune", "set": {"epochs": 2}})["run"]
+    at = _steps.held(fresh, whole)[1]
+    taken = perform("roll_back", fresh, {"run": whole, "step": at["step"]})
+    why, which = touched(fresh, fresh.run(taken["run"])), f"step {at['step']:,} of {at['of']:,}"
+    assert why.startswith(f"This model is {which} of its unlearning, chosen by a person who could see holdout figures")
+    assert (touched(fresh, fresh.run(whole)), step(fresh.run(whole))) == ("", "")
+    ids = fresh.dataset(fresh.run(whole).dataset).train.ids[50:55].tolist()
+    after = perform("unlearn", fresh, {"method": "finetune", "run": taken["run"], "ids": ids})["run"]
+    later = touched(fresh, fresh.run(after))
+    assert later.startswith(f"A model that this one was made from is {which} of its")
+    for run, told in ((whole, ""), (taken["run"], why), (after, later)):
+        compared = readable("compare", fresh, perform("compare", fresh, {"run": run, "group": "group"}))
+        at = shown(fresh, "compare", run=run)
+        assert (UNTOUCHED in text(at)) == (not told)
+        assert [box.value for box in at.warning] == [told] * bool(told)
+        report = perform("report", fresh, {"run": run})
+        page = (fresh.path / report["html"]).read_text(encoding="utf-8")
+        perform("export_model", fresh, {"run": run, "out": str(tmp_path / run)})
+        card = (tmp_path / run / "README.md").read_text(encoding="utf-8")
+        for place in (compared, readable("report", fresh, report), page, card):
+            assert ("could see holdout figures" in place) == bool(told)
+            assert told in place
+        assert page.count(told or CLAIMED) == (3 if told else 1), "at the top, over the measures, and of what is not proven"
+        assert (CLAIMED in page) == (not told)
+        named = run == taken["run"]
+        assert (f"by Finetune, taken at {which} (claim L1" in page) == (f"<dd>{which}</dd>" in page) == named
+    assert why in readable("roll_back", fresh, taken)
+    assert "leaves it no longer untouched" in text(shown(fresh, "run", run=whole))
