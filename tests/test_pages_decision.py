@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from streamlit.proto.Metric_pb2 import Metric as MetricProto
 
 import influence.actions
 from influence.actions import _anew, _comparison, perform, preview, report
@@ -16,9 +17,11 @@ from influence.actions._opened import opened as opened_run
 from influence.readable import readable
 from influence.registry import finders
 from influence.types import Selection
-from influence.ui import choosing, compared_predicted, foretelling, words
+from influence.ui import choosing, compared_predicted, foretelling, standing, words
 from tests import investigation
 from tests.investigation import by_key, done, opened, ran, said, shown
+
+GREY, RED = MetricProto.GRAY, MetricProto.RED
 
 made, here, no_worker = investigation.made, investigation.here, investigation.no_worker
 
@@ -344,6 +347,42 @@ def test_changes_stand_on_the_page_with_their_own_intervals_and_the_pair_of_a_ga
         assert (line["change"], line["95 % low"]) == (words.signed(row.change), words.signed(row.change_low))
         assert line.iloc[0] == row.pair
         assert line["n"] == row.change_n
+
+
+@pytest.fixture(params=[(-1.7, "reversed", GREY), (-2.8, "worse", RED)], ids=["by less", "by more"])
+def turned_gap(made, request):
+    """The comparison of a model after which the other group is clearly ahead, by less or by more than before."""
+    by, says, colour = request.param
+    project, runs = made
+    key = f"compare/{runs['unlearned']}/group"
+    kept = project.noted(key)
+    table = project.table(kept["tables"]["metrics"])
+    own = (table["metric"] == "equal_opportunity_gap") & (table["column"] == "group")
+    was = float(table.loc[own & (table["role"] == "original"), "value"].iloc[0])
+    turned = own & (table["role"] != "original")
+    ends = (by - 0.4) * was, (by + 0.4) * was
+    table.loc[turned, ["value", "change", "change_low", "change_high"]] = abs(1 + by) * was, by * was, *ends
+    found = {**kept, "tables": {**kept["tables"], "metrics": project.put_table(table)}}
+    project.note(key, found)
+    yield found, (1 + by) * was, says, colour
+    project.note(key, kept)
+
+
+def test_a_gap_that_was_turned_around_has_its_sign_and_no_colour_of_success(made, turned_gap):
+    found, now, says, colour = turned_gap
+    at = opened("compare", run=made[1]["unlearned"])
+    tile = next(m for m in at.metric if m.label == "Equal-opportunity gap")
+    assert (tile.value, tile.proto.color) == (words.number(now), colour)
+    assert f": {says if colour == GREY else f':red[{says}]'}." in next(c.value for c in at.caption if "Was" in c.value)
+    lines = [
+        " ".join(line.split()) for line in readable("compare", made[0], found).splitlines() if "equal_opportunity_gap by group (" in line
+    ]
+    assert [f"{words.number(now)} in size {words.number(-now)}: " in line for line in lines] == [True, True]
+
+
+def test_run_tells_the_gap_that_changed_its_sign(made, monkeypatch):
+    monkeypatch.setattr(standing, "turned", lambda before, made, group: f"Its sign changed by {group}.")
+    assert "after. Its sign changed by group." in said(opened("run", run=made[1]["unlearned"]))
 
 
 @pytest.mark.parametrize("which", ["Decisions", "Representations", "Forgotten rows", "Predicted"])

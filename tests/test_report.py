@@ -29,8 +29,8 @@ from influence.evidence.investigation import (
     Unlearned,
 )
 from influence.evidence.pictures import Mark, Row, Scale, forest
-from influence.evidence.report import IDS_SHOWN, foretold, render
-from influence.evidence.sentences import limits, other, summary, tiles, verdict
+from influence.evidence.report import IDS_SHOWN, foretold, gaps, render
+from influence.evidence.sentences import limits, summary, tiles, verdict
 
 VOID = {"meta", "br", "link", "img", "hr", "input", "path", "circle", "rect", "line"}
 
@@ -448,7 +448,27 @@ def test_a_gap_that_was_turned_around_is_not_better_for_that(change, says):
     found = {"original": Estimate(0.1, 0.0, 0.2, 100), "unlearned": Estimate(abs(0.1 + change), n=100)}
     measure = Measure("gap", "lower", found, "sex", changes={"unlearned": moved}, pair=f"A {words.MINUS} B")
     assert verdict(measure) == says
-    assert bool(other(measure)) is (0.1 + change < 0)
+    done = replace(FULL, comparison=(replace(measure, headline=True, changes={**measure.changes, "retrained": moved}),))
+    done = replace(done, comparison=(replace(done.comparison[0], found={**found, "retrained": found["unlearned"]}),))
+    now = plain(words.number(0.1 + change))
+    assert tiles(done)[0][:2] == (f"gap by sex (A {words.MINUS} B)", f"0.100 → {words.number(0.1 + change)}")
+    said, text = plain(summary(done)[0][1]), plain(Page(render(done)).text)
+    size = f"{now}, in size {now[1:]}" if now.startswith("-") else now
+    assert f" to {size} (too few to say for an interval): {says}" in said
+    assert f"A model retrained without the rows has {size} (too few" in said
+    cell = f"{now} in size {now[1:]} too few" if now.startswith("-") else f"{now} too few"
+    assert f"A - B lower 100 0.100 0.000 to 0.200 {cell} to say {cell} to say {says}" in text
+    drawn = str(gaps(done.comparison, ["original", "unlearned", "retrained"]))
+    assert f"gap by sex, Unlearned: {now.lstrip('-')} (" in drawn, "a picture that names no pair shows sizes"
+
+
+def test_where_other_groups_are_further_apart_now_both_gaps_are_told():
+    found = {"original": Estimate(0.1, 0.0, 0.2, 100), "unlearned": Estimate(0.09, 0.01, 0.17, 100)}
+    moved = {"unlearned": Estimate(-0.06, -0.08, -0.04, 100)}
+    one = Measure("gap", "lower", found, "sex", headline=True, changes=moved, pair=f"A {words.MINUS} B")
+    done = replace(FULL, comparison=(one,))
+    assert "to 0.040, the largest of all 0.090 (95 % 0.010 to 0.170): better; " in plain(summary(done)[0][1])
+    assert "0.040 the largest of all 0.090 0.010 to 0.170 better" in plain(Page(render(done)).text)
 
 
 def test_what_is_no_clear_change_of_size_is_said_so():

@@ -296,6 +296,21 @@ def test_the_picture_has_the_numbers():
     assert prove.found == "Equal-opportunity gap 0.200 before, 0.050 (\N{MINUS SIGN}0.050 to 0.150), n = 50 holdout rows after."
 
 
+def test_a_gap_whose_other_group_is_ahead_now_is_told_with_its_sign():
+    def rates(high: float, low: float, few: float) -> dict[str, object]:
+        of = {"F": figure(low), "M_a": figure(high), "tiny": {**figure(few), "n": 9}}
+        return {"sex": {name: {"true_positive_rate": rate} for name, rate in of.items()}}
+
+    run, reversed_, same = a_run("r"), a_run("u", gap=0.036, parent="r"), a_run("v", gap=0.036, parent="r")
+    for made, groups in ((run, rates(0.6, 0.4, 0.1)), (reversed_, rates(0.464, 0.5, 0.9)), (same, rates(0.5, 0.464, 0.9))):
+        made.body["metrics"]["groups"] = groups
+    said = f"Its sign changed: M\\_a {words.MINUS} F is {words.MINUS}0.036 now."
+    assert [standing.turned(run, made, "sex") for made in (reversed_, same, run)] == [said, "", ""]
+    compared = a_record("compare", original="r", unlearned="u")
+    assert standing.steps(run, [reversed_, run], [compared], None, "sex")[-1].found.endswith(f" holdout rows after. {said}")
+    assert standing.turned(run, a_run("w", parent="r"), "sex") == standing.turned(run, same, "race") == ""
+
+
 def test_the_table_of_runs_leaves_yardsticks_out_and_counts_rows():
     runs = [a_run("u", parent="r", removed=[1, 2, 3]), a_run("y", parent="r", yardstick=True), a_run("r")]
     rows = standing.table(runs, "sex")

@@ -12,8 +12,9 @@ from markupsafe import Markup
 from influence.evidence import words
 from influence.evidence.figures import Pinned
 from influence.evidence.investigation import ROLES, ROWS, Change, Investigation, Measure
+from influence.evidence.pairs import of_pair
 from influence.evidence.pictures import Mark, Row, forest, histogram
-from influence.evidence.sentences import between, bounds, changed, estimate, limits, name, shown, summary, tiles, verdict, without
+from influence.evidence.sentences import between, bounds, changed, estimate, limits, shown, summary, tiles, verdict, without
 
 IDS_SHOWN = 100
 R2 = "R²"
@@ -46,6 +47,7 @@ def render(investigation: Investigation) -> str:
         without=without(investigation),
         verdict=verdict,
         changed=changed,
+        of_pair=of_pair,
         interval=words.interval,
         ids_shown=IDS_SHOWN,
         checked=[one for one in investigation.retrained if not any(one.figures[:1] == pin.figures[:1] for pin in investigation.pinned)],
@@ -98,12 +100,14 @@ def by_column(measures: Sequence[Measure]) -> dict[str, list[Measure]]:
 
 
 def gaps(measures: Sequence[Measure], roles: Sequence[str], titles: Mapping[str, str] = TITLES) -> Markup:
-    """Return the forest of the measures that compare the groups of a column, by model or by rows."""
+    """Return the forest of the measures that compare the groups of a column, by model or by rows: of any two, so no pair is named."""
     rows, shown = [], {measure.column for measure in measures if measure.group}
     for measure in measures:
         if measure.column and not measure.group and measure.column in (shown or {measure.column}):
             found = [(place, measure.found[role]) for place, role in enumerate(roles) if role in measure.found]
-            rows.append(Row(name(measure), tuple(Mark(place, one.value, one.low, one.high) for place, one in found)))
+            rows.append(
+                Row(f"{measure.metric} by {measure.column}", tuple(Mark(place, one.value, one.low, one.high) for place, one in found))
+            )
     return forest("Gaps between groups", [titles[role] for role in roles], rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from influence.evidence import words
 from influence.evidence.figures import Estimate, Figure, Retrained
 from influence.evidence.investigation import ROWS, Investigation, Measure, Unlearned
+from influence.evidence.pairs import of_pair
 
 NO_CHANGE = "no clear change"
 
@@ -32,9 +33,21 @@ def name(measure: Measure) -> str:
     return measure.metric + (f", {measure.group}" if measure.group else f" by {measure.column}{pair}" if measure.column else "")
 
 
+def result(measure: Measure) -> str:
+    """Return the model that came out of it: the unlearned one, or where unlearning was retraining, the retrained one; "" if neither."""
+    return next((role for role in ("unlearned", "retrained") if role in measure.found), "")
+
+
 def after(measure: Measure) -> Estimate | None:
-    """Return the value of the model that came out of it: the unlearned one, or where unlearning was retraining, the retrained one."""
-    return measure.found.get("unlearned") or measure.found.get("retrained")
+    """Return the value of the model that came out of it."""
+    return measure.found.get(result(measure))
+
+
+def level(measure: Measure, role: str) -> str:
+    """Return a model's value with its interval in words; where that is the interval of another gap than is named, that gap beside it."""
+    now, beside = of_pair(measure, role)
+    found = estimate(measure.found[role])
+    return f"{words.number(now)}, {beside} {found}" if beside else found
 
 
 def changed(measure: Measure) -> Estimate | None:
@@ -149,30 +162,18 @@ def _done(it: Investigation) -> str:
 
 
 def _changed(it: Investigation, measure: Measure, rows: bool) -> str:
-    old, new, truth = measure.found["original"], after(measure), measure.found.get("retrained")
-    assert new is not None
-    where = f"On {words.count(new.n, 'holdout row')}, " if rows else ""
-    moved = changed(measure)
+    role, moved = result(measure), changed(measure)
+    where = f"On {words.count(measure.found[role].n, 'holdout row')}, " if rows else ""
     by = f"; the change is {estimate(moved, signed=True)}" if moved and words.known(moved.low) else ""
     said = f"{verdict(measure) or words.NOT_MEASURED}{by}"
-    text = f"{where}{name(measure)} went from {estimate(old)} to {estimate(new)}: {said}.{other(measure)}"
-    return text if truth is None or truth is new else f"{text} A model retrained {without(it)} has {estimate(truth)}."
+    text = f"{where}{name(measure)} went from {level(measure, 'original')} to {level(measure, role)}: {said}."
+    truth = role != "retrained" and "retrained" in measure.found
+    return f"{text} A model retrained {without(it)} has {level(measure, 'retrained')}." if truth else text
 
 
 def without(it: Investigation) -> str:
     """Return how the retrained model was trained otherwise than the original, in words."""
     return "with the new labels" if it.selection and it.selection.relabelled else "without the rows"
-
-
-def other(measure: Measure) -> str:
-    """Return where the gap of the pair went, in a sentence, if another pair is furthest apart now; else ""."""
-    old, new, moved = measure.found.get("original"), after(measure), changed(measure)
-    if old is None or new is None or moved is None or not measure.pair or measure.group:
-        return ""
-    if not (words.known(old.value) and words.known(new.value) and words.known(moved.value)):
-        return ""
-    now = old.value + moved.value
-    return "" if abs(now - new.value) < 1e-6 else f" That of {measure.pair} is {words.number(now)} now: the change is its own."
 
 
 def _cost(done: Unlearned) -> str:
@@ -185,9 +186,9 @@ def tiles(it: Investigation) -> list[tuple[str, str, str]]:
     """Return the figures at the top: a label, a figure and a line below it."""
     found = []
     for measure in it.comparison:
-        old, new = measure.found.get("original"), after(measure)
-        if measure.headline and old is not None and new is not None:
-            found.append((name(measure), f"{words.number(old.value)} → {words.number(new.value)}", verdict(measure)))
+        old, role = measure.found.get("original"), result(measure)
+        if measure.headline and old is not None and role:
+            found.append((name(measure), f"{words.number(old.value)} → {words.number(of_pair(measure, role)[0])}", verdict(measure)))
         elif measure.headline and measure.found and not it.unlearning:
             role, one = next(iter(measure.found.items()))
             found.append((name(measure), words.number(one.value), f"{words.count(one.n)} {role} rows"))

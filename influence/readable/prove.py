@@ -15,6 +15,7 @@ from influence.evaluation.fidelity import verdict
 from influence.evidence import words
 from influence.evidence.fidelity import RANKS, SIZE, figures, where
 from influence.evidence.figures import Estimate, Figure
+from influence.evidence.pairs import named
 from influence.evidence.sentences import between, shown
 from influence.readable._shared import Result, measured, says, table
 from influence.store import Project
@@ -87,10 +88,14 @@ def compare(project: Project, result: Result) -> list[str]:
 def _compared(found: Any) -> list[tuple[str, ...]]:
     """Return what is said of each measure of all rows, and of each gap, by model."""
     rows: list[tuple[str, ...]] = []
-    for r in found[found["group"] == ""].sort_values("metric", kind="stable").itertuples():
+    every = found[found["group"] == ""].sort_values("metric", kind="stable")
+    before = every[every["role"] == "original"].set_index(["metric", "column"])["value"]
+    for r in every.itertuples():
         by = f" by {r.column}{f' ({r.pair})' if r.pair else ''}" if r.column else ""
         moved = (words.signed(r.change), words.interval(r.change_low, r.change_high)) if words.known(r.change) else ("", "")
-        rows.append((r.metric + by, r.role, words.number(r.value), words.interval(r.low, r.high), *moved, f"{int(r.n):,}"))
+        now, beside = named(r.value, before[r.metric, r.column], r.change) if r.pair and words.known(r.change) else (r.value, "")
+        of = f"{beside} {words.number(r.value)}: " if beside else ""
+        rows.append((r.metric + by, r.role, words.number(now), of + words.interval(r.low, r.high), *moved, f"{int(r.n):,}"))
     return rows
 
 

@@ -21,7 +21,8 @@ CLASSES = 12
 """Classes that are drawn: those whose recall changed most."""
 OF_CLASSES = {"recall": "Recall by class", "precision": "Precision by class"}
 OVER = "Intervals are over rows: they say what other rows would, not what another training of these models would."
-CLEAR = {"better": ":green[better]", "worse": ":red[worse]", "reversed": ":red[reversed]"}
+CLEAR = {"better": "green", "worse": "red"}
+"""The colour of a clear change for the better or the worse; any other has none."""
 
 
 def metrics(run: Run, found: dict[str, Any]) -> None:
@@ -62,14 +63,14 @@ def _tile(column: Any, rows: pd.DataFrame, metric: str) -> None:
         return
     old, new = rows.loc["original"], rows.loc[after]
     verdict = _verdict(old["value"], new)
-    kind = "off" if verdict not in CLEAR else {"higher": "normal", "lower": "inverse"}.get(new["better"], "off")
     now = old["value"] + new["change"] if new["pair"] else new["value"]
     change = f"{new['change']:+.3f}" if words.known(new["change"]) else None
-    column.metric(words.title(metric), words.number(now), change, delta_color=kind, border=True)
+    column.metric(words.title(metric), words.number(now), change, delta_color=CLEAR.get(verdict, "off"), border=True)
     pair = f"{words.escaped(new['pair'])}. " if new["pair"] else ""
     of = f"Change 95 %: {words.interval(new['change_low'], new['change_high'])}"
+    said = f":{CLEAR[verdict]}[{verdict}]" if verdict in CLEAR else verdict
     largest = f" The largest gap is {words.number(new['value'])} now." if new["pair"] and abs(abs(now) - new["value"]) > 1e-6 else ""
-    column.caption(f"{pair}Was {words.number(old['value'])}. {of}; n = {_n(new):,}: {CLEAR.get(verdict, verdict)}.{largest}")
+    column.caption(f"{pair}Was {words.number(old['value'])}. {of}; n = {_n(new):,}: {said}.{largest}")
 
 
 def _n(row: Any) -> int:

@@ -210,7 +210,9 @@ def outcome(made: Run, group: str) -> None:
     name, old = standing.gap_of(before, group)
     if name:
         new = standing.gap_of(made, group)[1]
-        sentences.append(f"{words.title(name)}: {words.figure(old)} before, {words.figure(new)} after.")
+        sentences.append(
+            f"{words.title(name)}: {words.figure(old)} before, {words.figure(new)} after. {standing.turned(before, made, group)}".rstrip()
+        )
     sentences.append(f"{standing.headline(before)} before; {standing.headline(made)} after.")
     st.success("  \n".join(sentences), icon=":material/check_circle:")
     relabel, why = bool(found.get("n_relabelled")), str(found.get("claim_note", ""))

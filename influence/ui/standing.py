@@ -10,12 +10,15 @@ import pandas as pd
 import streamlit as st
 
 from influence.data.dataset import Role
+from influence.groups import FEWEST
 from influence.store import Project, Record, Run
 from influence.types import Selection
 from influence.ui import state, words
 
 GAPS = ("equal_opportunity_gap", "group_loss_gap")
 """The gap that is told first: of classes, and of numbers."""
+OF = dict(zip(GAPS, ("true_positive_rate", "mae"), strict=True))
+"""Of what it is a gap."""
 DEMO = "bundled:loans"
 QUALITY, GAP = "Accuracy or R², holdout", "Gap, holdout"
 MOST = 1000
@@ -55,6 +58,18 @@ def gap_of(run: Run, group: str, role: Role = "holdout") -> tuple[str, dict[str,
     """Return the name and the figures of the gap between a column's groups on a role's rows; empty where none was measured."""
     gaps = _figures(run, role).get("gaps", {}).get(group, {})
     return next(((name, gaps[name]) for name in GAPS if name in gaps), ("", {}))
+
+
+def turned(before: Run, after: Run, group: str) -> str:
+    """Return in a sentence what became of the gap between two groups if the other of them is ahead now, on the holdout rows; else ""."""
+    metric = OF.get(gap_of(before, group)[0], "")
+    old, new = (_figures(run, "holdout").get("groups", {}).get(group, {}) for run in (before, after))
+    known = {name: of[metric]["value"] for name, of in old.items() if of.get(metric, {}).get("n", 0) >= FEWEST}
+    pair = [choose(known, key=known.__getitem__) for choose in (max, min)] if known else []
+    high, low = (new.get(name, {}).get(metric, {}).get("value") for name in pair) if pair else (None, None)
+    if not (words.known(high) and words.known(low)) or high >= low:
+        return ""
+    return f"Its sign changed: {words.escaped(f'{pair[0]} {words.MINUS} {pair[1]}')} is {words.number(high - low)} now."
 
 
 def headline(run: Run, role: Role = "holdout") -> str:
@@ -99,7 +114,8 @@ def _proved(run: Run | None, children: Sequence[Run], proofs: Sequence[Record], 
     name, before = gap_of(run, group)
     if child is None or not name:
         return f"{words.count(len(proofs), 'comparison')} made."
-    return f"{words.title(name)} {words.number(before['value'])} before, {words.figure(gap_of(child, group)[1], of='holdout')} after."  # type: ignore[arg-type]
+    after = f"{words.figure(gap_of(child, group)[1], of='holdout')} after. {turned(run, child, group)}".rstrip()
+    return f"{words.title(name)} {words.number(before['value'])} before, {after}"  # type: ignore[arg-type]
 
 
 def picture(project: Project) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from influence.evidence.words import (
+    MINUS,
     TOO_FEW,
     about,
     apart,
@@ -29,8 +30,9 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "SIMULATED", "TOO_FEW", "about", "ago", "apart", "band", "became", "called", "claim", "count", "duration", "escaped", "figure",
-    "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size", "title", "verb",
+    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "apart", "band", "became", "called", "claim", "count", "duration", "escaped",
+    "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size",
+    "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
