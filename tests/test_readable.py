@@ -134,6 +134,7 @@ def test_preview_says_each_metric_with_its_band(home, tmp_path):
     }
     assert shown == expected
     assert "real retrainings" in text
+    assert "Mean margin, which previews take for accuracy, is the mean log-odds of the right class: another metric" in text
 
 
 def test_fidelity_smoothness_and_agreement_say_their_figures(home):

@@ -395,6 +395,23 @@ def test_r_squared_shares_no_axis_with_errors():
     assert "leaves out" not in Page(render(FULL)).text
 
 
+@pytest.mark.parametrize(
+    ("label", "smooth", "says"),
+    [
+        ("Accuracy", "Mean margin", "Mean margin"),
+        ("Mean absolute error", "Mean squared error", "Mean squared error"),
+        ("Mean absolute error gap by sex (A - B)", "Group loss gap by sex (A - B)", "Group loss gap"),
+        ("Equal-opportunity gap by sex (A - B)", "Equal-opportunity gap by sex (B - A)", "smooth"),
+        ("Equal-opportunity gap by sex, largest", "Equal-opportunity gap by sex", "smooth"),
+    ],
+)
+def test_a_smooth_version_that_is_another_metric_has_its_own_name(label, smooth, says):
+    own = Change(label, "lower", 0.00049, before=0.8, smooth=Change(smooth, "lower", 0.099, -0.747, 0.944))
+    text = plain(Page(render(replace(FULL, changes=(own,), preview=replace(FULL.preview, changes=(own,))))).text)
+    assert f"{label} +0.00049 {says} +0.099 too few to say -0.747 to 0.944" in text
+    assert f"0.800 → 0.800 {says} +0.099 too few" in text
+
+
 def test_shares_are_of_the_rows_that_the_model_saw():
     """An earlier request removed 12,561 of the 32,561 rows."""
     later = replace(FULL, selection=replace(FULL.selection, in_all=12_661))

@@ -23,9 +23,10 @@ ONE = "one retraining"
 OWN = "own"
 """What a pin says whose table tells a numeric target in its own unit."""
 SMOOTH = "Its smooth version"
+MARGIN = "Mean margin, which previews take for accuracy, is the mean log-odds of the right class: another metric, in another unit."
 SAID = (
     "The smooth version, which scores predict, takes probabilities for decisions and squared errors for errors, and of a gap the two "
-    "groups that are furthest apart in it."
+    f"groups that are furthest apart in it. {MARGIN}"
 )
 
 

@@ -48,6 +48,7 @@ def render(investigation: Investigation) -> str:
         verdict=verdict,
         changed=changed,
         of_pair=of_pair,
+        smooth_name=smooth_name,
         interval=words.interval,
         ids_shown=IDS_SHOWN,
         checked=[one for one in investigation.retrained if not any(one.figures[:1] == pin.figures[:1] for pin in investigation.pinned)],
@@ -118,6 +119,12 @@ def foretold(changes: Sequence[Change]) -> Markup:
         realised = [Mark(place, change.realised[role]) for place, role in enumerate(ROLES) if role in change.realised]
         rows.append(Row(change.label, (Mark(0, change.predicted, change.low, change.high), *realised)))
     return forest("Predicted and realised change of each metric", ["Predicted", *(TITLES[role] for role in ROLES[1:])], rows)
+
+
+def smooth_name(change: Change) -> str:
+    """Return what the smooth version of a metric is called: its own name where it is another metric, as the mean margin is to accuracy."""
+    own = change.smooth.label.partition(" by ")[0] if change.smooth else ""
+    return "smooth" if change.label.startswith(own) else own
 
 
 def picture(pinned: Pinned) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from influence.actions import preview as previewed
-from influence.actions._effects import counted
+from influence.actions._effects import MARGIN, counted
 from influence.evidence import anew, words
 from influence.evidence import budget as budgets
 from influence.readable._shared import FIRST, Result, own_unit, says, table
@@ -36,6 +36,7 @@ def preview(project: Project, result: Result) -> list[str]:
         previewed.unbanded(note, result["n"]) or rests,
         "Metrics are predicted through smooth versions: probabilities stand in place of yes-or-no decisions, squared errors in place of",
         "their size.",
+        *([MARGIN] if data.train.classes else []),
         *own_unit(project, result),
     ]
 
