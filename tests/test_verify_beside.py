@@ -14,11 +14,22 @@ from scipy.stats import norm
 from influence import training
 from influence.actions import _judged_groups, _oracles, _relearning, perform
 from influence.actions._opened import opened
-from influence.actions._verified import attack_in_words, fairness_in_words, in_words, meant, relearned_in_words
+from influence.actions._verified import (
+    as_unusual,
+    attack_in_words,
+    fairness_in_words,
+    in_words,
+    meant,
+    measured_on,
+    relearned_in_words,
+    said,
+)
+from influence.evidence import words
 from influence.types import Examples
 from influence.verification._pool import PARTS, Pool
 from influence.verification._verdict import adjusted, at_rates, judged, overall
 from influence.verification.rmia import at_rates as attacked
+from tests.test_report import Page
 from tests.test_verification import examples, pool
 from tests.test_verify import without_planted
 from tests.tiny import bind, recipe
@@ -45,6 +56,7 @@ def test_a_model_that_kept_something_learns_it_again_faster_than_oracles(made):
     assert curves["index"] < 0.95
     assert curves["index"] == pytest.approx(curves["needed"]["judged"] / curves["needed"]["oracles"])
     assert "Anamnesis index" in relearned_in_words(told["finetune"])
+    assert ", these steps over theirs: ideal 1, below it" in relearned_in_words(told["finetune"])
     assert "learns them faster" in in_words(told["finetune"])
     json.dumps(told, allow_nan=False)
 
@@ -264,11 +276,19 @@ def test_report_and_command_tell_it(made):
 
     project, runs, told = made
     path = project.path / perform("report", project, {"run": runs["finetune"]})["html"]
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
+    text = Page(page).text
     assert "Beside models that never saw the rows" in page
     assert page.count("as these</td>") == len(told["finetune"]["fairness"]["rows"])
     assert "Anamnesis index" in page
+    for name, each in told["finetune"]["measures"].items():
+        label = each["label"] + (f", {each['unit']}" if each["unit"] else "")
+        cells = [words.number(each["value"]), words.number(each["original"]), words.interval(each["null_low"], each["null_high"])]
+        cells += [f"{as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles'])}", said(name, each)]
+        assert f"{label} {' '.join(cells)}" in text
+    assert f"{words.count(len(each['oracles']), 'oracle')}: the same training without the rows, each from a seed of its own." in text
+    assert f"Measured on {measured_on(told['finetune'])}. The verdict is corrected" in text
     assert "by Finetune (claim" in page, "a method has the name that it has on pages"
     assert fairness_in_words(told["finetune"]) in sentences(told["finetune"])
-    said = "\n".join(lines(project, told["finetune"]))
-    assert all(line in said for line in (*attack_in_words(told["finetune"]), relearned_in_words(told["finetune"])))
+    printed = "\n".join(lines(project, told["finetune"]))
+    assert all(line in printed for line in (*attack_in_words(told["finetune"]), relearned_in_words(told["finetune"])))

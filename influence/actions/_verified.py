@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from influence.evidence import words
+from influence.evidence.figures import Estimate, Judged
 from influence.verification._low_rates import ALARMS
 
 RELEARN = "Loss while learning removed rows again"
@@ -13,6 +15,7 @@ RELEARNT = (
     "Mean loss on the removed rows while the model takes the same few, small steps on these rows alone as every oracle. Below the band: it "
     "learns them faster than models that never saw them, so something of them is left in its weights."
 )
+SAID = {"inside": "as the oracles", "outside": "not as the oracles", "too few": "too few oracles"}
 STILL, PAST = "still knows the rows", "driven past forgetting, which shows which rows were removed"
 
 
@@ -86,6 +89,35 @@ def meant(name: str, each: Mapping[str, Any]) -> str:
     return STILL if each["value"] > each["middle"] else PAST
 
 
+def said(name: str, each: Mapping[str, Any]) -> str:
+    """Return in a few words how a measure lies to the oracles' band, and what it means; the verdict says it in full."""
+    meaning = re.split("[,:]", meant(name, each))[0]
+    return SAID[each["verdict"]] + (f": {meaning}" if meaning else "")
+
+
+def measured_on(result: Mapping[str, Any]) -> str:
+    """Return on how many rows of each part the measures rest."""
+    n, kinds = result["n"], (("forget", "removed row"), ("retained", "retained row"), ("unseen", "holdout row"))
+    rows = ", ".join(words.count(n[part], name) for part, name in kinds)
+    rows += " (relabelled ones among the removed, by their old labels)" if result.get("relabelled") else ""
+    return rows + (f" (of {result['forgot']:,} removed)" if result["forgot"] > n["forget"] else "")
+
+
+def judged(result: Mapping[str, Any]) -> tuple[Judged, ...]:
+    """Return every measure of a verdict beside the oracles."""
+    return tuple(
+        Judged(
+            each["label"] + (f", {each['unit']}" if each["unit"] else ""),
+            Estimate(each["value"], each["null_low"], each["null_high"], len(each["oracles"])),
+            each.get("original"),
+            as_unusual(each["chance"], len(each["oracles"])),
+            each["verdict"] == "outside",
+            said(name, each),
+        )
+        for name, each in result["measures"].items()
+    )
+
+
 def attack_in_words(result: Mapping[str, Any]) -> list[str]:
     """Return what the likelihood-ratio attack finds at each low rate of false alarms, a sentence each."""
     return [_found_at(each) for each in result["attack"]]
@@ -131,5 +163,6 @@ def relearned_in_words(result: Mapping[str, Any]) -> str:
     if typical == 0:
         return "Oracles are at the original's loss from the start; this test shows nothing of these rows."
     return (
-        f"Back at the original's loss after {own:.1f} steps, oracles after {typical:.1f} (Anamnesis index {found['index']:.2f}; ideal 1)."
+        f"Back at the original's loss after {own:.1f} steps, oracles after {typical:.1f} (Anamnesis index {found['index']:.2f}, "
+        "these steps over theirs: ideal 1, below it the model learns them faster)."
     )

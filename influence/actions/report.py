@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from influence.actions import _questions, fidelity, verify
+from influence.actions import _questions, _verified, fidelity, verify
 from influence.actions._effects import SAID, counted, retrained
 from influence.actions._measured import changes, comparison, flips, measured
 from influence.actions._opened import Opened, opened
@@ -215,6 +215,8 @@ def _unlearned(it: Opened) -> told.Unlearned:
         retrain_seconds=whole,
         run=it.run.id,
         verified=verify.told(judged) if (judged := verify.kept(it.project, it.run.id)) else "",
+        measures=_verified.judged(judged) if judged else (),
+        judged_on=_verified.measured_on(judged) if judged else "",
         beside=_beside(judged),
         step=step(it.run),
         touched=touched(it.project, it.run),

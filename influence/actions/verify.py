@@ -13,14 +13,16 @@ from influence.actions._oracles import STEPS as STEPS
 from influence.actions._reruns import closed as closed
 from influence.actions._verified import RELEARN as RELEARN
 from influence.actions._verified import RELEARNT as RELEARNT
+from influence.actions._verified import SAID as SAID
 from influence.actions._verified import as_unusual as as_unusual
 from influence.actions._verified import attack_in_words as attack_in_words
 from influence.actions._verified import blind as blind
 from influence.actions._verified import fairness_in_words as fairness_in_words
 from influence.actions._verified import in_words as in_words
-from influence.actions._verified import meant as meant
+from influence.actions._verified import measured_on as measured_on
 from influence.actions._verified import original_in_words as original_in_words
 from influence.actions._verified import relearned_in_words as relearned_in_words
+from influence.actions._verified import said as said
 from influence.actions._verified import told as told
 from influence.errors import BadInput
 from influence.store import Project, Run

@@ -41,6 +41,21 @@ class Retrained:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A measure of forgetting beside oracles, models that never saw the rows: `found` with their 95 % band for an interval, and their n.
+
+    `unusual`: how many of these are as unusual, in words. `outside`: of the band; `said`: so in words.
+    """
+
+    label: str
+    found: Estimate
+    original: float | None
+    unusual: str
+    outside: bool
+    said: str
+
+
+@dataclass(frozen=True)
 class Pinned:
     """A finding that somebody pinned, read again from what it was computed from.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from influence.evidence import words
-from influence.evidence.figures import Estimate, Pinned, Retrained
+from influence.evidence.figures import Estimate, Judged, Pinned, Retrained
 from influence.types import SIGN
 
 Better: TypeAlias = Literal["lower", "higher", "neither"]
@@ -163,7 +163,8 @@ class Beside:
 class Unlearned:
     """How the model was made to forget, what may be claimed, and what it cost. `retrain_seconds` is None where the method is retraining.
 
-    `verified`: the verdict beside models that never saw the rows, in sentences; "" if there is none. `beside`: every figure beside these.
+    `verified`: the verdict beside models that never saw the rows, in sentences; "" if there is none. `measures`: those that it
+    rests on, measured on the rows `judged_on`, in words. `beside`: every figure beside these models.
     `step`: at which of its steps it was taken; `touched`: why holdout figures can flatter it, in a sentence; "" of a result.
     """
 
@@ -176,6 +177,8 @@ class Unlearned:
     retrain_seconds: float | None = None
     run: str = ""
     verified: str = ""
+    measures: tuple[Judged, ...] = ()
+    judged_on: str = ""
     beside: tuple[Beside, ...] = ()
     step: str = ""
     touched: str = ""

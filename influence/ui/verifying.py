@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from influence.ui import jobs, state, words
 
 COUNTS = (24, 64, 128)
 RUNS = {0: "this model alone", 12: "12 runs of its method", 24: "24 runs of its method"}
-SAID = {"inside": "as the oracles", "outside": "not as the oracles", "too few": "too few oracles"}
 METHOD = "Of a method: train and forget again, each time from another seed. It costs a training and a run of the method each."
 BOXES = {
     "inside": (st.success, ":material/check_circle:"),
@@ -102,14 +100,9 @@ def measures(found: dict[str, Any]) -> None:
         "arrow points where one lies further out."
     )
     _table(found["measures"], "oracles, 95 %")
-    n = found["n"]
-    kinds = (("forget", "removed row"), ("retained", "retained row"), ("unseen", "holdout row"))
-    rows = ", ".join(words.count(n[part], name) for part, name in kinds)
-    rows += " (relabelled ones among the removed, by their old labels)" if found.get("relabelled") else ""
-    rows += f" (of {found['forgot']:,} removed)" if found["forgot"] > n["forget"] else ""
     st.caption(
-        f"On {rows}; {words.count(found['oracles'], 'oracle')}. The verdict above is corrected for how many measures there are: "
-        f"one measure alone may lie outside by chance. {words.escaped(verify.original_in_words(found))}"
+        f"On {verify.measured_on(found)}; {words.count(found['oracles'], 'oracle')}. The verdict above is corrected "
+        f"for how many measures there are: one measure alone may lie outside by chance. {words.escaped(verify.original_in_words(found))}"
     )
 
 
@@ -147,15 +140,10 @@ def _table(every: dict[str, dict[str, Any]], band: str) -> None:
             **({"original": [words.number(each["original"]) for each in told]} if "original" in told[0] else {}),
             band: [ends for _, ends in beside],
             "as unusual": [f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in told],
-            "": [_said(name, each) for name, each in every.items()],
+            "": [verify.said(name, each) for name, each in every.items()],
         }
     )
     st.dataframe(table, hide_index=True, alt="Each measure with its value, the band of oracles, and how many are as unusual.")
-
-
-def _said(name: str, each: dict[str, Any]) -> str:
-    meaning = re.split("[,:]", verify.meant(name, each))[0]  # the verdict above says it in full
-    return SAID[each["verdict"]] + (f": {meaning}" if meaning else "")
 
 
 def more(found: dict[str, Any]) -> None:
@@ -188,7 +176,7 @@ def _groups(found: dict[str, Any]) -> None:
             "original": rows["original"].map(words.number),
             "this model": [value for value, _ in beside],
             "oracles, 95 %": [ends for _, ends in beside],
-            "": rows["verdict"].map(SAID),
+            "": rows["verdict"].map(verify.SAID),
         }
     )
     st.dataframe(table, hide_index=True, alt="Each figure of the original, of this model and of the oracles, on holdout rows.")
