@@ -422,6 +422,28 @@ def test_a_selection_of_other_data_is_not_taken_for_this_ones(made, page):
     assert perform("report", project, {"run": runs["loans"]})["html"]
 
 
+def test_rows_selected_of_one_data_set_are_there_again_after_others_were_selected_of_another(made):
+    project, runs = made
+    for name, n in (("loans", 7), ("classes", 5)):
+        run = project.run(runs[name])
+        ids = tuple(project.dataset(run.dataset).train.ids[:n].tolist())
+        project.choose(Selection(ids, reason={"rule": "rows", "dataset": run.dataset}))
+    assert "**7 training rows** of" in said(opened("plan", run=runs["loans"]))
+    assert perform("preview", project, {"run": runs["loans"], "group": "group"})["n"] == 7
+    page = (project.path / perform("report", project, {"run": runs["loans"]})["html"]).read_text(encoding="utf-8")
+    assert "7 training rows" in page
+    at = opened("plan", run=runs["classes"])
+    assert "**5 training rows** of" in said(at)
+    ran(by_key(at.button, "choosing.clear").click().run())
+    assert "No rows are selected yet" in said(at)
+    at = opened("plan", run=runs["loans"])
+    ran(by_key(at.button, "choosing.undo").click().run())
+    assert "No rows are selected yet" in said(at)
+    at = opened("plan", run=runs["classes"])
+    ran(by_key(at.button, "choosing.undo.empty").click().run())
+    assert "**5 training rows** of" in said(at)
+
+
 def test_rows_with_text_ids_that_hold_blanks_and_commas_can_be_asked_and_chosen(made):
     project, runs = made
     at, digest = asked(project, runs["numeric"], "group_loss_gap")

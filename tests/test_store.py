@@ -176,6 +176,38 @@ def test_the_selection_has_a_history(project):
     assert project.undo() is None
 
 
+def test_each_data_set_has_a_selection_of_its_own(project):
+    a, b, c = (Selection((i,), reason={"dataset": name}) for i, name in enumerate("DDE"))
+    for chosen in (a, b, c):
+        project.choose(chosen)
+    assert [project.current(name) for name in ("D", "E", "F", "")] == [b, c, None, c]
+    assert project.chosen_at("D") < project.chosen_at("E")
+    assert not project.chosen_at("F")
+    assert project.undo("D") == a
+    assert project.current("E") == c
+    assert project.undo() is None, "of D, where the last step was taken"
+    assert [project.current(name) for name in ("D", "E")] == [None, c]
+    project.choose(Selection((), reason={"dataset": "E"}))
+    project.choose(a)
+    assert not project.current("E")
+    assert project.undo("E") == c
+    assert project.current("D") == a
+    project.choose(Selection(()))
+    assert not any(project.current(name) for name in "DEF"), "what names no data set is of all"
+
+
+def test_a_project_of_before_data_sets_had_selections_of_their_own_opens(project):
+    old, new = (Selection((i,), reason={"dataset": name}) for i, name in enumerate("DE"))
+    project.choose(old)
+    project.close()
+    with sqlite3.connect(project.path / "catalogue.sqlite") as connection:
+        connection.execute("DROP TABLE selection_of")
+    again = Project(project.path)
+    assert again.current("D") == old
+    again.choose(new)
+    assert [again.current("D"), again.current("E")] == [old, new]
+
+
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(BadInput, match="holds other things"):

@@ -123,7 +123,7 @@ def chosen(
     labels: Sequence[Any] | None = None,
     relabels: bool = False,
 ) -> Selection:
-    """Return the rows meant: those of `ids`, of a kept `selection` (digest), or of the project's current one; checked against the data.
+    """Return the rows meant: those of `ids`, of a kept `selection` (digest), or of the current one of its data; checked against the data.
 
     `labels`: their new labels, one for each or one for all. `relabels`: the rows may be ones to relabel.
 
@@ -139,7 +139,7 @@ def chosen(
         if not len(found):
             raise BadInput("The list of ids is empty. Give at least one training row.")
     else:
-        kept = project.current() if selection is None else project.selection(selection)
+        kept = project.current(opened.run.dataset) if selection is None else project.selection(selection)
         if kept is None or not len(kept):
             raise BadInput("No rows are selected. Choose rows first (the Influence or Plan page, or --ids IDS.csv).")
         found = kept

@@ -48,7 +48,7 @@ def report(
     first = opened(project, it.run.parent) if unlearned else it
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     compared = compare(project, it.run.id, by, report=report) if unlearned else None
-    selection = project.selection(it.run.body["selection"]) if unlearned else _own(it, project.current())
+    selection = project.selection(it.run.body["selection"]) if unlearned else _own(it, project.current(it.run.dataset))
     page = render(_investigation(project, it, first, by, compared, selection, rows))
     path = project.path / "reports" / file_name(it.run.id, by, rows)
     path.parent.mkdir(exist_ok=True)

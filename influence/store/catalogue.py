@@ -75,6 +75,13 @@ selection = Table(
     Column("created", String(40), nullable=False),
 )
 
+selection_of = Table(
+    "selection_of",
+    tables,
+    Column("seq", Integer, ForeignKey("selection.seq"), primary_key=True),
+    Column("dataset", String(64), nullable=False),  # a step without a line here, as older versions took, is one of all data sets
+)
+
 noted = Table(
     "noted",
     tables,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Connection, Row, delete, or_, select
 
 from influence.errors import BadInput
 from influence.store import catalogue, ledger
@@ -158,36 +158,34 @@ class Project(Values):
             return {row.key: json.loads(row.value) for row in connection.execute(wanted).all()}
 
     def choose(self, selection: Selection) -> None:
-        """Make this the current selection."""
-        digest = self.put_selection(selection)
+        """Make this the current selection of the data set that its reason names; of all of them if it names none."""
+        digest, dataset = self.put_selection(selection), str(selection.reason.get("dataset") or "")
         with self.catalogue.write() as connection:
-            last = connection.execute(_latest()).first()
+            last = connection.execute(_latest(dataset)).first()
             if last is None or last.digest != digest:
-                row = {"digest": digest, "back": last.seq if last else None, "created": now()}
-                connection.execute(catalogue.selection.insert().values(**row))
+                _take(connection, dataset, digest, last.seq if last else None)
 
-    def current(self) -> Selection | None:
-        """Return the current selection, or None."""
+    def current(self, dataset: str = "") -> Selection | None:
+        """Return the current selection of a data set ("": the one that was chosen last, of whichever), or None."""
         with self.catalogue.read() as connection:
-            last = connection.execute(_latest()).first()
+            last = connection.execute(_latest(dataset)).first()
         return self.selection(last.digest) if last and last.digest else None
 
-    def chosen_at(self) -> str:
+    def chosen_at(self, dataset: str = "") -> str:
         """Return when the current selection was made current, "" if there is none."""
         with self.catalogue.read() as connection:
-            last = connection.execute(_latest()).first()
+            last = connection.execute(_latest(dataset)).first()
         return str(last.created) if last and last.digest else ""
 
-    def undo(self) -> Selection | None:
+    def undo(self, dataset: str = "") -> Selection | None:
         """Go back to the selection before the current one, and return it; the history keeps both."""
         table = catalogue.selection
         with self.catalogue.write() as connection:
-            last = connection.execute(_latest()).first()
+            last = connection.execute(_latest(dataset)).first()
             if last is not None and last.digest is not None:
                 before = connection.execute(select(table).where(table.c.seq == last.back)).first()
-                row = {"digest": before.digest, "back": before.back} if before else {"digest": None, "back": None}
-                connection.execute(table.insert().values(**row, created=now()))
-        return self.current()
+                _take(connection, dataset or last.dataset, before.digest if before else None, before.back if before else None)
+        return self.current(dataset)
 
     def close(self) -> None:
         """Close the catalogue's connections; the next call opens new ones."""
@@ -211,8 +209,18 @@ def _admit(path: Path) -> None:
         raise BadInput(f"{path} holds other things and is no project. Choose a new or an empty folder, or a project's.")
 
 
-def _latest() -> Any:
-    return select(catalogue.selection).order_by(catalogue.selection.c.seq.desc()).limit(1)
+def _latest(dataset: str) -> Any:
+    """Select the newest step in the choice of rows, of a data set or of any (""), with the data set that it is of (null: all)."""
+    step, of = catalogue.selection, catalogue.selection_of.c
+    steps = select(step, of.dataset).outerjoin(catalogue.selection_of, of.seq == step.c.seq).order_by(step.c.seq.desc()).limit(1)
+    return steps.where(or_(of.dataset == dataset, of.dataset.is_(None))) if dataset else steps
+
+
+def _take(connection: Connection, dataset: str | None, digest: str | None, back: int | None) -> None:
+    """Add a step in the choice of rows of a data set."""
+    step = connection.execute(catalogue.selection.insert().values(digest=digest, back=back, created=now()))
+    if dataset:
+        connection.execute(catalogue.selection_of.insert().values(seq=step.lastrowid, dataset=dataset))
 
 
 def _run(row: Row[Any]) -> Run:

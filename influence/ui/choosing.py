@@ -1,4 +1,4 @@
-"""The current selection: making it, combining it, looking at it, undoing it. One per project, the same on every page."""
+"""The current selection: making it, combining it, looking at it, undoing it. One per data set, the same on every page."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
     selection = state.selection()
     if selection is None:
         st.caption("No rows are selected yet.")
-        st.button("Undo", icon=":material/undo:", on_click=_undo, key="choosing.undo.empty", type="tertiary")
+        st.button("Undo", icon=":material/undo:", on_click=_undo, args=(run,), key="choosing.undo.empty", type="tertiary")
         return None
     mask = places(run, selection)
     if mask is None:
@@ -163,8 +163,9 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
         )
     listing = {"id": selection.ids, **({"label": selection.labels} if selection.labels else {})}
     with st.container(horizontal=True):
-        st.button("Undo", icon=":material/undo:", on_click=_undo, key="choosing.undo")
-        st.button("Clear", icon=":material/close:", on_click=state.project().choose, args=(Selection(()),), key="choosing.clear")
+        st.button("Undo", icon=":material/undo:", on_click=_undo, args=(run,), key="choosing.undo")
+        nothing = Selection((), reason={"dataset": run.dataset})
+        st.button("Clear", icon=":material/close:", on_click=state.project().choose, args=(nothing,), key="choosing.clear")
         st.download_button(
             "Download ids", lambda: csv_text(pd.DataFrame(listing)), "selection.csv", "text/csv", icon=":material/download:",
             key="choosing.csv",
@@ -232,8 +233,8 @@ def listed(run: Run, ids: Sequence[Any] | np.ndarray) -> None:
     pictures.table(texts.readable(first), pictures.of_run(run, ids), "Training rows with their columns", texts.shape(made))
 
 
-def _undo() -> None:
-    state.project().undo()
+def _undo(run: Run) -> None:
+    state.project().undo(run.dataset)
 
 
 def composition(groups: Groups, mask: np.ndarray, column: str) -> pd.DataFrame:

@@ -111,7 +111,7 @@ def _preview(run: Run, note: dict[str, Any], label: str, selection: Selection) -
 def provenance(selection: Selection) -> str:
     """Say in one line what chose the rows, from which data, and when."""
     reason, digest = selection.reason, str(selection.reason.get("dataset", ""))
-    chosen = state.project().chosen_at()
+    chosen = state.project().chosen_at(digest)
     rule = str(reason.get("rule", "rows"))
     how = "in several steps" if "of" in reason else CHOSEN.get(rule, f"by the rule {words.title(rule)}")
     parts = [f"Chosen {how}", *([f"scores {str(reason['scores'])[:SHORT]}"] if reason.get("scores") else [])]

@@ -132,9 +132,10 @@ def _dataset(path: str, digest: str) -> Dataset:
 
 
 def selection() -> Selection | None:
-    """Return the project's current selection, or None if nothing is selected or the rows are those of other data."""
-    chosen, run = project().current(), current_run()
-    if chosen is None or run is None or chosen.reason.get("dataset") not in (None, run.dataset):
+    """Return the current selection of the current run's data, or None if nothing is selected."""
+    run = current_run()
+    chosen = project().current(run.dataset) if run else None
+    if chosen is None or run is None or chosen.reason.get("dataset") not in (None, run.dataset):  # older versions kept one for all data
         return None
     return chosen if len(chosen) else None
 
