@@ -38,7 +38,10 @@ elif job and job.state == "done" and st.session_state.pop("start.demo.asked", No
 
 st.subheader("Open a run", anchor=False)
 if runs:
-    st.caption("Choose a row to see its groups and their gap on Audit. The model can be chosen in the sidebar, too.")
+    st.caption(
+        "Choose a row to see its groups and their gap on Audit. The model can be chosen in the sidebar, too. Figures in this list are "
+        "of the holdout rows, on which results are judged; those of Ask above are of the evaluation rows, of which questions are asked."
+    )
     picked = standing.opener(runs)
     if picked:
         state.go("audit", run=picked)

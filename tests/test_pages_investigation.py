@@ -411,6 +411,18 @@ def test_a_combination_that_leaves_nothing_keeps_the_selection(made):
     assert project.current().ids == (int(train.ids[0]),)
 
 
+def test_start_tells_the_way_of_an_unlearned_run_and_what_each_figure_is_of(made):
+    _, runs = made
+    at = opened("start", run=runs["unlearned"])
+    assert "No question asked yet" not in said(at)
+    assert "This model was made without 20 training rows." in said(at)
+    assert "Finetune without 20 rows: Equal-opportunity gap" in said(at)
+    assert "Figures in this list are of the holdout rows" in said(at)
+    data = shown(at, "Name", "Data").set_index("Name")["Data"]
+    assert data["Finetune without 20 rows"] == "loans"
+    assert data["table of 4"] == "table of 4"
+
+
 @pytest.mark.parametrize("page", ["influence", "plan", "report"])
 def test_a_selection_of_other_data_is_not_taken_for_this_ones(made, page):
     project, runs = made

@@ -292,8 +292,43 @@ def test_the_picture_has_the_numbers():
     assert standing.both(run) == (
         "Accuracy 0.800 (0.700 to 0.900), n = 50 evaluation rows. Accuracy 0.900 (0.800 to 1.000), n = 50 holdout rows."
     )
-    assert decide.found == "2 rows selected. 1 model made without rows."
-    assert prove.found == "Equal-opportunity gap 0.200 before, 0.050 (\N{MINUS SIGN}0.050 to 0.150), n = 50 holdout rows after."
+    assert decide.found == "2 rows selected. 1 model made by unlearning."
+    assert prove.found == "u: Equal-opportunity gap 0.200 before, 0.050 (\N{MINUS SIGN}0.050 to 0.150), n = 50 holdout rows after."
+
+
+def test_of_an_unlearned_run_the_picture_tells_the_way_that_led_to_it():
+    run, child = a_run("r"), a_run("u", parent="r", n_removed=3, removed=[1, 2, 3])
+    other, further = a_run("o", parent="r"), a_run("f", gap=0.05, parent="u", n_removed=2, removed=[1, 2, 3, 4, 5])
+    records = [a_record("attribute", run="r"), a_record("compare", original="r", unlearned="o")]
+    runs = [further, other, child, run]
+    assert taken(child, runs, records, None, "sex") == [True, True, True, False]
+    records.append(a_record("compare", original="u", unlearned="f", retrained="y"))
+    assert taken(child, runs, records, None, "sex")[3] is False, "that is of a model made from it"
+    assert taken(further, runs, records, None, "sex") == [True] * 4
+    _, find, decide, prove = standing.steps(further, runs, records, None, "sex")
+    assert find.found == "1 set of scores for 100 training rows."
+    assert decide.found == "No rows selected. This model was made without 2 training rows (5 with earlier requests)."
+    assert prove.found.startswith("f: Equal-opportunity gap 0.200 before, 0.050"), "of the model before this request"
+    assert not prove.vain
+
+
+def test_a_gap_that_did_not_fall_has_no_green_tick_and_its_model_is_named():
+    run, worse, better = a_run("r"), a_run("worse", gap=0.3, parent="r"), a_run("better", gap=0.1, parent="r")
+    of = {name: a_record("compare", original="r", unlearned=name) for name in ("worse", "better")}
+    prove = standing.steps(run, [worse, better, run], list(of.values()), None, "sex")[3]
+    assert prove.found.startswith("worse: Equal-opportunity gap 0.200 before, 0.300")
+    assert prove.found.endswith("after: it did not fall.")
+    assert "green" not in standing._mark(prove)
+    prove = standing.steps(run, [worse, better, run], [of["better"]], None, "sex")[3]
+    assert prove.found.startswith("better: ")
+    assert "green" in standing._mark(prove)
+    assert "did not fall" not in prove.found
+
+
+def test_the_table_of_runs_names_the_data_where_there_are_several():
+    runs = [replace(a_run("b"), dataset="e"), a_run("a")]
+    assert [row["Data"] for row in standing.table(runs, "sex", {"d": "loans", "e": "adult"})] == ["adult", "loans"]
+    assert not any("Data" in row for row in standing.table(runs, "sex", {"d": "loans", "e": "loans"}))
 
 
 def test_a_gap_whose_other_group_is_ahead_now_is_told_with_its_sign():

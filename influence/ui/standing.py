@@ -1,8 +1,11 @@
-"""Where a project stands on the way Ask, Find, Decide, Prove: what was done with the current run, in figures from its records."""
+"""Where a project stands on the way Ask, Find, Decide, Prove: what was done with the current run, in figures from its records.
+
+Of a run that was made to forget it is the way that led to it: what was asked of the model that it was made from, and what came of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,26 +30,40 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the way: its question, whether it was taken, what came out, and the page where it goes on."""
+    """One step of the way: its question, whether it was taken, what came out, the page where it goes on, and whether it was in vain."""
 
     name: str
     question: str
     taken: bool
     found: str
     page: str
+    vain: bool = False
 
 
 def steps(run: Run | None, runs: Sequence[Run], records: Sequence[Record], selection: Selection | None, group: str) -> tuple[Step, ...]:
-    """Return the four steps as far as they were taken with a run."""
-    children = [r for r in runs if run and r.parent == run.id and not r.body.get("yardstick")]
-    asked = [r for r in records if r.kind in ("attribute", "prepare") and run and r.body["inputs"].get("run") == run.id]
-    proofs = [r for r in records if r.kind == "compare" and run and r.body["inputs"].get("original") == run.id]
+    """Return the four steps as far as they were taken with a run, or with those that it was made from."""
+    way = _way(run, runs)
+    own, came = {each.id for each in way}, way[1] if way[1:] else run
+    made = way[:1] if way[1:] else [r for r in runs if run and r.parent == run.id and not r.body.get("yardstick")]
+    asked = [r for r in records if r.kind in ("attribute", "prepare") and r.body["inputs"].get("run") in own]
+    proofs = [r for r in records if r.kind == "compare" and came and r.body["inputs"].get("original") == came.id]
+    proofs = [r for r in proofs if came is run or _compared(r, run)]
+    proved, vain = _proved(came, made, proofs, group)
     return (
         Step("Ask", "Is there a gap between groups?", run is not None, _asked(run, group), "audit"),
-        Step("Find", "Which training rows does it come from?", bool(asked), _found(asked, run), "influence"),
-        Step("Decide", "Which rows shall go, and how?", bool(children), _decided(selection, children), "plan"),
-        Step("Prove", "Did it work, and what did it cost?", bool(proofs), _proved(run, children, proofs, group), "compare"),
+        Step("Find", "Which training rows does it come from?", bool(asked), _found(asked, way), "influence"),
+        Step("Decide", "Which rows shall go, and how?", bool(made), _decided(run, selection, made), "plan"),
+        Step("Prove", "Did it work, and what did it cost?", bool(proofs), proved, "compare", vain),
     )
+
+
+def _way(run: Run | None, runs: Sequence[Run]) -> list[Run]:
+    """Return a run and those that it was made from, the first trained one last."""
+    known = {each.id: each for each in runs}
+    way = [run] if run else []
+    while way and way[-1].parent in known:
+        way.append(known[str(way[-1].parent)])
+    return way
 
 
 def _figures(run: Run, role: Role) -> dict[str, Any]:
@@ -54,7 +71,7 @@ def _figures(run: Run, role: Role) -> dict[str, Any]:
     return found
 
 
-def gap_of(run: Run, group: str, role: Role = "holdout") -> tuple[str, dict[str, object]]:
+def gap_of(run: Run, group: str, role: Role = "holdout") -> tuple[str, dict[str, Any]]:
     """Return the name and the figures of the gap between a column's groups on a role's rows; empty where none was measured."""
     gaps = _figures(run, role).get("gaps", {}).get(group, {})
     return next(((name, gaps[name]) for name in GAPS if name in gaps), ("", {}))
@@ -94,28 +111,37 @@ def _asked(run: Run | None, group: str) -> str:
     return ". ".join(filter(None, sentences)) + "."
 
 
-def _found(asked: Sequence[Record], run: Run | None) -> str:
-    if not asked or run is None:
+def _found(asked: Sequence[Record], way: Sequence[Run]) -> str:
+    if not asked:
         return "No question asked yet."
-    rows = run.body.get("n", {}).get("train", 0)
+    rows = way[-1].body.get("n", {}).get("train", 0)
     return f"{words.count(len(asked), 'set')} of scores for {words.count(rows, 'training row')}."
 
 
-def _decided(selection: Selection | None, children: Sequence[Run]) -> str:
+def _decided(run: Run | None, selection: Selection | None, made: Sequence[Run]) -> str:
     chosen = f"{words.count(len(selection), 'row')} selected." if selection else "No rows selected."
-    return f"{chosen} {words.count(len(children), 'model')} made without rows." if children else chosen
+    if run in made:
+        return f"{chosen} This model was made {words.became(run.body, 'training row')}."  # type: ignore[union-attr]
+    return f"{chosen} {words.count(len(made), 'model')} made by unlearning." if made else chosen
 
 
-def _proved(run: Run | None, children: Sequence[Run], proofs: Sequence[Record], group: str) -> str:
-    if not proofs or run is None:
-        return "Nothing compared yet."
-    compared = {r.body["inputs"].get(role) for r in proofs for role in ("unlearned", "retrained")}
-    child = next((r for r in children if r.id in compared), None)
-    name, before = gap_of(run, group)
-    if child is None or not name:
-        return f"{words.count(len(proofs), 'comparison')} made."
-    after = f"{words.figure(gap_of(child, group)[1], of='holdout')} after. {turned(run, child, group)}".rstrip()
-    return f"{words.title(name)} {words.number(before['value'])} before, {after}"  # type: ignore[arg-type]
+def _compared(record: Record, run: Run | None) -> bool:
+    return run is not None and run.id in (record.body["inputs"].get("unlearned"), record.body["inputs"].get("retrained"))
+
+
+def _proved(came: Run | None, made: Sequence[Run], proofs: Sequence[Record], group: str) -> tuple[str, bool]:
+    """Return what came of the newest of these models that was compared, and whether its gap did not fall."""
+    if not proofs or came is None:
+        return "Nothing compared yet.", False
+    child = next((r for r in made if any(_compared(record, r) for record in proofs)), None)
+    name, before = gap_of(came, group)
+    after = gap_of(child, group)[1] if child else {}
+    old, new = before.get("value"), after.get("value")
+    if child is None or not words.known(old) or not words.known(new):
+        return f"{words.count(len(proofs), 'comparison')} made.", False
+    told = f"{words.title(name)} {words.number(old)} before, {words.figure(after, of='holdout')} after"
+    fell = f"{told}{': it did not fall' if new >= old else ''}. {turned(came, child, group)}".rstrip()
+    return f"{words.escaped(words.called(child))}: {fell}", new >= old
 
 
 def picture(project: Project) -> None:
@@ -123,25 +149,36 @@ def picture(project: Project) -> None:
     found = steps(state.current_run(), project.runs(), project.records(), state.selection(), state.group())
     for place, (column, step) in enumerate(zip(st.columns(len(found), gap="small"), found, strict=True), start=1):
         with column, st.container(border=True, height="stretch"):
-            mark = ":green[:material/check_circle:]" if step.taken else ":gray[:material/radio_button_unchecked:]"
-            st.markdown(f"{mark} **{place} {step.name}**  \n{step.question}")
+            st.markdown(f"{_mark(step)} **{place} {step.name}**  \n{step.question}")
             st.caption(step.found)
             if step is next((s for s in found if not s.taken), None) and place > 1:
                 state.link(step.page, "Go on here")
 
 
-def table(runs: Sequence[Run], group: str) -> list[dict[str, object]]:
-    """Return one row per run for the list of runs; retrained yardsticks are left out."""
-    return [_row(run, group if group in run.body.get("groups", ()) else "") for run in runs if not run.body.get("yardstick")]
+def _mark(step: Step) -> str:
+    if not step.taken:
+        return ":gray[:material/radio_button_unchecked:]"
+    return ":gray[:material/error:]" if step.vain else ":green[:material/check_circle:]"
 
 
-def _row(run: Run, group: str) -> dict[str, object]:
+def table(runs: Sequence[Run], group: str, data: Mapping[str, str] | None = None) -> list[dict[str, object]]:
+    """Return one row per run for the list of runs; retrained yardsticks are left out.
+
+    `data`: what the data sets are called, by digest; told where there are several.
+    """
+    named = data if data and len(set(data.values())) > 1 else {}
+    shown = [run for run in runs if not run.body.get("yardstick")]
+    return [_row(run, group if group in run.body.get("groups", ()) else "", named.get(run.dataset, "")) for run in shown]
+
+
+def _row(run: Run, group: str, data: str) -> dict[str, object]:
     figures = _figures(run, "holdout").get("intervals", {})
     group = group or next(iter(run.body.get("groups", ())), "")
     name, gap = gap_of(run, group)
     return {
         "id": run.id,
         "Name": words.called(run),
+        **({"Data": data} if data else {}),
         "Training rows": run.body.get("n", {}).get("train", 0) - len(run.body.get("removed", ())),
         QUALITY: words.figure(figures.get("accuracy", figures.get("r2"))),
         GAP: f"{group}: {words.figure(gap)}" if name else "no groups to compare",
@@ -157,14 +194,15 @@ def demo_run(runs: Sequence[Run]) -> Run | None:
 
 def opener(runs: Sequence[Run]) -> str:
     """Draw the runs as a table in which one is chosen; return its id, or ""."""
-    rows = table(runs, state.group())
+    shown = [run for run in runs if not run.body.get("yardstick")][:MOST]
+    rows = table(shown, state.group(), {digest: state.project().json(digest)["name"] for digest in {run.dataset for run in shown}})
     about = "Models in this project, newest first, with accuracy and gap on holdout rows."
     gap = "Equal-opportunity gap between the groups of a column; for a numeric target the gap in error."
     shape: dict[str, Any] = {"id": None, "Training rows": st.column_config.NumberColumn(format="localized")}
     shape[GAP] = st.column_config.TextColumn(help=gap)
     shape["Made"] = st.column_config.DatetimeColumn(format="D MMM, HH:mm:ss")
     event = st.dataframe(
-        pd.DataFrame(rows[:MOST]),
+        pd.DataFrame(rows),
         hide_index=True,
         column_config=shape,
         on_select="rerun",
