@@ -221,7 +221,9 @@ def test_what_is_made_once_stands_beside_the_seconds_of_every_request(fresh, sho
     }  # fmt: skip
     assert "which serves every request (so far: Influence step 1)" in text(at)
     looked_at(at).set_value("Influence step").run()
-    assert f"preparation took {words.duration(step['prepare_seconds'])}, once for all requests (1 so far)." in text(at)
+    assert f"preparation took {words.duration(step['prepare_seconds'])}, once for all requests to the model before it (1 so far)." in text(
+        at
+    )
 
 
 def test_a_race_begins_with_retraining_if_it_is_quick_the_nearest_method_and_the_usual_one(fresh, shown, monkeypatch):

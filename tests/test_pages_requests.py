@@ -91,11 +91,24 @@ def test_rows_that_are_gone_already_are_not_offered_for_removal(made, shown):
 
 def test_only_rows_that_are_still_there_are_counted(made, shown):
     choose(made, made.ids[40:90])
-    at = shown(made.project, "run", run=made.second)
+    train = made.project.dataset(made.project.run(made.second).dataset).train
     total = len(made.ids) - 50
-    assert f"**40 rows** of {total:,} training rows" in text(at)
-    assert "10 of the 50 selected were already removed." in text(at)
+    still = f"**40 of the 50 selected rows** are still in the model: {words.percent(40 / total)} of its {total:,} training rows."
+    at = shown(made.project, "run", run=made.second)
+    assert f"{still} They will be removed. Selected: rows of a request." in text(at)
     assert [b for b in at.main.button if b.label == "Start unlearning"]
+    assert "40 of 50 selected rows left" in [link.proto.label for link in at.sidebar.get("page_link")]
+    at = shown(made.project, "plan", run=made.second)
+    assert f"{still} Selected: rows of a request." in text(at)
+    kinds = next(e.value for e in at.dataframe if "selected share" in e.value.columns)
+    kinds = kinds[kinds["column"] == "group"].set_index("value")
+    assert kinds["selected"].to_dict() == train.columns["group"][50:90].value_counts().to_dict()
+    assert kinds["all"].to_dict() == train.columns["group"][50:].value_counts().to_dict()
+    assert kinds["share of all"].sum() == pytest.approx(1)
+    choose(made, made.ids[:50])
+    at = shown(made.project, "plan", run=made.second)
+    assert "**None of the 50 selected rows** is still in the model." in text(at)
+    assert not [e for e in at.dataframe if "selected share" in e.value.columns]
 
 
 def looked_up(at: AppTest, typed: str = "", file: tuple[str, bytes] | None = None) -> AppTest:
@@ -173,10 +186,16 @@ def test_a_request_after_another_says_how_many_rows_are_gone_in_all(made, shown)
     assert f'<p class="ids">{", ".join(map(str, made.ids[50:55]))}</p>' in page, "of the 7 that were asked for, 2 were gone already"
     assert page.count(">Before this request<") >= 1
     assert ">Original<" not in page
+    assert "were removed: what the model still had of ids given" in page
+    seen = len(made.ids) - 50
+    train = made.project.dataset(made.project.run(made.third).dataset).train.columns["group"]
+    for name, n in train[50:].value_counts().items():
+        assert f'<td>{name}</td><td class="num">{(train[50:55] == name).sum()}</td>' in page
+        assert f'<td class="num">{n:,}</td><td class="num">{words.percent(n / seen)}</td>' in page, "of the rows that the model had"
     assert "model from the model before this request on the same rows" in page
-    assert "“Original” on this page is the model before this request" in text(shown(made.project, "compare", run=made.third))
     for name in ("run", "compare", "verify"):
         at = shown(made.project, name, run=made.third)
+        assert ("“Original” on this page is the model before this request" in text(at)) == (name != "verify")
         noun = "row" if name == "run" else "training row"
         assert f"without 5 {noun}s (55 with earlier requests)" in text(at), name
     model = at.sidebar.selectbox(key="choice.run")
@@ -232,6 +251,16 @@ def test_rows_that_are_gone_already_are_no_part_of_a_request(made, monkeypatch):
         given = {"methods": ["retrain"]} if action == "race" else {}
         with pytest.raises(BadInput, match="All 7 selected rows were already removed from this model"):
             perform(action, project, {"run": made.second, "ids": made.ids[:7], **given})
+
+
+def test_the_curves_of_a_further_request_say_what_their_original_is(made, shown):
+    for run, told in ((made.first, "Dotted: the original model. "), (made.second, "Dotted: the original model, which here is the model ")):
+        args = {"run": run, "method": "finetune", "selection": made.project.put_selection(Selection(tuple(made.ids[50:60])))}
+        job = queue.submit(made.project, "unlearn", args)
+        drawing.work(made.project)
+        said = text(shown(made.project, "run", run=run, job=job))
+        assert told in said
+        assert ("before this request, itself made by unlearning." in said) == (run == made.second)
 
 
 def test_of_rows_that_are_gone_already_nothing_is_predicted(made):

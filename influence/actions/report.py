@@ -149,11 +149,14 @@ def _chosen(it: Opened, first: Opened, selection: Selection, group: str, rows: b
     train, relabel = first.dataset.train, selection.action == "relabel"
     gone = set() if relabel else set(first.run.body.get("removed", ()))
     chosen = [id for id in selection.ids if id not in gone]
-    mask = train.mask(chosen)
+    seen = ~np.isin(train.ids, list(gone))
+    rows_seen, mask = train.columns[seen], train.mask(chosen)[seen]
     columns = [c for c in dict.fromkeys((group, first.dataset.target)) if c and c in train.columns and train.columns[c].nunique() <= 12]
-    parts = tuple(part for column in columns for part in _parts(train.columns[column], mask, column))
+    parts = tuple(part for column in columns for part in _parts(rows_seen[column], mask, column))
     ids, in_all = tuple(chosen[:IDS_KEPT]) if rows else (), 0 if relabel else len(it.run.body.get("removed", ()))
-    return told.Chosen(len(chosen), in_words(selection.reason), selection.digest, ids, parts, relabel, in_all)
+    why = in_words(selection.reason)
+    why = f"what the model still had of {why}" if in_all > len(chosen) else why  # which can name rows that earlier requests removed
+    return told.Chosen(len(chosen), why, selection.digest, ids, parts, relabel, in_all)
 
 
 def _parts(values: pd.Series, mask: np.ndarray, column: str) -> list[told.Part]:

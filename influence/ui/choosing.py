@@ -18,7 +18,7 @@ from influence.groups import MOST, Groups, group_name
 from influence.registry import finders
 from influence.store import Run
 from influence.types import Scores, Selection, as_places
-from influence.ui import kept, pictures, pinning, state, texts, words
+from influence.ui import kept, pictures, pinning, remaining, state, texts, words
 
 SAID = 400
 """Characters of a selection's rule in its sentence."""
@@ -48,27 +48,6 @@ def find_any(run: Run, finder: str, every: Sequence[dict[str, Any]], scores: Sco
         _combined(run, Selection(found.ids, found.action, reason), how)
     except BadInput as error:
         st.session_state["choosing.error"] = str(error)
-
-
-def seen(run: Run) -> int:
-    """Return how many training rows the model was made with: all but those that earlier requests removed."""
-    return int(run.body["n"]["train"]) - len(run.body.get("removed", ()))
-
-
-def still(run: Run, selection: Selection) -> Selection:
-    """Return the selection without the rows that the model was already made without: what a request asks of it."""
-    return selection.without(run.body.get("removed", ()))
-
-
-def left(run: Run, selection: Selection) -> int:
-    """Return how many of the selected rows the model was not already made without."""
-    return len(still(run, selection))
-
-
-def gone(run: Run, selection: Selection) -> str:
-    """Say how many of the selected rows earlier requests removed; "" if none."""
-    n = len(selection) - left(run, selection)
-    return f" {n:,} of the {len(selection):,} selected were already removed." if n else ""
 
 
 def _combined(run: Run, found: Selection, how: str) -> None:
@@ -140,22 +119,23 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
     if mask is None:
         st.warning("The current selection belongs to other data. Choose rows of this model's training data.", icon=":material/warning:")
         return None
-    n, total = left(run, selection), seen(run)
+    n, total = len(selection), remaining.seen(run)
+    part = remaining.partly(run, selection)
     st.markdown(
-        f"**{words.count(n, 'training row')}** of {total:,} ({words.percent(n / total)}): "
-        f"{words.escaped(_short(str(selection.reason.get('words', selection.reason.get('rule', 'chosen')))))}."
+        (f"{part} Selected: " if part else f"**{words.count(n, 'training row')}** of {total:,} ({words.percent(n / total)}): ")
+        + f"{words.escaped(_short(str(selection.reason.get('words', selection.reason.get('rule', 'chosen')))))}."
         + (" They stay, with new labels." if selection.action == "relabel" else "")
-        + gone(run, selection)
     )
     _origins(selection)
     foretold(selection)
     wanted = {c: kept.groups(run.dataset, "train", c, run) for c in dict.fromkeys((_together(run), *columns)) if c}
-    parts = [composition(groups, mask, c) for c, groups in wanted.items()]
+    there = remaining.there(run)
+    parts = [composition(groups, mask & there, c, there) for c, groups in wanted.items() if (mask & there).any()]
     if parts:
         st.dataframe(
             pd.concat(parts, ignore_index=True),
             hide_index=True,
-            alt="How the selected rows differ from all training rows, by group and target.",
+            alt="How the selected rows differ from all training rows of the model, by group and target.",
             column_config={
                 "selected share": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, color="blue"),
                 "share of all": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, color="gray"),
@@ -201,13 +181,6 @@ def origins(reason: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*origins(first), {**rest[0], "joined": str(reason["rule"])}, *rest[1:]]
 
 
-def without(run: Run) -> None:
-    """Say where what is told of the training rows counts some that the model was made without."""
-    removed = len(run.body.get("removed", ()))
-    if removed:
-        st.caption(f"This model was made without {words.count(removed, 'row')} of the training rows looked at here.")
-
-
 def current(run: Run) -> None:
     """Draw the current selection under its heading, and the way on to Plan."""
     st.subheader("Current selection", anchor=False)
@@ -237,13 +210,17 @@ def _undo(run: Run) -> None:
     state.project().undo(run.dataset)
 
 
-def composition(groups: Groups, mask: np.ndarray, column: str) -> pd.DataFrame:
-    """Return how often each group of a column occurs among the selected and among all rows; of many the smaller ones together."""
-    table = pd.DataFrame({"column": column, "value": groups.names, "selected": groups.counts(mask), "all": groups.counts()})
+def composition(groups: Groups, mask: np.ndarray, column: str, there: np.ndarray | None = None) -> pd.DataFrame:
+    """Return how often each group of a column occurs among the selected and among all rows; of many the smaller ones together.
+
+    `mask`, `there`: which rows are selected, and which the model was made with (by default all), (N,) bool each.
+    """
+    table = pd.DataFrame({"column": column, "value": groups.names, "selected": groups.counts(mask), "all": groups.counts(there)})
     table = table[table["all"] > 0].reset_index(drop=True)
+    n, total = max(1, mask.sum()), table["all"].sum()
     if len(table) > VALUES:
         first = table.sort_values(["selected", "all"], ascending=False, kind="stable").index[: VALUES - 1]
         rest = table.drop(first)
         last = pd.DataFrame([{"column": column, "value": f"{len(rest):,} others", **rest[["selected", "all"]].sum()}])
         table = pd.concat([table.loc[first.sort_values()], last], ignore_index=True)
-    return table.assign(**{"selected share": table["selected"] / max(1, mask.sum()), "share of all": table["all"] / len(mask)})
+    return table.assign(**{"selected share": table["selected"] / n, "share of all": table["all"] / total})

@@ -11,7 +11,7 @@ from influence.actions._untouched import UNTOUCHED, touched
 from influence.charts.colours import ROLES
 from influence.repeatable import no_recipe
 from influence.store import Run
-from influence.ui import asking, jobs, state, trust, words
+from influence.ui import asking, costs, jobs, state, trust, words
 
 NAMES = {"original": "Original", "unlearned": "Unlearned", "retrained": "Retrained", "random": "Random removal"}
 RANDOM = "Retrained without as many random rows: what differs from the original here, removing any rows would do."
@@ -65,9 +65,8 @@ def claim(run: Run) -> None:
     whole = body.get("retrain_seconds")
     if whole and body["method"]["name"] != "retrain":
         cost += f", {words.percent(body['seconds'] / whole, 0)} of the {words.duration(whole)} that retraining took"
-    if body.get("prepare_seconds"):
-        served = f" ({body['served']:,} so far)" if body.get("served") else ""
-        cost += f"; preparation took {words.duration(body['prepare_seconds'])}, once for all requests{served}"
+    if once := costs.prepared(body):
+        cost += f"; {once}"
     done = words.became(body, "training row")
     st.markdown(
         f"**{words.title(body['method']['name'])}** {done}. {cost}. "

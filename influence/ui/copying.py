@@ -10,7 +10,7 @@ import streamlit as st
 from influence.actions import duplicates
 from influence.finders.duplicates import WORDS
 from influence.store import Run
-from influence.ui import choosing, jobs, kept, pictures, scored, state, texts, words
+from influence.ui import choosing, jobs, kept, pictures, remaining, scored, state, texts, words
 
 ROWS = 200
 """Rows of clusters that are listed."""
@@ -38,7 +38,7 @@ def section(run: Run) -> None:
         jobs.follow(job, key="copies.follow")
         return
     st.markdown(sentence(found))
-    choosing.without(run)
+    remaining.without(run)
     if found["clusters"]:
         _listed(run, found)
         _choose(run, found)

@@ -63,15 +63,15 @@ def _before(it: _prices.Once) -> str:
     """Return what has to be made before, once per model, if it was not made yet."""
     if not it.estimated:
         return ""
-    return f"; and {'' if it.seconds is None else words.about(it.seconds) + ' of '}preparation, once for all requests"
+    return f"; and {'' if it.seconds is None else words.about(it.seconds) + ' of '}preparation, once for all requests to this model"
 
 
 def prepared(body: Mapping[str, Any]) -> str:
-    """Return what an unlearned run's method made once for all requests took, in words; "" if it made nothing."""
+    """Return what took the method of an unlearned run what it makes once for all requests to a model, in words; "" if it makes nothing."""
     if not body.get("prepare_seconds"):
         return ""
     served = f" ({body['served']:,} so far)" if body.get("served") else ""
-    return f"preparation took {words.duration(body['prepare_seconds'])}, once for all requests{served}"
+    return f"preparation took {words.duration(body['prepare_seconds'])}, once for all requests to the model before it{served}"
 
 
 def offered(run: Run, selection: Selection) -> list[str]:

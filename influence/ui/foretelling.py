@@ -13,7 +13,7 @@ from influence.actions import _effects, confirm_suspects, preview
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, effects, kept, naming, pinning, priced, requesting, state, whochanges, words
+from influence.ui import choosing, effects, kept, naming, pinning, priced, remaining, requesting, state, whochanges, words
 
 RANKED = "These scores rank only: no change can be predicted. Unlearn the rows on the Run page to see it."
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
@@ -38,8 +38,8 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
 
     def foretold(selection: Selection) -> None:
         st.caption(provenance(selection))
-        if note is not None and choosing.left(run, selection):
-            _preview(run, note, label, choosing.still(run, selection))
+        if note is not None and remaining.left(run, selection):
+            _preview(run, note, label, remaining.still(run, selection))
 
     selection = choosing.review(run, (state.group(), state.dataset(run).target), foretold)
     if selection is None:
@@ -49,7 +49,7 @@ def selected(run: Run, note: dict[str, Any] | None, label: str = "") -> None:
         choosing.rows(run, selection)
         if requesting.nothing_left(run, selection):
             return
-        priced.methods(run, choosing.still(run, selection))
+        priced.methods(run, remaining.still(run, selection))
         requesting.returning(run, selection, "plan.back")
         state.link("run", "Correct these labels" if selection.action == "relabel" else "Unlearn these rows", ":material/arrow_forward:")
 

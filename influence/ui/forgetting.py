@@ -15,7 +15,7 @@ from influence.jobs import Job
 from influence.registry import queries, unlearning
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, claims, costs, forms, jobs, lanes, live, racing, requesting, standing, state, stepping, words
+from influence.ui import claims, comparing, costs, forms, jobs, lanes, live, racing, remaining, requesting, standing, state, stepping, words
 
 ONE, SEVERAL = "One method", "Race several"
 REMOVES = "It only removes rows."
@@ -27,7 +27,7 @@ def start(run: Run, selection: Selection) -> None:
     if not rows(run, selection):
         return
     requesting.returning(run, selection, "run.back")
-    selection = choosing.still(run, selection)
+    selection = remaining.still(run, selection)
     many = SEVERAL == st.segmented_control(
         "How many methods", [ONE, SEVERAL], default=ONE, required=True, key="run.many", label_visibility="collapsed"
     )
@@ -74,15 +74,13 @@ def rows(run: Run, selection: Selection) -> bool:
     if requesting.nothing_left(run, selection):
         state.link("plan", "Choose other rows on Plan")
         return False
-    total, n = choosing.seen(run), choosing.left(run, selection)
+    total, n = remaining.seen(run), len(selection)
     why = words.escaped(selection.reason.get("words", selection.reason.get("rule", "picked by hand"))).rstrip(".")
+    done = f"will be {'relabelled' if selection.action == 'relabel' else 'removed'}"
+    part = remaining.partly(run, selection)
+    whole = f"**{words.count(n, 'row')}** of {total:,} training rows ({words.percent(n / total)}) {done}: {why}."
     with st.container(horizontal=True, vertical_alignment="center"):
-        share = words.percent(n / total)
-        done = "relabelled" if selection.action == "relabel" else "removed"
-        st.markdown(
-            f"**{words.count(n, 'row')}** of {total:,} training rows ({share}) will be {done}: {why}.{choosing.gone(run, selection)}",
-            width="content",
-        )
+        st.markdown(f"{part} They {done}. Selected: {why}." if part else whole, width="content")
         state.link("plan", "Change them on Plan")
     return True
 
@@ -115,7 +113,7 @@ def tried(run: Run, selection: Selection | None, job: Job | None) -> list[lanes.
     """Return the methods that were asked to forget the rows of the job that is shown, else the selected ones."""
     of = str(job.args.get("selection") or "") if job else ""
     if not of and selection is not None:
-        of = state.project().put_selection(choosing.still(run, selection))
+        of = state.project().put_selection(remaining.still(run, selection))
     return lanes.found(run, of) if of else []
 
 
@@ -150,7 +148,7 @@ def curves(job: Job) -> None:
         return
     drawn = [panel for panel in shown if not job.over or live.drawable(found, panel)]
     if drawn:
-        st.caption(f"Dotted: the original model. {racing.dashed(found)}{measured_on(removed, unseen)}")
+        st.caption(f"Dotted: the original model{_before(job)}. {racing.dashed(found)}{measured_on(removed, unseen)}")
     half = [panel for panel in drawn if not panel.wide]
     for place in range(0, len(half), 2):
         for column, panel in zip(st.columns(2), half[place : place + 2], strict=False):
@@ -163,6 +161,12 @@ def curves(job: Job) -> None:
     with st.expander("Read as a table", icon=":material/table_rows:", key=f"live.table.{job.id}", on_change="rerun") as opened:
         if opened.open:
             st.dataframe(live.table(found, shown), hide_index=True, alt="The values of the curves, step by step")
+
+
+def _before(job: Job) -> str:
+    """Return what stands as the original of a further request, in words; "" of a first one."""
+    run = state.project().run(str(job.args["run"])) if job.args.get("run") else None
+    return ", which here is the model before this request, itself made by unlearning" if run and run.kind == "unlearn" else ""
 
 
 def _why_none(job: Job, others: bool) -> str:
@@ -187,7 +191,7 @@ def sizes(job: Job) -> tuple[int, int]:
     run = state.project().run(str(job.args["run"])) if job.args.get("run") else state.current_run()
     chosen = job.args.get("selection")
     rows = state.project().selection(chosen) if chosen else Selection(())
-    return (choosing.left(run, rows), run.body.get("n", {}).get("holdout", 0)) if run else (len(rows), 0)
+    return (remaining.left(run, rows), run.body.get("n", {}).get("holdout", 0)) if run else (len(rows), 0)
 
 
 def measured_on(removed: int, unseen: int) -> str:
@@ -223,4 +227,5 @@ def outcome(made: Run, group: str) -> None:
     with st.container(horizontal=True):
         state.link("compare", "Compare it with the other models", run=made.id)
         state.link("verify", "Verify it", run=made.id)
+    comparing.after_others(made)
     stepping.section(made)

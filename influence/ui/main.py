@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from influence.ui import address, brand, jobs, pinning, site, state, warm, words
+from influence.ui import address, brand, jobs, pinning, remaining, site, state, warm, words
 
 st.set_page_config(page_title="Lethe", page_icon=brand.ICON, layout="wide")
 st.html(Path(__file__).with_name("style.css"))
@@ -27,9 +27,7 @@ with st.sidebar:
     told = st.empty()
     chosen, pins = state.selection(), state.project().pins.count()
     if chosen:
-        state.link(
-            "plan", f"{words.count(len(chosen), 'row')} selected", ":material/checklist:", help="The rows chosen for removal, on Plan"
-        )
+        state.link("plan", remaining.briefly(chosen), ":material/checklist:", help="The rows chosen to be removed or relabelled, on Plan")
     if pins:
         state.link("evidence", f"{words.count(pins, 'pin')}", ":material/keep:", help="What was put aside as evidence, on Evidence")
     jobs.tray()

@@ -14,7 +14,7 @@ from influence.charts.colours import GREY
 from influence.evaluation._tables import wilson
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, claims, costs, jobs, lanes, live, state, words
+from influence.ui import claims, costs, jobs, lanes, live, remaining, state, words
 
 USUAL = ("retrain", "sisa", "influence_step", "finetune")
 """Methods that stand first and are chosen at first, where they are open: the exact ones, what comes nearest (docs/unlearning.md), and what
@@ -84,8 +84,8 @@ def _board(run: Run, selection: str, active: bool) -> None:
 
 def _sizes(run: Run, selection: str) -> dict[str, int]:
     chosen = state.project().selection(selection)
-    n = choosing.left(run, chosen)
-    return {"forget": n, "retain": min(ROWS, choosing.seen(run) - n), "test": run.body["n"]["holdout"]}
+    n = remaining.left(run, chosen)
+    return {"forget": n, "retain": min(ROWS, remaining.seen(run) - n), "test": run.body["n"]["holdout"]}
 
 
 def table(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, state, words
+from influence.ui import choosing, remaining, state, words
 
 
 def origin(run: Run) -> Run:
@@ -20,7 +20,7 @@ def origin(run: Run) -> Run:
 
 def nothing_left(run: Run, selection: Selection) -> bool:
     """Say so if the model was already made without all of the selected rows, and where it can be seen."""
-    if choosing.left(run, selection):
+    if remaining.left(run, selection):
         return False
     all_of_them = "The selected row was" if len(selection) == 1 else f"All {len(selection):,} selected rows were"
     st.info(f"{all_of_them} already removed from this model.", icon=":material/info:")
@@ -34,7 +34,7 @@ def returning(run: Run, selection: Selection, key: str) -> None:
     """Warn where a model made from this one has had rows removed that what is made here would hold again; offer to go on there."""
     found = [(made, _back(run, made, selection)) for made in _made_from(run)]
     # Of several the newest, which comes first, and rather one of which the selection is not gone, too.
-    made, rows = max(found, key=lambda each: (len(each[1]), choosing.left(each[0], selection) > 0), default=(run, set()))
+    made, rows = max(found, key=lambda each: (len(each[1]), remaining.left(each[0], selection) > 0), default=(run, set()))
     if not rows:
         return
     others = len(set().union(*(each for _, each in found))) - len(rows)
@@ -82,4 +82,4 @@ def again(run: Run) -> None:
         icon=":material/info:",
     )
     state.link("plan", "See predictions on the original", run=origin(run).id)
-    choosing.without(run)
+    remaining.without(run)
