@@ -6,7 +6,7 @@ import streamlit as st
 
 from influence.ui import address, forgetting, jobs, state, stepping
 
-state.page("Run", "Make the model forget the selected rows, and watch losses, accuracy and the gap move.")
+state.page("Run", "Make the model forget the selected rows, or their old labels, and watch losses, accuracy and the gap move.")
 address.say(st.empty(), [], "run")
 run = state.need_run()
 stepping.tidy()

@@ -7,7 +7,7 @@ import streamlit as st
 from influence.actions import verify
 from influence.ui import comparing, jobs, state, verifying
 
-state.page("Verify", "Is the model that forgot rows as models are that never saw them?")
+state.page("Verify", "Is the model that forgot rows, or their old labels, as models are that never saw them?")
 state.need_run()
 run = comparing.choose()
 if run is None:

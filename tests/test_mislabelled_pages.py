@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,14 +104,24 @@ def test_wrong_labels_are_corrected_from_influence_to_run(made):
     chosen = project.current()
     assert (chosen.action, list(chosen.ids), list(chosen.labels)) == ("relabel", table["id"].tolist(), table["suggested"].tolist())
     assert "They stay, with new labels." in said(at)
+    ways = [link.proto.label for link in at.main.get("page_link")]
+    assert "Plan the correction of these labels" in ways
+    assert "Plan the removal of these rows" not in ways
     at.switch_page(str(ROOT / "pages" / "plan.py"))
     ran(at.run())
     at.switch_page(str(ROOT / "pages" / "run.py"))
     ran(at.run())
     assert "will be relabelled" in said(at)
     assert set(at.radio(key="run.method").options) == {"Retrain", "Influence step"}
+    assert at.button(key="run.start").label == "Start correcting labels"
+    ran(at.radio(key="run.method").set_value("influence_step").run())
     ran(at.button(key="run.start").click().run())
     worker.Worker(project, influence.actions, None)._work(worker.claim(project))  # type: ignore[arg-type]
+    told = said(ran(at.run()))
+    assert "Dashed: the model retrained with the new labels." in told
+    assert f"the {len(table)} relabelled row" in told
+    assert "Relabelled rows" in told
+    assert not re.search("(?i)rows? to forget|forgotten row|without the rows", told.partition("Dotted")[2])
     result = jobs.listed(project, 1)[0].result
     assert (result["n_removed"], result["n_relabelled"]) == (0, len(table))
     new = project.dataset(project.run(result["run"]).dataset).train

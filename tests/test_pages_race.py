@@ -283,6 +283,21 @@ def test_figures_of_groups_are_called_what_they_are_and_stand_beside_their_n():
     assert live.of_each("group_loss_gap", False) == "Loss"
 
 
+def test_rows_that_were_relabelled_are_called_so_in_a_race():
+    curves = curves_of(("forget_accuracy", 0.5), ("retrained:forget_accuracy", 0.4), ("attack", 0.6), ("oracles:n", 8.0))
+    lane = lanes.Lane("Influence step", None, None, curves)
+    n = {"forget": 3, "retain": 10, "test": 20}
+    assert "Accuracy, relabelled" in racing.table([lane], n, True)
+    assert "Rows: 3 relabelled, 10 retained, 20 unseen, by their old labels." in racing.said([lane], n, True)
+    assert "tells relabelled from unseen rows" in racing.said([lane], n, True)
+    assert racing.dashed(curves, True).startswith(
+        "Dashed: the model retrained with the new labels. Band: 8 models retrained with them from"
+    )
+    shown = live.panels(curves_of(("forget_loss", 0.5)), "", "", relabelled=True)
+    assert list(shown[0].metrics.values()) == ["Relabelled rows"]
+    assert live.named("forget_loss", relabelled=True) == "Loss, relabelled rows"
+
+
 def test_a_part_without_a_band_is_named():
     parts = [(f"{part}_loss", 0.5) for part in ("forget", "retain", "test")]
     curves = curves_of(("oracles_low:test_loss", 0.4), ("oracles_high:test_loss", 0.6), ("oracles:n", 8.0), *parts)

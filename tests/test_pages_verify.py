@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from influence.actions import verify
+from influence.actions import perform, verify
 from influence.charts.relearned import relearned
 from influence.charts.standing import FURTHEST, standing
 from influence.ui import live
@@ -67,6 +67,28 @@ def test_a_pass_that_the_original_has_too_is_a_warning(made):
     assert project.current().digest == project.selection(run.body["selection"]).digest, "its rows are selected"
     assert "".join(at.query_params["run"]) == run.parent, "from the model that saw the rows"
     assert "20 rows** of" in said(at)
+
+
+def test_of_rows_that_were_only_relabelled_nothing_is_said_to_be_removed(made):
+    project, runs = made
+    train = project.dataset(project.run(runs["loans"]).dataset).train
+    asked = {"ids": train.ids[train.y == 0][:12].tolist(), "labels": [train.classes[1]], "method": "influence_step"}
+    run = perform("unlearn", project, {**asked, "run": runs["loans"]})["run"]
+    assert "each then learns the relabelled rows again" in said(opened("verify", run=run))
+    result = done(project, "verify", {"run": run, "oracles": 24})
+    assert (result["relabelled"], result["removed"], result["forgot"]) == (12, 0, 12)
+    at = opened("verify", run=run)
+    assert "On 12 relabelled rows, " in said(at)
+    assert "(relabelled ones, by their old labels)" in said(at)
+    assert "small steps on the relabelled rows alone, with their old labels" in said(at)
+    assert "Margins of relabelled rows, sd" in shown(at, "measure", "value")["measure"].tolist()
+    assert not any("removed" in label for label in shown(at, "measure", "value")["measure"])
+    assert relearned(result["relearned"], "relabelled rows").layout.yaxis.title.text == "loss on relabelled rows"
+    apart = {**result, "overall": {**result["overall"], "verdict": "outside"}}
+    apart["measures"] = {name: {**each, "verdict": "outside"} for name, each in result["measures"].items()}
+    assert "removed rows" not in verify.in_words(apart) + "".join(verify.attack_in_words(apart))
+    mixed = {**result, "removed": 3, "forgot": 15}
+    assert verify.said_of("Margins of removed rows", mixed) == "Margins of removed rows"
 
 
 def onward(at):

@@ -38,19 +38,31 @@ def in_words(result: Mapping[str, Any]) -> str:
         return f"Too few to say: {count} trained without the {what}; a verdict at 5 % takes 19."
     unusual = _unusual(of, result["oracles"])
     if blind(result):
+        seen = "their old labels" if only_relabelled(result) else "them"
         return (
-            "On these rows the measures can't even tell the original, which saw them: "
+            f"On these rows the measures can't even tell the original, which saw {seen}: "
             f"{_unusual(result['original'], result['oracles'], ' models that never did')}. This model can't be told, either ({unusual}), "
             "but that shows nothing. Ask for more oracles, or rely on a method that is exact by construction."
         )
     if of["verdict"] == "inside":
         return f"This model can't be told from {count} that never saw the {what}: {unusual}."
     apart = [
-        each["label"][0].lower() + each["label"][1:] + (f" ({meaning})" if (meaning := meant(name, each)) else "")
+        said_of(each["label"][0].lower() + each["label"][1:], result) + (f" ({meaning})" if (meaning := meant(name, each)) else "")
         for name, each in result["measures"].items() if each["verdict"] == "outside"
     ]  # fmt: skip
     where = f" It differs in: {', '.join(apart)}." if apart else ""
     return f"This model can be told from {count} that never saw the {what}: {unusual}.{where}"
+
+
+def only_relabelled(result: Mapping[str, Any]) -> bool:
+    """Whether all that was to be forgotten are the old labels of rows that stay."""
+    relabelled = int(result.get("relabelled", 0))
+    return relabelled > 0 and not result.get("removed", result.get("forgot", 0) - relabelled)
+
+
+def said_of(text: str, result: Mapping[str, Any]) -> str:
+    """Return what is said of removed rows, where rows were only relabelled, of these."""
+    return text.replace("removed rows", "relabelled rows") if only_relabelled(result) else text
 
 
 def _gone(result: Mapping[str, Any]) -> str:
@@ -97,17 +109,19 @@ def said(name: str, each: Mapping[str, Any]) -> str:
 
 def measured_on(result: Mapping[str, Any]) -> str:
     """Return on how many rows of each part the measures rest."""
-    n, kinds = result["n"], (("forget", "removed row"), ("retained", "retained row"), ("unseen", "holdout row"))
+    n, only = result["n"], only_relabelled(result)
+    kinds = (("forget", f"{words.done(only)} row"), ("retained", "retained row"), ("unseen", "holdout row"))
     rows = ", ".join(words.count(n[part], name) for part, name in kinds)
-    rows += " (relabelled ones among the removed, by their old labels)" if result.get("relabelled") else ""
-    return rows + (f" (of {result['forgot']:,} removed)" if result["forgot"] > n["forget"] else "")
+    which = "by their old labels" if only else "relabelled ones among the removed, by their old labels"
+    rows += f" ({which})" if result.get("relabelled") else ""
+    return rows + (f" (of {result['forgot']:,} {words.done(only)})" if result["forgot"] > n["forget"] else "")
 
 
 def judged(result: Mapping[str, Any]) -> tuple[Judged, ...]:
     """Return every measure of a verdict beside the oracles."""
     return tuple(
         Judged(
-            each["label"] + (f", {each['unit']}" if each["unit"] else ""),
+            said_of(each["label"], result) + (f", {each['unit']}" if each["unit"] else ""),
             Estimate(each["value"], each["null_low"], each["null_high"], len(each["oracles"])),
             each.get("original"),
             as_unusual(each["chance"], len(each["oracles"])),
@@ -120,7 +134,7 @@ def judged(result: Mapping[str, Any]) -> tuple[Judged, ...]:
 
 def attack_in_words(result: Mapping[str, Any]) -> list[str]:
     """Return what the likelihood-ratio attack finds at each low rate of false alarms, a sentence each."""
-    return [_found_at(each) for each in result["attack"]]
+    return [said_of(_found_at(each), result) for each in result["attack"]]
 
 
 def _found_at(each: Mapping[str, Any]) -> str:

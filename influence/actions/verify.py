@@ -20,9 +20,11 @@ from influence.actions._verified import blind as blind
 from influence.actions._verified import fairness_in_words as fairness_in_words
 from influence.actions._verified import in_words as in_words
 from influence.actions._verified import measured_on as measured_on
+from influence.actions._verified import only_relabelled as only_relabelled
 from influence.actions._verified import original_in_words as original_in_words
 from influence.actions._verified import relearned_in_words as relearned_in_words
 from influence.actions._verified import said as said
+from influence.actions._verified import said_of as said_of
 from influence.actions._verified import told as told
 from influence.errors import BadInput
 from influence.store import Project, Run
@@ -76,6 +78,7 @@ def verify(project: Project, run: str | None = None, oracles: int = ORACLES, run
         "kept": _oracles.held(it),
         "forgot": len(_oracles.forgotten(it)),
         "relabelled": it.run.body.get("n_relabelled", 0),
+        "removed": len(set(it.trained.removed) - set(it.origin.trained.removed)),
         "runs": 0,
         "trained": max(0, oracles - known),
         "n": {part: len(rows) for part, rows in _oracles.parts(it).items()},

@@ -14,10 +14,11 @@ from influence.evidence.words import number
 BAND = "rgba(138,144,153,0.3)"
 
 
-def relearned(found: Mapping[str, Any]) -> go.Figure:
+def relearned(found: Mapping[str, Any], rows: str = "removed rows") -> go.Figure:
     """Draw the loss by step of the original (if known), of the model judged, and of the oracles: their middle, and where 95 % of them lie.
 
     `found` has `judged`, `low`, `middle`, `high` and `original` (or None), a value per step from 0 on.
+    `rows`: what those are called that are learnt again.
     """
     figure, steps = go.Figure(), list(range(len(found["judged"])))
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "x": steps}
@@ -28,7 +29,7 @@ def relearned(found: Mapping[str, Any]) -> go.Figure:
         figure.add_trace(_line(steps, found["original"], "original", ROLES["original"], "dash"))
     figure.add_trace(_line(steps, found["judged"], "this model", ROLES["unlearned"], "solid"))
     figure.update_yaxes(rangemode="tozero")
-    return framed(figure, 320, x="steps on the removed rows alone", y="loss on removed rows", legend=True)
+    return framed(figure, 320, x=f"steps on the {rows} alone", y=f"loss on {rows}", legend=True)
 
 
 def _line(steps: Sequence[int], losses: Sequence[float], name: str, colour: str, dash: str) -> go.Scatter:

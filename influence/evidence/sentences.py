@@ -173,7 +173,7 @@ def _changed(it: Investigation, measure: Measure, rows: bool) -> str:
 
 def without(it: Investigation) -> str:
     """Return how the retrained model was trained otherwise than the original, in words."""
-    return "with the new labels" if it.selection and it.selection.relabelled else "without the rows"
+    return words.anew(bool(it.selection and it.selection.relabelled))
 
 
 def _cost(done: Unlearned) -> str:

@@ -180,6 +180,16 @@ def became(body: Mapping[str, Any], noun: str = "row") -> str:
     return f"without {count(n, noun)}" + (f" ({in_all})" if in_all else "")
 
 
+def done(relabelled: bool) -> str:
+    """Return what became of rows that a model was to forget, in a word: they were removed, or `relabelled`."""
+    return "relabelled" if relabelled else "removed"
+
+
+def anew(relabelled: bool) -> str:
+    """Return how the model retrained for comparison was trained otherwise than the original."""
+    return "with the new labels" if relabelled else "without the rows"
+
+
 def in_all_of(every: int, n: int) -> str:
     """Return how many rows a model is without in all, if earlier requests than the one of n rows removed some; else ""."""
     return f"{count(every)} with earlier requests" if every > n else ""

@@ -185,8 +185,10 @@ def current(run: Run) -> None:
     """Draw the current selection under its heading, and the way on to Plan."""
     st.subheader("Current selection", anchor=False)
     told()
-    if review(run, (state.group(), state.dataset(run).target)):
-        state.link("plan", "Plan the removal of these rows", ":material/arrow_forward:")
+    chosen = review(run, (state.group(), state.dataset(run).target))
+    if chosen:
+        doing = "Plan the correction of these labels" if chosen.action == "relabel" else "Plan the removal of these rows"
+        state.link("plan", doing, ":material/arrow_forward:")
 
 
 def rows(run: Run, selection: Selection) -> None:

@@ -43,6 +43,11 @@ def relabelled(run: Run) -> bool:
     return bool(run.body.get("n_relabelled"))
 
 
+def rows(run: Run) -> str:
+    """Return what the rows are called that a run was made to forget: relabelled ones, if no request of its chain removed any."""
+    return f"{words.done(relabelled(run) and not run.body.get('removed'))} rows"
+
+
 def part_name(run: Run, part: str) -> str:
     """Return what a part of the rows is called: forgotten rows that got other labels are relabelled ones."""
     return "relabelled" if part == "forgotten" and relabelled(run) else part

@@ -19,7 +19,7 @@ from influence.ui import claims, comparing, costs, forms, jobs, lanes, live, rac
 
 ONE, SEVERAL = "One method", "Race several"
 REMOVES = "It only removes rows."
-ATTACK = " Above 0.5, its loss tells the rows to forget from unseen ones; grey: where chance lies (95 %)."
+ATTACK = " Above 0.5, its loss tells the {rows} from unseen ones; grey: where chance lies (95 %)."
 
 
 def start(run: Run, selection: Selection) -> None:
@@ -44,7 +44,8 @@ def start(run: Run, selection: Selection) -> None:
         name, given = method(run, relabel)
     if name:
         args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query, "selection": chosen}
-        jobs.run_button("Start unlearning", "unlearn", args, "run.start", cost=costs.whole(run, name, selection, given))
+        label = "Start correcting labels" if relabel else "Start unlearning"
+        jobs.run_button(label, "unlearn", args, "run.start", cost=costs.whole(run, name, selection, given))
         st.caption(claims.line(run, selection, name, given))
 
 
@@ -76,7 +77,7 @@ def rows(run: Run, selection: Selection) -> bool:
         return False
     total, n = remaining.seen(run), len(selection)
     why = words.escaped(selection.reason.get("words", selection.reason.get("rule", "picked by hand"))).rstrip(".")
-    done = f"will be {'relabelled' if selection.action == 'relabel' else 'removed'}"
+    done = f"will be {words.done(selection.action == 'relabel')}"
     part = remaining.partly(run, selection)
     whole = f"**{words.count(n, 'row')}** of {total:,} training rows ({words.percent(n / total)}) {done}: {why}."
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -142,20 +143,22 @@ def curves(job: Job) -> None:
     Of a job that is over one line says what was never measured, and why.
     """
     found = live.read(queue.metrics(state.project(), job.id))
-    removed, unseen = sizes(job)
-    shown = live.panels(found, str(job.args.get("query") or ""), str(job.args.get("group") or state.group()), removed, unseen)
+    (removed, unseen), relabelled = sizes(job), asked(job).action == "relabel"
+    shown = live.panels(found, str(job.args.get("query") or ""), str(job.args.get("group") or state.group()), removed, unseen, relabelled)
     if not shown:
         return
     drawn = [panel for panel in shown if not job.over or live.drawable(found, panel)]
     if drawn:
-        st.caption(f"Dotted: the original model{_before(job)}. {racing.dashed(found)}{measured_on(removed, unseen)}")
+        st.caption(
+            f"Dotted: the original model{_before(job)}. {racing.dashed(found, relabelled)}{measured_on(removed, unseen, relabelled)}"
+        )
     half = [panel for panel in drawn if not panel.wide]
     for place in range(0, len(half), 2):
         for column, panel in zip(st.columns(2), half[place : place + 2], strict=False):
             with column:
-                _drawn(found, panel, job.over)
+                _drawn(found, panel, job.over, relabelled)
     for panel in (panel for panel in drawn if panel.wide):
-        _drawn(found, panel, job.over)
+        _drawn(found, panel, job.over, relabelled)
     if without := [panel.title for panel in shown if panel not in drawn]:
         st.caption(f"No curve of {words.escaped('; '.join(without))}: {_why_none(job, bool(drawn))}")
     with st.expander("Read as a table", icon=":material/table_rows:", key=f"live.table.{job.id}", on_change="rerun") as opened:
@@ -180,23 +183,30 @@ def _why_none(job: Job, others: bool) -> str:
     return "this method does not measure it."
 
 
-def _drawn(found: live.Curves, panel: live.Panel, over: bool) -> None:
+def _drawn(found: live.Curves, panel: live.Panel, over: bool, relabelled: bool) -> None:
     told = live.sentence(found, panel, over)
     st.altair_chart(live.chart(found, panel), key=f"live.{panel.title}", alt=f"{panel.title}: {told}")
-    st.caption(told + (ATTACK if panel.title == live.ATTACK else ""))
+    attack = ATTACK.format(rows=live.called(relabelled)["forget_loss"].lower())
+    st.caption(told + (attack if panel.title == live.ATTACK else ""))
+
+
+def asked(job: Job) -> Selection:
+    """Return the rows that a job was asked to have forgotten; none if they are not known."""
+    chosen = job.args.get("selection")
+    return state.project().selection(chosen) if chosen else Selection(())
 
 
 def sizes(job: Job) -> tuple[int, int]:
     """Return how many rows a job removes, and how many holdout rows there are."""
     run = state.project().run(str(job.args["run"])) if job.args.get("run") else state.current_run()
-    chosen = job.args.get("selection")
-    rows = state.project().selection(chosen) if chosen else Selection(())
+    rows = asked(job)
     return (remaining.left(run, rows), run.body.get("n", {}).get("holdout", 0)) if run else (len(rows), 0)
 
 
-def measured_on(removed: int, unseen: int) -> str:
+def measured_on(removed: int, unseen: int, relabelled: bool = False) -> str:
     """Return on how many rows the curves are measured."""
     rows = f"the {words.count(removed, 'row')} to forget" if removed else "the rows to forget"
+    rows = f"the {words.count(removed, 'relabelled row')} by their old labels" if relabelled else rows
     return f"Measured on {words.count(unseen, 'holdout row')}, {rows}, and up to {ROWS:,} retained rows; intervals are on Compare."
 
 
@@ -223,7 +233,7 @@ def outcome(made: Run, group: str) -> None:
     level = words.claim(str(found.get("claim", "")), relabel)
     st.caption(f"Claim: {level.name}. {level.meaning} {why}{claims.higher(before, found['method']['name'], why, relabel)}")
     if relabel:
-        st.caption("“Forgotten rows” are those that were relabelled, by the labels they had: what the model should no longer say of them.")
+        st.caption("Figures of the relabelled rows are by the labels that they had: what the model should no longer say of them.")
     with st.container(horizontal=True):
         state.link("compare", "Compare it with the other models", run=made.id)
         state.link("verify", "Verify it", run=made.id)

@@ -17,7 +17,6 @@ COLOURS = (*GROUPS, GREY)
 ATTACK, DISTANCE = "Loss attack (AUC)", "Distance from the retrained model"
 NAMES = {"forget_loss": "Rows to forget", "retain_loss": "Retained rows", "test_loss": "Holdout rows"}
 LOSSES = tuple(NAMES)
-ERRORS = {name.replace("_loss", "_mae"): label for name, label in NAMES.items()}
 EACH = {
     "equal_opportunity_gap": "True positive rate", "equalized_odds_gap": "True positive rate", "demographic_parity_gap": "Selection rate",
     "predictive_equality_gap": "False positive rate",
@@ -85,27 +84,38 @@ def by_chance(removed: int, unseen: int) -> tuple[float, float] | None:
     return max(0.0, 0.5 - half), min(1.0, 0.5 + half)
 
 
-def panels(curves: Curves, gap: str, group: str, removed: int = 0, unseen: int = 0) -> list[Panel]:
+def called(relabelled: bool) -> dict[str, str]:
+    """Return what the rows are called that losses are measured on; of relabelled ones it is the old labels that are to go."""
+    return {**NAMES, **({"forget_loss": "Relabelled rows"} if relabelled else {})}
+
+
+def parts(relabelled: bool) -> dict[str, str]:
+    """Return what kinds of rows there are once it is done, in a word each."""
+    return {"forget": "relabelled" if relabelled else "forgotten", "retain": "retained", "test": "unseen"}
+
+
+def panels(curves: Curves, gap: str, group: str, removed: int = 0, unseen: int = 0, relabelled: bool = False) -> list[Panel]:
     """Return the charts that can be drawn of what was measured; `removed`, `unseen`: how many rows there are."""
-    names = curves.names
+    names, losses = curves.names, called(relabelled)
+    errors = {name.replace("_loss", "_mae"): label for name, label in losses.items()}
     goodness = [name for name in names if name in ("accuracy", "r2")]
     by_group = {name: name.partition(":")[2] for name in names if name.startswith("gap:")}
     found = [
-        Panel("Loss", {name: NAMES[name] for name in LOSSES if name in names}, "each curve's own rows"),
-        Panel(words.title(goodness[0]) if goodness else "", _goodness(names, goodness), "holdout rows"),
-        Panel("Mean absolute error", {name: label for name, label in ERRORS.items() if name in names}, "each curve's own rows"),
+        Panel("Loss", {name: label for name, label in losses.items() if name in names}, "each curve's own rows"),
+        Panel(words.title(goodness[0]) if goodness else "", _goodness(names, goodness, losses), "holdout rows"),
+        Panel("Mean absolute error", {name: label for name, label in errors.items() if name in names}, "each curve's own rows"),
         Panel(words.title(gap), {name: "Gap" for name in names if name == "gap"}, "holdout rows"),
         Panel(ATTACK, {n: ATTACK for n in names if n == "attack"}, "rows", chance=by_chance(removed, unseen)),
-        Panel(DISTANCE, {n: "Distance" for n in names if n == "distance"}, "rows to forget"),
+        Panel(DISTANCE, {n: "Distance" for n in names if n == "distance"}, losses["forget_loss"].lower()),
         Panel(f"{of_each(gap, 'r2' in names)} by {group}", by_group, "holdout rows", wide=True),
     ]
     return [panel for panel in found if panel.metrics]
 
 
-def _goodness(names: Sequence[str], goodness: Sequence[str]) -> dict[str, str]:
+def _goodness(names: Sequence[str], goodness: Sequence[str], called: Mapping[str, str]) -> dict[str, str]:
     """Return the curves of how good the model is: on all three kinds of rows where they were measured, else on the holdout rows."""
     if "accuracy" in goodness and "forget_accuracy" in names:
-        return {"forget_accuracy": NAMES["forget_loss"], "retain_accuracy": NAMES["retain_loss"], "accuracy": NAMES["test_loss"]}
+        return {"forget_accuracy": called["forget_loss"], "retain_accuracy": called["retain_loss"], "accuracy": called["test_loss"]}
     return {name: words.title(name) for name in goodness}
 
 
@@ -120,10 +130,10 @@ def of_each(gap: str, numeric: bool) -> str:
     return EACH.get(gap or ("" if numeric else "equal_opportunity_gap"), "Mean absolute error" if numeric else "Loss")
 
 
-def named(name: str, gap: str = "", numeric: bool = False) -> str:
+def named(name: str, gap: str = "", numeric: bool = False, relabelled: bool = False) -> str:
     """Return what a live metric is called where it stands alone; `gap`: the one that is watched."""
     part, _, what = name.partition("_")
-    rows = {"forget": "forgotten", "retain": "retained", "test": "unseen"}.get(part)
+    rows = parts(relabelled).get(part)
     kinds = {"loss": "Loss", "accuracy": "Accuracy", "mae": "Mean absolute error"}
     if rows and what in kinds:
         return f"{kinds[what]}, {rows} rows"

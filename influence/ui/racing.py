@@ -21,7 +21,6 @@ USUAL = ("retrain", "sisa", "influence_step", "finetune")
 most use."""
 QUICK = 60.0
 """Seconds of training up to which retraining is chosen at first."""
-PARTS = {"forget": "forgotten", "retain": "retained", "test": "unseen"}
 
 
 def start(run: Run, args: dict[str, Any]) -> None:
@@ -73,13 +72,13 @@ def _board(run: Run, selection: str, active: bool) -> None:
     st.subheader("Methods on these rows", anchor=False)
     for lane in under_way:
         jobs.bar(lane.job, f"race.{lane.key}", lane.name)  # type: ignore[arg-type]
-    n = _sizes(run, selection)
+    n, relabelled = _sizes(run, selection), state.project().selection(selection).action == "relabel"
     st.dataframe(
-        table(found, n), hide_index=True, key="race.table",
+        table(found, n, relabelled), hide_index=True, key="race.table",
         alt="One row per method, with what doing nothing and retraining come to.", column_config={"Run": None},
     )  # fmt: skip
-    st.caption(said(found, n))
-    pictures(found, n)
+    st.caption(said(found, n, relabelled))
+    pictures(found, n, relabelled)
 
 
 def _sizes(run: Run, selection: str) -> dict[str, int]:
@@ -88,20 +87,22 @@ def _sizes(run: Run, selection: str) -> dict[str, int]:
     return {"forget": n, "retain": min(ROWS, remaining.seen(run) - n), "test": run.body["n"]["holdout"]}
 
 
-def table(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> pd.DataFrame:
+def table(found: Sequence[lanes.Lane], n: Mapping[str, int], relabelled: bool = False) -> pd.DataFrame:
     """Return one row per method, after those of the original and, where none of them retrains, of the retrained model."""
-    told = lanes.references(found)
+    told, parts = lanes.references(found), live.parts(relabelled)
     whole = next((lane.run.body["retrain_seconds"] for lane in found if lane.run and lane.run.body.get("retrain_seconds")), None)
-    rows = [_row("Do nothing", "", told["original"], None, whole, n)]
+    rows = [_row("Do nothing", "", told["original"], None, whole, n, parts)]
     if not any(lane.name == words.title(costs.FIRST) for lane in found):
         rows.append(
-            _row(words.title(costs.FIRST), "done" if told["retrained"] else "not yet", told["retrained"], whole, whole, n, itself=True)
+            _row(
+                words.title(costs.FIRST), "done" if told["retrained"] else "not yet", told["retrained"], whole, whole, n, parts, itself=True
+            )
         )
     for lane in found:
         body = lane.run.body if lane.run else {}
         itself = lane.name == words.title(costs.FIRST)
         once = body.get("prepare_seconds")
-        rows.append(_row(lane.name, lane.state, lane.figures, body.get("seconds"), whole, n, itself, once))
+        rows.append(_row(lane.name, lane.state, lane.figures, body.get("seconds"), whole, n, parts, itself, once))
     frame = pd.DataFrame(rows)
     said_already = frame["State"].isin(("", "done")).all()
     empty = [column for column in frame if not (frame[column] != "").any() or (column == "State" and said_already)]
@@ -115,14 +116,15 @@ def _row(
     seconds: float | None,
     whole: float | None,
     n: Mapping[str, int],
+    parts: Mapping[str, str],
     itself: bool = False,
     prepared: float | None = None,
 ) -> dict[str, str]:
     def one(metric: str) -> str:
         return words.number(live_ones[metric]) if words.known(live_ones.get(metric)) else ""
 
-    good = {f"{'Accuracy, ' if k == 'forget' else ''}{part}": _accuracy(live_ones.get(f"{k}_accuracy"), n[k]) for k, part in PARTS.items()}
-    bad = {f"{'Error, ' if k == 'forget' else ''}{part} rows": one(f"{k}_mae") for k, part in PARTS.items()}
+    good = {f"{'Accuracy, ' if k == 'forget' else ''}{part}": _accuracy(live_ones.get(f"{k}_accuracy"), n[k]) for k, part in parts.items()}
+    bad = {f"{'Error, ' if k == 'forget' else ''}{part} rows": one(f"{k}_mae") for k, part in parts.items()}
     return {
         "Method": name,
         "State": state,
@@ -143,17 +145,18 @@ def _accuracy(value: float | None, n: int) -> str:
     return f"{words.number(value)} ({words.interval(low, high)})"
 
 
-def said(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> str:
+def said(found: Sequence[lanes.Lane], n: Mapping[str, int], relabelled: bool = False) -> str:
     """Return what the columns mean, and on how many rows they rest."""
     names = {name for lane in found for name in lane.figures}
     margins = "margins (log-odds of their class)" if "forget_accuracy" in names else "squared errors (in standard deviations)"
-    told = [f"Rows: {', '.join(f'{n[k]:,} {part}' for k, part in PARTS.items())}."]
+    parts = live.parts(relabelled)
+    told = [f"Rows: {', '.join(f'{n[k]:,} {part}' for k, part in parts.items())}{', by their old labels' if relabelled else ''}."]
     if "forget_accuracy" in names:
         told.append("In brackets: 95 % intervals.")
     if "attack" in names:
-        told.append("Loss attack: how well the loss tells forgotten from unseen rows; 0.5 is a guess.")
+        told.append(f"Loss attack: how well the loss tells {parts['forget']} from unseen rows; 0.5 is a guess.")
     if "distance" in names:
-        told.append(f"Distance: of forgotten rows' {margins} from the retrained model's, on average.")
+        told.append(f"Distance: of {parts['forget']} rows' {margins} from the retrained model's, on average.")
     served = [f"{lane.name} {lane.run.body['served']:,}" for lane in found if lane.run and lane.run.body.get("served")]
     if any(lane.run and lane.run.body.get("prepare_seconds") for lane in found):
         so_far = f" (so far: {', '.join(served)})" if served else ""
@@ -161,28 +164,36 @@ def said(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> str:
     return " ".join(told)
 
 
-def dashed(curves: live.Curves) -> str:
+def dashed(curves: live.Curves, relabelled: bool = False) -> str:
     """Return what the dashed lines and the bands are, where there are some."""
-    lines = "Dashed: the model retrained without the rows. " if curves.references.get("retrained") else ""
-    about = f"Band: {curves.oracles} models retrained without them from other seeds. " if curves.oracles else ""
-    without = [rows for part, rows in live.NAMES.items() if curves.oracles and part in curves.names and part not in curves.bands]
+    lines = f"Dashed: the model retrained {words.anew(relabelled)}. " if curves.references.get("retrained") else ""
+    about = (
+        f"Band: {curves.oracles} models retrained {'with' if relabelled else 'without'} them from other seeds. " if curves.oracles else ""
+    )
+    without = [
+        rows for part, rows in live.called(relabelled).items() if curves.oracles and part in curves.names and part not in curves.bands
+    ]
     told = (
         f"No band for {' and '.join(map(str.lower, without))}: what those models say is kept of other rows or labels. " if without else ""
     )
     return lines + about + told
 
 
-def pictures(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> None:
+def pictures(found: Sequence[lanes.Lane], n: Mapping[str, int], relabelled: bool = False) -> None:
     """Draw a small picture per metric, all over the same axis: a line per method, beside doing nothing and retraining."""
     measured = [lane for lane in found if len(lane.curves.steps)]
     drawn = [lane for lane in measured if not lane.anew] or measured  # training anew starts far off, and ends at the dashed line
     if not drawn:
         return
     told, most = lanes.references(found), max(drawn, key=lambda lane: lane.curves.oracles).curves
-    shown = [(title, name) for title, name in _titles(drawn) if any((lane.curves.steps["name"] == name).any() for lane in drawn)]
+    shown = [
+        (title, name)
+        for title, name in _titles(drawn, live.parts(relabelled))
+        if any((lane.curves.steps["name"] == name).any() for lane in drawn)
+    ]
     chance = live.by_chance(n["forget"], n["test"]) if "attack" not in most.bands else None
     grey = "Grey at the loss attack: where chance lies (95 %). " if chance and "attack" in most.names else ""
-    beside = dashed(live.Curves(most.steps, told, most.bands, most.oracles)) + grey
+    beside = dashed(live.Curves(most.steps, told, most.bands, most.oracles), relabelled) + grey
     st.caption(f"Dotted: do nothing. {beside}Across: share of each method's way.")
     for place in range(0, len(shown), 3):
         for column, (title, name) in zip(st.columns(3), shown[place : place + 3], strict=False):
@@ -192,11 +203,11 @@ def pictures(found: Sequence[lanes.Lane], n: Mapping[str, int]) -> None:
             column.altair_chart(picture, key=f"race.{name}", alt=f"{title}: {values}")
 
 
-def _titles(drawn: Sequence[lanes.Lane]) -> list[tuple[str, str]]:
+def _titles(drawn: Sequence[lanes.Lane], parts: Mapping[str, str]) -> list[tuple[str, str]]:
     classes = any((lane.curves.steps["name"] == "forget_accuracy").any() for lane in drawn)
     kind, what = ("accuracy", "Accuracy") if classes else ("mae", "Error")
     return [
-        *((f"{what}, {part} rows", f"{k}_{kind}") for k, part in PARTS.items()),
+        *((f"{what}, {part} rows", f"{k}_{kind}") for k, part in parts.items()),
         ("Gap", "gap"),
         (live.ATTACK, "attack"),
         (live.DISTANCE, "distance"),

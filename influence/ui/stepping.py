@@ -64,9 +64,13 @@ def table(made: Run, at: Mapping[str, Any]) -> pd.DataFrame:
     }  # fmt: skip
     names = sorted((name for name in at["metrics"] if name != "test_accuracy"), key=live.rank)
     gap, numeric = made.body.get("watched", {}).get("query", ""), "forget_mae" in at["metrics"]
+    relabelled = bool(made.body.get("n_relabelled"))
     return pd.DataFrame(
         [
-            {"metric": live.named(name, gap, numeric), **{who: words.number(v[name]) if name in v else "" for who, v in models.items()}}
+            {
+                "metric": live.named(name, gap, numeric, relabelled),
+                **{who: words.number(v[name]) if name in v else "" for who, v in models.items()},
+            }
             for name in names
         ]
     )

@@ -13,7 +13,7 @@ from influence.charts.relearned import relearned
 from influence.charts.standing import standing
 from influence.jobs import Job
 from influence.store import Run
-from influence.ui import jobs, state, words
+from influence.ui import comparing, jobs, state, words
 
 COUNTS = (24, 64, 128)
 RUNS = {0: "this model alone", 12: "12 runs of its method", 24: "24 runs of its method"}
@@ -68,7 +68,7 @@ def cost(run: Run, count: int, runs: int = 0) -> str:
         return "No training: the oracles are kept. A few seconds"
     pace = _pace.estimate(project, run, new)
     about = f", {words.about(pace.seconds)}" if pace else ""
-    learn = f"each then learns the removed rows again, {verify.STEPS} small steps"
+    learn = f"each then learns the {comparing.rows(run)} again, {verify.STEPS} small steps"
     shared = "Kept for every method that forgets the same rows on the same preprocessing"
     return f"{words.count(new, 'new oracle')} to train{about}; {learn}. {shared}"
 
@@ -90,7 +90,7 @@ def onward(run: Run, found: dict[str, Any]) -> None:
 
 def measures(found: dict[str, Any]) -> None:
     """Draw every measure beside the oracles, and the figures as a table."""
-    every = list(found["measures"].values())
+    every = [{**each, "label": verify.said_of(each["label"], found)} for each in found["measures"].values()]
     st.plotly_chart(
         standing(every), key="verify.standing", config={"displayModeBar": False},
         alt="Each measure of this model and of the original beside the oracles' values; the table below holds the figures.",
@@ -99,7 +99,7 @@ def measures(found: dict[str, Any]) -> None:
         "Dots: oracles. Band: where at least 95 % of such models lie. Diamond: this model; hollow: the original, which saw the rows. An "
         "arrow points where one lies further out."
     )
-    _table(found["measures"], "oracles, 95 %")
+    _table(dict(zip(found["measures"], every, strict=True)), "oracles, 95 %")
     st.caption(
         f"On {verify.measured_on(found)}; {words.count(found['oracles'], 'oracle')}. The verdict above is corrected "
         f"for how many measures there are: one measure alone may lie outside by chance. {words.escaped(verify.original_in_words(found))}"
@@ -154,7 +154,8 @@ def more(found: dict[str, Any]) -> None:
     with again:
         _again(found)
     with attack:
-        st.markdown("How many removed rows the likelihood-ratio attack picks out while it is wrong about hardly any row that no model saw:")
+        attacked = "How many removed rows the likelihood-ratio attack picks out while it is wrong about hardly any row that no model saw:"
+        st.markdown(verify.said_of(attacked, found))
         st.markdown("\n".join(f"- {words.escaped(line)}" for line in verify.attack_in_words(found)))
 
 
@@ -188,13 +189,15 @@ def _again(found: dict[str, Any]) -> None:
     if not curves:
         st.markdown("Not measured for models that are trained in shards.")
         return
+    rows = verify.said_of("removed rows", found)
+    labels = ", with their old labels" if verify.only_relabelled(found) else ""
     st.markdown(
-        "Each model takes the same few, small steps on the removed rows alone. One in which something of them is left learns them faster "
-        f"than models that never saw them. {words.escaped(verify.relearned_in_words(found))}"
+        f"Each model takes the same few, small steps on the {rows} alone{labels}. One in which something of them is left learns them "
+        f"faster than models that never saw them. {words.escaped(verify.relearned_in_words(found))}"
     )
     st.plotly_chart(
-        relearned(curves), key="verify.relearned", config={"displayModeBar": False},
-        alt="Loss on removed rows by step of learning them again: this model, the original, and the band of oracles.",
+        relearned(curves, rows), key="verify.relearned", config={"displayModeBar": False},
+        alt=f"Loss on {rows} by step of learning them again: this model, the original, and the band of oracles.",
     )  # fmt: skip
 
 

@@ -10,12 +10,14 @@ from influence.evidence.words import (
     MINUS,
     TOO_FEW,
     about,
+    anew,
     apart,
     band,
     became,
     called,
     claim,
     count,
+    done,
     duration,
     escaped,
     interval,
@@ -30,8 +32,8 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "apart", "band", "became", "called", "claim", "count", "duration", "escaped",
-    "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size",
+    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "anew", "apart", "band", "became", "called", "claim", "count", "done", "duration",
+    "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size",
     "title", "verb",
 ]  # fmt: skip
 
