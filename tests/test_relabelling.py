@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from influence.actions._monitor import monitor
 from influence.actions._opened import opened
 from influence.actions._verified import in_words
 from influence.errors import BadInput
-from influence.evidence import card
+from influence.evidence import card, words
 from influence.store import Project
 from influence.types import Examples, Selection
 
@@ -120,6 +121,21 @@ def test_comparison_report_and_cleaned_data_say_relabelled(made, tmp_path):
     assert (set(listed["id"]), set(listed["old"]), set(listed["new"])) == (set(old.planted), {"declined"}, {"granted"})
     assert set(table.loc[table.iloc[:, 0].isin(old.planted), old.target]) == {"granted"}
     assert out["n_relabelled"] == len(old.planted)
+
+
+def test_a_report_lists_the_old_and_the_new_labels(made):
+    project, runs = made
+    old = opened(project, runs["original"]).dataset
+    n, all_of = len(old.planted), len(old.train)
+    before = int((old.train.columns[old.target] == "granted").sum())
+    page = (project.path / perform("report", project, {"run": runs["retrain"], "rows": True})["html"]).read_text(encoding="utf-8")
+    cells = [
+        re.sub(r"<[^>]+>", "|", line).replace("\u00a0", " ") for line in page.splitlines() if "label</th>" in line or "granted" in line
+    ]
+    assert any("decision, old label" in line and f"declined||{n:,}||100.0 %" in line for line in cells)
+    after = words.percent((before + n) / all_of).replace("\u00a0", " ")
+    assert any(f"granted||{n:,}||100.0 %||{before + n:,}||{after}" in line for line in cells), "beside all rows with the new labels"
+    assert f"{old.planted[0]}: declined → granted" in page
 
 
 def test_relabel_then_remove_then_relabel(made):

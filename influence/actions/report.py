@@ -27,7 +27,7 @@ from influence.evidence import words
 from influence.evidence.report import render
 from influence.registry import attribution, described
 from influence.store import Project, Record
-from influence.types import Event, Report, Selection, ignore
+from influence.types import Event, Examples, Report, Selection, as_places, ignore
 
 IDS_KEPT = 10_000
 
@@ -149,14 +149,31 @@ def _chosen(it: Opened, first: Opened, selection: Selection, group: str, rows: b
     train, relabel = first.dataset.train, selection.action == "relabel"
     gone = set() if relabel else set(first.run.body.get("removed", ()))
     chosen = [id for id in selection.ids if id not in gone]
-    seen = ~np.isin(train.ids, list(gone))
-    rows_seen, mask = train.columns[seen], train.mask(chosen)[seen]
-    columns = [c for c in dict.fromkeys((group, first.dataset.target)) if c and c in train.columns and train.columns[c].nunique() <= 12]
-    parts = tuple(part for column in columns for part in _parts(rows_seen[column], mask, column))
-    ids, in_all = tuple(chosen[:IDS_KEPT]) if rows else (), 0 if relabel else len(it.run.body.get("removed", ()))
+    seen, target = ~np.isin(train.ids, list(gone)), first.dataset.target
+    mask, table = train.mask(chosen)[seen], train.columns[seen]
+    told_by = {c: table[c] for c in dict.fromkeys((group, target)) if c and c in table}
+    ids: tuple[Any, ...] = tuple(chosen[:IDS_KEPT]) if rows else ()
+    if relabel:
+        old, new = _labels(train, target, selection)
+        told_by = {
+            **{c: v for c, v in told_by.items() if c != target},
+            f"{target}, old label": old[seen],
+            f"{target}, new label": new[seen],
+        }
+        ids = tuple(f"{id}: {old[k]} → {new[k]}" for id, k in zip(ids, as_places(ids, train.ids), strict=True))
+    parts = tuple(part for c, values in told_by.items() if values.nunique() <= 12 for part in _parts(values, mask, c))
+    in_all = 0 if relabel else len(it.run.body.get("removed", ()))
     why = in_words(selection.reason)
     why = f"what the model still had of {why}" if in_all > len(chosen) else why  # which can name rows that earlier requests removed
     return told.Chosen(len(chosen), why, selection.digest, ids, parts, relabel, in_all)
+
+
+def _labels(train: Examples, target: str, selection: Selection) -> tuple[pd.Series, pd.Series]:
+    """Return the target of all training rows as people read it, as it was and with the new labels of the selected rows."""
+    old = train.columns[target].astype(object).reset_index(drop=True)
+    new = old.copy()
+    new.iloc[as_places(selection.ids, train.ids)] = list(selection.labels)
+    return old, new
 
 
 def _parts(values: pd.Series, mask: np.ndarray, column: str) -> list[told.Part]:
