@@ -28,7 +28,7 @@ if found is None:
     jobs.follow(job, key="compare.follow")
     st.stop()
 comparing.claim(run)
-comparing.rows(run)
+comparing.untouched(run)
 comparing.after_others(run)
 comparing.beside(run, found)
 part = st.segmented_control(

@@ -79,7 +79,7 @@ def claim(run: Run) -> None:
     )
 
 
-def rows(run: Run) -> None:
+def untouched(run: Run) -> None:
     """Say whether the rows on which models are compared had no part in how this one came to be."""
     if why := touched(state.project(), run):
         st.warning(why, icon=":material/visibility:")
