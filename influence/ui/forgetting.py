@@ -130,7 +130,7 @@ def race(run: Run, found: Sequence[lanes.Lane]) -> None:
 def closer(lane: lanes.Lane) -> None:
     """Draw what came of one method."""
     if lane.again:
-        st.caption(f"This was finished before; its repeat was {lane.again}.")
+        st.caption(lane.note)
     if lane.job:
         jobs.follow(lane.job, result, curves, key="run")
     elif lane.run:

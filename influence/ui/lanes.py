@@ -54,15 +54,21 @@ class Lane:
 
     @property
     def state(self) -> str:
-        """How far it is, in a word or two, or why it is no further."""
+        """How far it is, in a word."""
         if self.job is None or self.job.state == "done":
-            return f"done; its repeat was {self.again}" if self.again else "done"
-        if self.job.state in ("failed", "lost"):
-            return self.job.error
+            return "done"
         if self.job.paused:
             return "paused"
-        under_way = self.job.state == "running" and self.job.total > 1
-        return f"{self.job.done:,} of {self.job.total:,}" if under_way else {"queued": "waiting"}.get(self.job.state, self.job.state)
+        if self.job.state == "running" and self.job.total > 1:
+            return words.percent(self.job.done / self.job.total, 0)
+        return {"queued": "waiting", "lost": "failed"}.get(self.job.state, self.job.state)
+
+    @property
+    def note(self) -> str:
+        """Why it is no further, or what came of asking once more, in a sentence; else ""."""
+        if self.job is not None and self.job.state in ("failed", "lost"):
+            return self.job.error
+        return f"This was finished before; its repeat was {self.again}." if self.again else ""
 
 
 def found(run: Run, selection: str) -> list[Lane]:

@@ -75,8 +75,12 @@ def _board(run: Run, selection: str, active: bool) -> None:
     n, relabelled = _sizes(run, selection), state.project().selection(selection).action == "relabel"
     st.dataframe(
         table(found, n, relabelled), hide_index=True, key="race.table",
-        alt="One row per method, with what doing nothing and retraining come to.", column_config={"Run": None},
+        alt="One row per method, with what doing nothing and retraining come to.",
+        column_config={"Method": st.column_config.Column(pinned=True)},
     )  # fmt: skip
+    for lane in found:
+        if lane.note:
+            st.caption(f"**{words.escaped(lane.name)}** {lane.state}: {words.escaped(lane.note)}")
     st.caption(said(found, n, relabelled))
     pictures(found, n, relabelled)
 
@@ -101,8 +105,7 @@ def table(found: Sequence[lanes.Lane], n: Mapping[str, int], relabelled: bool = 
     for lane in found:
         body = lane.run.body if lane.run else {}
         itself = lane.name == words.title(costs.FIRST)
-        once = body.get("prepare_seconds")
-        rows.append(_row(lane.name, lane.state, lane.figures, body.get("seconds"), whole, n, parts, itself, once))
+        rows.append(_row(lane.name, lane.state, lane.figures, body.get("seconds"), whole, n, parts, itself))
     frame = pd.DataFrame(rows)
     said_already = frame["State"].isin(("", "done")).all()
     empty = [column for column in frame if not (frame[column] != "").any() or (column == "State" and said_already)]
@@ -118,7 +121,6 @@ def _row(
     n: Mapping[str, int],
     parts: Mapping[str, str],
     itself: bool = False,
-    prepared: float | None = None,
 ) -> dict[str, str]:
     def one(metric: str) -> str:
         return words.number(live_ones[metric]) if words.known(live_ones.get(metric)) else ""
@@ -131,10 +133,10 @@ def _row(
         **good,
         **bad,
         "Gap": one("gap"),
-        "Loss attack": one("attack"),
+        "Attack": one("attack"),
         "Distance": one("distance") or ("itself" if itself and live_ones else ""),
-        "Seconds": (f"{seconds:.2f}" if seconds is not None else "") + (f" + {prepared:.2f} once" if prepared else ""),
-        "Of retraining": words.percent(seconds / whole, 0) if seconds is not None and whole else "",
+        "Seconds": f"{seconds:,.2f}" if seconds is not None else "",
+        "Share": words.percent(seconds / whole, 0) if seconds is not None and whole else "",
     }
 
 
@@ -154,13 +156,14 @@ def said(found: Sequence[lanes.Lane], n: Mapping[str, int], relabelled: bool = F
     if "forget_accuracy" in names:
         told.append("In brackets: 95 % intervals.")
     if "attack" in names:
-        told.append(f"Loss attack: how well the loss tells {parts['forget']} from unseen rows; 0.5 is a guess.")
+        told.append(f"Attack: how well the loss tells {parts['forget']} from unseen rows; 0.5 is a guess.")
     if "distance" in names:
         told.append(f"Distance: of {parts['forget']} rows' {margins} from the retrained model's, on average.")
-    served = [f"{lane.name} {lane.run.body['served']:,}" for lane in found if lane.run and lane.run.body.get("served")]
-    if any(lane.run and lane.run.body.get("prepare_seconds") for lane in found):
-        so_far = f" (so far: {', '.join(served)})" if served else ""
-        told.append(f"Once: preparation of this model, which serves every request{so_far} and is no part of the share.")
+    if any(lane.run and lane.run.body.get("retrain_seconds") for lane in found):
+        told.append("Share: of the seconds of retraining.")
+    told += [
+        f"{words.escaped(lane.name)}: {once}, counted in neither." for lane in found if lane.run and (once := costs.prepared(lane.run.body))
+    ]
     return " ".join(told)
 
 

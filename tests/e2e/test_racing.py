@@ -38,10 +38,11 @@ def test_three_methods_race_and_the_table_fills_in(trained, chosen, opened):
     box.focus()
     for _ in range(3):  # those that are chosen at first
         box.press("Backspace")
-    w.settle().choose(METHODS, *(words.title(name) for name in ("retrain", "finetune", "scrub")))
+    w.settle().choose(METHODS, *(words.title(name) for name in ("retrain", "influence_step", "finetune")))
     w.press("Start 3 methods").sees("Methods on these rows")
     w.page.wait_for_function("() => !document.querySelector('[data-testid=\"stProgress\"]')")
     w.sees("Look closer at").sees("is ready after").settle()
+    assert w.page.locator(".dvn-scroller").first.evaluate("e => e.scrollWidth <= e.clientWidth"), "no column is out of view"
     made = [run for run in chosen.runs() if run.kind == "unlearn"]
     assert len(made) == 3
     assert len({run.body.get("retrained") or run.id for run in made}) == 1
