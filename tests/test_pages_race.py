@@ -230,22 +230,25 @@ def test_what_is_made_once_is_told_apart_from_the_seconds_of_every_request(fresh
     assert f"{once}." in text(at)
 
 
-def test_a_race_begins_with_retraining_if_it_is_quick_the_nearest_method_and_the_usual_one(fresh, shown, monkeypatch):
+def test_a_race_begins_with_retraining_if_it_is_quick_and_the_nearest_method_and_with_none_that_is_not_recommended(
+    fresh, shown, monkeypatch
+):
     def offered():
         at = shown(fresh, "run")
         next(box for box in at.get("button_group") if box.key == "run.many").set_value("Race several").run()
         return next(box for box in at.multiselect if box.key == "run.methods"), at
 
     box, at = offered()
-    assert box.value == ["retrain", "influence_step", "finetune"]
-    assert box.options[:3] == ["Retrain", "Influence step", "Finetune"]
+    assert box.value == ["retrain", "influence_step"]
+    assert box.options[:2] == ["Retrain", "Influence step"]
+    assert "Not recommended" not in text(at)
     assert "the model is retrained as well" not in text(at)
     doubtful = {words.title(name): bool(cls.reservation) for name, cls in unlearning.classes.items()}
-    rest = [doubtful[name] for name in box.options[3:]]
+    rest = [doubtful[name] for name in box.options[2:]]
     assert rest == sorted(rest)
     monkeypatch.setattr(racing, "QUICK", 0.0)
     box, at = offered()
-    assert box.value == ["influence_step", "finetune"]
+    assert box.value == ["influence_step"]
     assert "For comparison the model is retrained as well, once." in text(at)
 
 

@@ -16,9 +16,8 @@ from influence.store import Run
 from influence.types import Selection
 from influence.ui import claims, costs, jobs, lanes, live, remaining, state, words
 
-USUAL = ("retrain", "sisa", "influence_step", "finetune")
-"""Methods that stand first and are chosen at first, where they are open: the exact ones, what comes nearest (docs/unlearning.md), and what
-most use."""
+USUAL = ("retrain", "sisa", "influence_step")
+"""Methods that stand first and are chosen at first, where they are open: the exact ones, and what comes nearest (docs/unlearning.md)."""
 QUICK = 60.0
 """Seconds of training up to which retraining is chosen at first."""
 
