@@ -72,6 +72,9 @@ def test_a_race_is_one_job_per_method_retraining_first_and_each_is_cancelled_alo
     assert table.loc["Finetune", "Distance"] == words.number(made.body["live"]["distance"])
     assert table.loc["Do nothing", "Distance"] == words.number(made.body["references"]["original"]["distance"])
     assert table.loc["Finetune", "Share"] == words.percent(made.body["seconds"] / made.body["retrain_seconds"], 0)
+    told = text(shown(fresh, "run", job=asked[0].id))
+    assert "0.5 is a guess, less than retraining's no success." in told
+    assert "less than the retrained model's is no success either: those rows stand out." in told
     assert table.loc["Finetune", "unseen"].startswith(words.number(made.body["live"]["test_accuracy"]))
 
 

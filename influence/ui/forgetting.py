@@ -19,7 +19,10 @@ from influence.ui import claims, comparing, costs, forms, jobs, lanes, live, rac
 
 ONE, SEVERAL = "One method", "Race several"
 REMOVES = "It only removes rows."
-ATTACK = " Above 0.5, its loss tells the {rows} from unseen ones; grey: where chance lies (95 %)."
+ATTACK = (
+    " Above 0.5, its loss tells the {rows} from unseen ones; less than the retrained model's is no success either: those rows "
+    "stand out. Grey: where chance lies (95 %) for rows like unseen ones."
+)
 
 
 def start(run: Run, selection: Selection) -> None:
