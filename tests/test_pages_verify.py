@@ -36,6 +36,8 @@ def test_from_the_button_to_the_verdict(made):
     assert len(boxes) == 1
     table = shown(at, "measure", "value")
     assert len(table) == len(result["measures"]) >= 5
+    assert "as unusual by it alone" in table
+    assert "The verdict above is of all measures together" in said(at)
     assert "20 removed rows" in said(at)
     assert verify.fairness_in_words(result) in said(at)
     assert verify.relearned_in_words(result) in said(at)

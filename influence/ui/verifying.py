@@ -101,8 +101,8 @@ def measures(found: dict[str, Any]) -> None:
     )
     _table(dict(zip(found["measures"], every, strict=True)), "oracles, 95 %")
     st.caption(
-        f"On {verify.measured_on(found)}; {words.count(found['oracles'], 'oracle')}. The verdict above is corrected "
-        f"for how many measures there are: one measure alone may lie outside by chance. {words.escaped(verify.original_in_words(found))}"
+        f"On {verify.measured_on(found)}; {words.count(found['oracles'], 'oracle')}. The verdict above is of all measures together, "
+        f"corrected for how many there are: one alone may lie outside by chance. {words.escaped(verify.original_in_words(found))}"
     )
 
 
@@ -139,7 +139,9 @@ def _table(every: dict[str, dict[str, Any]], band: str) -> None:
             "value": [value for value, _ in beside],
             **({"original": [words.number(each["original"]) for each in told]} if "original" in told[0] else {}),
             band: [ends for _, ends in beside],
-            "as unusual": [f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in told],
+            "as unusual by it alone": [
+                f"{verify.as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles']):,}" for each in told
+            ],
             "": [verify.said(name, each) for name, each in every.items()],
         }
     )
