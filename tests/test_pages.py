@@ -18,7 +18,7 @@ from influence.store import Project
 from influence.store.catalogue import job as job_table
 from influence.types import Event, Selection
 from influence.ui import address as where
-from influence.ui import site
+from influence.ui import site, words
 from tests import drawing
 from tests.drawing import MAIN, PAGES, Draw, address, claim, drawn, links, press, text, to, work
 
@@ -50,11 +50,13 @@ def test_a_page_of_a_trained_project_has_its_frame(trained, shown, page):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_run_that_does_not_exist_is_said(trained, shown, page):
-    at = shown(trained, page, run="train-00000000", group="nothing")
+def test_a_run_and_a_job_that_do_not_exist_are_said(trained, shown, page):
+    at = shown(trained, page, run="train-00000000", group="nothing", job="nojob")
     assert [w.value.replace("\\", "") for w in at.sidebar.warning] == [
-        "The address asks for the model “train-00000000”, which is not in this project; the newest is shown.\n\n"
-        "The address asks for groups by “nothing”, which these data cannot form; groups by group are shown."
+        "The address asks for the model “train-00000000”, which is not in this project; "
+        f"{words.run_name(trained.run())} is shown.\n\n"
+        "The address asks for groups by “nothing”, which these data cannot form; groups by group are shown.\n\n"
+        "The address asks for the job “nojob”, which is not in this project; the page is shown without it."
     ]
     assert address(at, "run") == trained.run().id
     assert address(at, "group") == "group"

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from influence.ui import site, state, words
+from influence.ui import jobs, site, state, words
 
 TOLD = "address.told"
 """Where the session keeps what was said last, and where it stood."""
@@ -35,9 +35,9 @@ def refused(before: dict[str, list[str]]) -> list[str]:
 def unknown() -> list[str]:
     """Return a sentence for each part of the address that names what is not there: what it is, and what is shown instead.
 
-    It looks at page, run, group and class; what belongs to a widget is told by `refused`.
+    It looks at page, run, group, class and job; what belongs to a widget is told by `refused`.
     """
-    return [sentence for sentence in (_unknown_page(), _unknown_run(), _unknown_group(), _unknown_class()) if sentence]
+    return [sentence for sentence in (_unknown_page(), _unknown_run(), _unknown_group(), _unknown_class(), _unknown_job()) if sentence]
 
 
 def say(place: DeltaGenerator, sentences: list[str], page: str) -> None:
@@ -63,7 +63,8 @@ def _unknown_run() -> str:
     wanted, run = st.query_params.get("run", ""), state.current_run()
     if not wanted or (run and wanted == run.id):
         return ""
-    return _asks("the model", wanted, "which is not in this project", "the newest is shown" if run else "there is none yet")
+    instead = f"{words.escaped(words.run_name(run))} is shown" if run else "there is none yet"
+    return _asks("the model", wanted, "which is not in this project", instead)
 
 
 def _unknown_group() -> str:
@@ -81,6 +82,12 @@ def _unknown_class() -> str:
         return ""
     instead = f"rates speak of “{words.escaped(rows.favourable)}”" if rows.classes else "this target has no classes"
     return _asks("the class", wanted, "which is none of this target", instead)
+
+
+def _unknown_job() -> str:
+    wanted = st.query_params.get("job", "")
+    known = not wanted or jobs.get(wanted) is not None
+    return "" if known else _asks("the job", wanted, "which is not in this project", "the page is shown without it")
 
 
 def _same(said: list[str], value: Any, shown: Callable[[Any], str]) -> bool:
