@@ -69,6 +69,7 @@ BAD_CHOICES = {
     "protected and audit": (FRAME, TARGET | {"protected": ["sex"], "audit": ["sex"]}, "as protected column and as audit column"),
     "id protected": (FRAME, TARGET | {"id": "key", "protected": ["key"]}, "as id column and as protected column"),
     "few rows": (FRAME.head(19), TARGET, "has 19 rows; at least 20"),
+    "one row": (FRAME.head(1), TARGET, "has 1 row; at least 20"),
     "target of one class": (FRAME, {"target": "one"}, "is 'x' in every row"),
     "target empty": (FRAME, {"target": "none"}, "has no value in any row"),
     "target one class or missing": (changed(bought=FRAME["bought"].where(FRAME["bought"] == "yes")), TARGET, "at least two classes"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from influence.data.kinds import FOR_TARGETS, split
-from influence.data.schema import nearest
+from influence.data.schema import in_rows, nearest
 from influence.errors import BadInput
 
 FEWEST_ROWS = 20
@@ -80,7 +80,7 @@ class Choices:
         self._refuse_double()
         self._refuse_kinds(frame)
         if len(frame) < FEWEST_ROWS:
-            raise BadInput(f"The table has {len(frame)} rows; at least {FEWEST_ROWS} are needed. Bring more rows.")
+            raise BadInput(f"The table has {in_rows(len(frame))}; at least {FEWEST_ROWS} are needed. Bring more rows.")
 
     def _refuse_double(self) -> None:
         parts: dict[str, list[str]] = {}
