@@ -95,15 +95,20 @@ def test_a_leak_says_which_column_mends_it_and_is_none_once_it_is_said(table, tm
     assert "The model does not see it" in rows["found"]
 
 
-def test_copies_and_repeated_ids_say_what_to_do(tmp_path):
+def test_copies_say_what_to_do_with_a_column_that_divides_rows_and_without(tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=200), "z": rng.normal(size=200), "label": rng.choice(["a", "b"], 200)})
     twice = pd.concat([frame, frame]).reset_index(drop=True).assign(part=["train"] * 200 + ["test"] * 200)
     twice.to_csv(tmp_path / "t.csv", index=False)
-    checks = perform("check", Project(tmp_path / "p"), {"data": str(tmp_path / "t.csv"), "target": "label", "split": "part"})["checks"]
-    copies = [check for check in checks if check["check"] == "In training too"]
-    assert [check["verdict"] for check in copies] == ["doubtful", "doubtful"], "of the evaluation and of the holdout rows"
-    assert all("take them out of the file" in check["mend"] and not check["leak"] for check in copies)
+    for given, way in (
+        ({"split": "part"}, "change 'part' so that it keeps"),
+        ({"drop": ["part"]}, "choose a column that says train or test"),
+    ):
+        args = {"data": str(tmp_path / "t.csv"), "target": "label", **given}
+        checks = perform("check", Project(tmp_path / "p"), args)["checks"]
+        copies = [check for check in checks if check["check"] == "In training too"]
+        assert [check["verdict"] for check in copies] == ["doubtful", "doubtful"], "of the evaluation and of the holdout rows"
+        assert all(f"take them out of the file, or {way}" in check["mend"] and not check["leak"] for check in copies)
 
 
 @pytest.mark.parametrize(("given", "said"), [({}, "an input of the model"), ({"data_set": {"text": "x"}}, "not followed")])
@@ -127,7 +132,7 @@ def test_every_kind_of_suspicion_has_a_way_to_mend_it():
     source = Path(suspicions.__file__).read_text()
     kinds = set(re.findall(r'Finding\(\s*"([a-z ]+)"', source))
     assert kinds == set(_checks.MENDS)
-    assert set(_checks.LEAKS) < kinds
+    assert set(_checks.LEAKS) | set(_checks.DIVIDED) < kinds
 
 
 def test_sizes_are_those_of_the_data_that_are_trained_on(table, tmp_path):

@@ -89,20 +89,27 @@ MENDS = {
     "id repeated": "Look whether these are rows of one case; then its rows count more than others, and intervals are too narrow.",
 }
 """What to do, by kind of suspicion (`influence/data/suspects.py`)."""
+DIVIDED = {
+    "in training too": "If they are copies, take them out of the file, or change {split} so that it keeps them together.",
+    "id in training too": "Change {split} so that it keeps all rows of a case on one side.",
+}
+"""What to do instead where a column says train or test already."""
 
 
 def suspected(dataset: Dataset) -> list[Check]:
     """Say which columns may give the target away, and which rows are there twice (`influence/data/suspects.py`)."""
     unseen = {str(column["name"]) for column in dataset.columns if not column.get("input", True)}
-    return [_suspicion(finding, unseen) for finding in suspects(dataset)] or [
+    split = next((str(column["name"]) for column in dataset.columns if column.get("part") == "split"), "")
+    return [_suspicion(finding, unseen, split) for finding in suspects(dataset)] or [
         checked("Leaks and duplicates", "good", "no column gives the target away by itself, and no test row is a training row.")
     ]
 
 
-def _suspicion(finding: Finding, unseen: Collection[str]) -> Check:
+def _suspicion(finding: Finding, unseen: Collection[str], split: str) -> Check:
     title = f"{finding.kind[:1].upper()}{finding.kind[1:]}"
     if finding.kind not in LEAKS:
-        return checked(title, "doubtful", finding.sentence, MENDS[finding.kind])
+        mend = DIVIDED[finding.kind].format(split=repr(split)) if split and finding.kind in DIVIDED else MENDS[finding.kind]
+        return checked(title, "doubtful", finding.sentence, mend)
     if finding.column in unseen:
         return checked(title, "none", f"{finding.sentence} The model does not see it.")
     return checked(title, "doubtful", finding.sentence, MENDS[finding.kind], leak=finding.column)
