@@ -57,6 +57,12 @@ def test_a_bundled_set_is_trained(empty, shown):
     assert links(at)["See its groups on Audit"] == "audit"
 
 
+def test_the_largest_upload_is_told_with_what_takes_larger_files(empty, shown, monkeypatch):
+    monkeypatch.setenv("INFLUENCE_MAX_MB", "350")
+    at = shown(empty, "load", source="Upload")
+    assert "Up to 350 MB. Larger files are read by *Path*; the server's setting INFLUENCE_MAX_MB raises the limit." in text(at)
+
+
 def test_an_upload_is_read_checked_and_trained(empty, shown):
     at = uploaded(shown, empty)
     kept = next((empty.path / "uploads").rglob("people.csv"))

@@ -89,8 +89,9 @@ def uploads() -> Path:
 def upload(key: str, label: str, images: bool) -> Path | None:
     """Draw an upload and the list of files uploaded before; return the chosen file, or None. A refused file leaves nothing behind."""
     limit = size_limit() // 1_000_000
-    about = f"Up to {limit:,} MB. It stays in the project's folder on this server."
+    about = "It stays in the project's folder on this server."
     given = st.file_uploader(label, key=f"load.{key}.file", max_upload_size=limit, help=about)
+    st.caption(f"Up to {limit:,} MB. Larger files are read by *{TABS[2]}*; the server's setting INFLUENCE\\_MAX\\_MB raises the limit.")
     if given is not None and st.session_state.get(f"load.{key}.seen") != given.file_id:
         try:
             found = keep(uploads(), given.name, given.getbuffer(), images)
