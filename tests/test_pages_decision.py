@@ -291,7 +291,7 @@ def test_compare_shows_every_model_and_what_came_true(made):
                 ends = f" ({words.signed(row['paired_low'])} to {words.signed(row['paired_high'])})"
                 assert realised[f"{row['measured_label']} ({row['pair']})"] == words.signed(row["paired"]) + ends
             else:
-                size = ", largest" if row["measured_label"].startswith("Equalised-odds gap") else ""
+                size = ", largest" if row["measured_label"].startswith("Equalized-odds gap") else ""
                 assert realised[row["measured_label"] + size] == words.signed(row["measured"])
 
 

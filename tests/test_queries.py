@@ -194,7 +194,7 @@ def test_labels_name_the_groups_once_they_are_fixed():
     for name, label in (
         ("equal_opportunity_gap", "Equal-opportunity gap by sex"),
         ("demographic_parity_gap", "Demographic-parity gap by sex"),
-        ("equalized_odds_gap", "Equalised-odds gap by sex"),
+        ("equalized_odds_gap", "Equalized-odds gap by sex"),
     ):
         query = queries.make(name, {"group": "sex"})
         assert query.labels == (label,)

@@ -62,7 +62,7 @@ RELABELLED: dict[str, Claim] = {
     ),
 }
 """Where rows were not left out but given other labels, what a level says instead."""
-JOINED = ("equal opportunity", "demographic parity", "predictive equality")
+JOINED = ("equal opportunity", "equalized odds", "demographic parity", "predictive equality")
 """What a gap is of, which questions write with a hyphen."""
 SMALL = {
     "auc": "AUC",

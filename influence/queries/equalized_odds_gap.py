@@ -1,4 +1,4 @@
-"""How unequal the groups' true and false positive rates are (equalised odds; Hardt, Price and Srebro, arXiv:1610.02413)."""
+"""How unequal the groups' true and false positive rates are (equalized odds; Hardt, Price and Srebro, arXiv:1610.02413)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EqualizedOddsGap(Grouped):
     @property
     def measured_label(self) -> str:
         """Name of the hard metric."""
-        return f"Equalised-odds gap by {self.group}"
+        return f"Equalized-odds gap by {self.group}"
 
     def _parts(self, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
         real = examples.y == place_of(self.positive, examples)
