@@ -152,6 +152,7 @@ def test_what_a_command_made_stands_beside_what_the_page_asked_for(fresh, shown)
     assert table.loc["Accuracy, unseen rows", f"step {step['step']}"] == words.number(step["metrics"]["accuracy"])
     press(at, f"Take step {step['step']:,} as the result")
     assert (work(fresh).action, fresh.runs()[0].body["step"]["at"]) == ("roll_back", step["step"])
+    assert f"is now a model of its own: {words.title('scrub')} without 40 rows, step" in text(drawn(at))
     kept = len(_steps.held(fresh, made["run"]))
     press(drawn(at), f"Delete the {kept} kept steps ({words.size(_steps.size(fresh, made['run']))})")
     assert _steps.held(fresh, made["run"]) == []

@@ -19,10 +19,10 @@ from influence.data.dataset import ROLES
 from influence.data.sizes import sizes
 from influence.data.tabular import prepare
 from influence.errors import BadInput
-from influence.registry import Registry, datasets, option
+from influence.registry import Registry, attribution, datasets, mislabelled, option, unlearning
 from influence.store import Record, Run
 from influence.types import Selection
-from influence.ui import live, loading, site, sources, standing, words
+from influence.ui import forms, live, loading, site, sources, standing, words
 from influence.ui.sheets import Sheet
 
 CSV = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(60))
@@ -33,10 +33,30 @@ CSV = b"x,y\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(60))
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("equal_opportunity_gap", "Equal-opportunity gap"), ("auc", "AUC"), ("r2", "R²"), ("lr", "Learning rate"), ("", "")],
+    [
+        ("equal_opportunity_gap", "Equal-opportunity gap"),
+        ("equalized_odds_gap", "Equalized-odds gap"),
+        ("auc", "AUC"),
+        ("r2", "R²"),
+        ("lr", "Learning rate"),
+        ("", ""),
+    ],
 )
 def test_title(name, said):
     assert words.title(name) == said
+
+
+@pytest.mark.parametrize(
+    ("registry", "said", "shown"),
+    [
+        (unlearning, "Train it here, or choose finetune or neggrad_plus.", "Train it here, or choose Finetune or NegGrad plus."),
+        (mislabelled, "out_of_sample needs the recipe.", "Out of sample needs the recipe."),
+        (attribution, "Choose captum_arnoldi, or tracin.", "Choose Captum Arnoldi, or TracIn."),
+        (attribution, "To choose random rows is no retraining.", "To choose random rows is no retraining."),
+    ],
+)
+def test_why_one_is_not_open_names_others_by_their_titles(registry, said, shown):
+    assert forms.plain(registry, said) == shown
 
 
 def test_text_from_data_is_shown_letter_by_letter():

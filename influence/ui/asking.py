@@ -161,7 +161,7 @@ def _one_of(names: list[str], reasons: Mapping[str, str], kind: str) -> str:
     if closed:
         with st.expander(f"Not open for this model: {', '.join(map(words.title, closed))}", icon=":material/block:"):
             for other in closed:
-                st.caption(f"**{words.title(other)}** {_about(other)}  \n{words.escaped(reasons[other])}")
+                st.caption(f"**{words.title(other)}** {_about(other)}  \n{words.escaped(forms.plain(attribution, reasons[other]))}")
     return name
 
 

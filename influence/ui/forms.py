@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -169,7 +170,7 @@ def choose(
     if open_ones:
         captions = [summary(registry, name) + (f" **Not recommended:** {doubts[name]}" if doubts[name] else "") for name in open_ones]
         name = place.radio(label, open_ones, format_func=words.title, captions=captions, key=key, persist_state="session") or open_ones[0]
-    _closed({other: reason for other, reason in reasons.items() if reason})
+    _closed({other: plain(registry, reason) for other, reason in reasons.items() if reason})
     if not name:
         return "", {}
     return name, details(registry, name, key, columns, automatic, hidden)
@@ -191,6 +192,13 @@ def _closed(reasons: Mapping[str, str]) -> None:
     with place:
         for name, reason in reasons.items():
             st.caption(f":material/block: **{words.title(name)}** is not open here. {words.escaped(reason)}")
+
+
+def plain(registry: Registry, reason: str) -> str:
+    """Return why one is not open as pages say it: others of its kind by their titles, where commands take their ids."""
+    one = rf"\b(?:{'|'.join(registry.classes)})\b"
+    told = rf"^{one}|(?<=[Cc]hoose ){one}(?:(?:, |,? or ){one})*(?=[.,;]|$)"
+    return re.sub(told, lambda found: re.sub(one, lambda id: words.title(id[0]), found[0]), reason)
 
 
 def details(

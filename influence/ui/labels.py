@@ -51,7 +51,7 @@ def _method(run: Run) -> tuple[str, dict[str, Any]]:
     right.caption(forms.summary(mislabelled, name))
     for other, reason in reasons.items():
         if reason:
-            st.caption(f":material/block: **{words.title(other)}** is not open here. {words.escaped(reason)}")
+            st.caption(f":material/block: **{words.title(other)}** is not open here. {words.escaped(forms.plain(mislabelled, reason))}")
     if not settings(mislabelled.classes[name]):
         return name, {}
     with middle.popover("Settings", icon=":material/tune:", key="labels.settings"):

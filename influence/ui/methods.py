@@ -6,7 +6,7 @@ import streamlit as st
 
 from influence.registry import attribution
 from influence.store import Run
-from influence.ui import asking, costs, state, words
+from influence.ui import asking, costs, forms, state, words
 
 
 def chosen(run: Run) -> str:
@@ -15,7 +15,7 @@ def chosen(run: Run) -> str:
     names = [name for kind in asking.kinds_of(reasons).values() for name in kind if not reasons[name]]
     wanted = st.query_params.get("method", names[0])
     if wanted not in names:
-        why = reasons.get(wanted, "There is no such method.")
+        why = forms.plain(attribution, reasons.get(wanted, "There is no such method."))
         st.warning(f"{words.escaped(words.title(wanted))} is not open here. {words.escaped(why)} {words.title(names[0])} is taken.")
     name = wanted if wanted in names else names[0]
     st.session_state["trace.method"] = name

@@ -79,5 +79,7 @@ def table(made: Run, at: Mapping[str, Any]) -> pd.DataFrame:
 def _taken(job: Any) -> None:
     new = state.project().run(str(job.result["run"]))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.success(f"Step {job.result['step']:,} is now a model of its own: {words.escaped(new.name)}.", icon=":material/check_circle:")
+        st.success(
+            f"Step {job.result['step']:,} is now a model of its own: {words.escaped(words.called(new))}.", icon=":material/check_circle:"
+        )
         state.link("compare", "Compare it with the other models", run=new.id)
