@@ -250,3 +250,17 @@ def test_the_tray_shows_jobs_on_every_page(fresh, shown):
     assert any("Training the demo model" in p.proto.text for p in at.sidebar.get("progress"))
     work(fresh)
     assert any("Training the demo model: done" in c.value for c in drawn(at).sidebar.caption)
+
+
+def test_the_tray_names_method_and_rows_with_the_running_job_first(fresh, shown):
+    chosen = fresh.put_selection(fresh.current())
+    for method, rows in (("finetune", chosen), ("retrain", chosen), ("scrub", "no-such-selection")):
+        jobs.submit(fresh, "unlearn", {"method": method, "run": fresh.run().id, "selection": rows})
+    with process.hold(fresh.path):
+        claim(fresh)
+        told = [p.proto.text for p in shown(fresh, "load").sidebar.get("progress")]
+    assert told[0].startswith("Unlearning by Finetune, 40 rows: ")
+    assert told[1:] == ["Unlearning by Retrain, 40 rows: waiting to start", "Unlearning by SCRUB: waiting to start"]
+    first = jobs.listed(fresh)[1]
+    jobs.cancel(fresh, first.id)
+    assert any("Unlearning by Retrain, 40 rows: cancelled" in c.value for c in shown(fresh, "load").sidebar.caption)

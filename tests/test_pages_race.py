@@ -314,3 +314,8 @@ def test_a_part_without_a_band_is_named():
     curves = curves_of(("oracles_low:test_loss", 0.4), ("oracles_high:test_loss", 0.6), ("oracles:n", 8.0), *parts)
     assert "No band for rows to forget and retained rows: what" in racing.dashed(curves)
     assert "No band" not in racing.dashed(curves_of(*parts))
+
+
+def test_a_lane_is_called_by_title_with_the_settings_that_are_not_usual():
+    given = lanes._given("noisy_finetune", {"noisy_steps": 7})
+    assert lanes._name(given) == "Noisy finetune (noisy steps 7)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import streamlit as st
@@ -174,6 +175,21 @@ def sentence(job: Job, name: str = "") -> str:
     return ", ".join(filter(None, [f"{what}: {stage or 'starting'}", words.escaped(job.note), done, words.lasting(job.eta)]))
 
 
+def named(job: Job) -> str:
+    """Return what a job does, with the method that does it and of how many rows, where it was asked with such."""
+    method, selection = job.args.get("method"), job.args.get("selection")
+    by = f" by {words.title(str(method))}" if method else ""
+    rows = _rows(str(state.project().path), str(selection)) if selection else ""
+    return words.escaped(words.verb(job.action) + by + (f", {rows}" if rows else ""))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _rows(_path: str, selection: str) -> str:
+    with suppress(BadInput):  # the tray is on every page: what was asked for wrongly fails in its job, not there
+        return words.count(len(state.project().selection(selection)), "row")
+    return ""
+
+
 def _cancel_button(id: str, key: str, kind: Literal["secondary", "tertiary"] = "secondary") -> None:
     asked = st.session_state.get("cancelled") == id
     label = "Cancelling" if asked else "Cancel"
@@ -219,14 +235,14 @@ def _tray(active: tuple[str, ...]) -> None:
     found = jobs.listed(state.project(), 20)
     if any(job.over for job in found if job.id in active):
         st.rerun()
-    running = [job for job in found if not job.over]
+    running = [job for job in reversed(found) if not job.over]  # in the order of their turns
     over = [job for job in found if job.over][:SHOWN]
     if running:
         st.caption("**Jobs**")
     for job in running:
-        st.progress(share(job), text=sentence(job))
+        st.progress(share(job), text=sentence(job, named(job)))
         _cancel_button(job.id, f"tray.{job.id}", "tertiary")
     if over:
         with st.expander("Recent jobs", icon=":material/history:"):
             for job in over:
-                st.caption(f"{MARKS[job.state]} {words.verb(job.action)}: {job.state} {words.ago(job.ended or job.created)}")
+                st.caption(f"{MARKS[job.state]} {named(job)}: {job.state} {words.ago(job.ended or job.created)}")

@@ -122,7 +122,7 @@ def _given(method: str, set: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _name(given: Mapping[str, Any]) -> str:
     usual = _given(given["name"], None)["given"] if given["name"] in unlearning.classes else given["given"]
-    other = words.settings({k: v for k, v in given["given"].items() if v != usual.get(k)})
+    other = words.settings({k.replace("_", " "): v for k, v in given["given"].items() if v != usual.get(k)})
     step = f", step {given['step']['at']:,}" if "step" in given else ""
     return words.title(given["name"]) + step + (f" ({other})" if other else "")
 
