@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from influence.evidence import words
-from influence.evidence.figures import Estimate, Judged
+from influence.evidence.figures import Judged
 from influence.verification._low_rates import ALARMS
 
 RELEARN = "Loss while learning removed rows again"
@@ -122,7 +122,8 @@ def judged(result: Mapping[str, Any]) -> tuple[Judged, ...]:
     return tuple(
         Judged(
             said_of(each["label"], result) + (f", {each['unit']}" if each["unit"] else ""),
-            Estimate(each["value"], each["null_low"], each["null_high"], len(each["oracles"])),
+            *words.band(each["value"], each["null_low"], each["null_high"], each["side"]),
+            len(each["oracles"]),
             each.get("original"),
             as_unusual(each["chance"], len(each["oracles"])),
             each["verdict"] == "outside",

@@ -42,13 +42,15 @@ class Retrained:
 
 @dataclass(frozen=True)
 class Judged:
-    """A measure of forgetting beside oracles, models that never saw the rows: `found` with their 95 % band for an interval, and their n.
+    """A measure of forgetting beside `n` oracles, models that never saw the rows: its value and their 95 % band, in words.
 
     `unusual`: how many of these are as unusual, in words. `outside`: of the band; `said`: so in words.
     """
 
     label: str
-    found: Estimate
+    value: str
+    band: str
+    n: int
     original: float | None
     unusual: str
     outside: bool

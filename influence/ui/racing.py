@@ -155,7 +155,9 @@ def said(found: Sequence[lanes.Lane], n: Mapping[str, int], relabelled: bool = F
     if "forget_accuracy" in names:
         told.append("In brackets: 95 % intervals.")
     if "attack" in names:
-        told.append(f"Attack: how well the loss tells {parts['forget']} from unseen rows; 0.5 is a guess, less than retraining's no success.")
+        told.append(
+            f"Attack: how well the loss tells {parts['forget']} from unseen rows; 0.5 is a guess, less than retraining's no success."
+        )
     if "distance" in names:
         told.append(f"Distance: of {parts['forget']} rows' {margins} from the retrained model's, on average.")
     if any(lane.run and lane.run.body.get("retrain_seconds") for lane in found):
