@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -470,3 +471,16 @@ def test_rows_with_text_ids_that_hold_blanks_and_commas_can_be_asked_and_chosen(
     train = project.dataset(project.run(runs["numeric"]).dataset).train
     assert set(project.current().ids) == set(train.ids[train.columns["side"].isna()])
     assert "rows where side is missing" in said(at)
+
+
+# ---- Tables
+
+
+@pytest.mark.parametrize("page", ["audit", "compare", "verify"])
+def test_counts_in_tables_have_their_thousands_apart(made, page):
+    project, runs = made
+    for job in {"compare": ("compare",), "verify": ("verify",)}.get(page, ()):
+        done(project, job, {"run": runs["unlearned"], **({"oracles": 24} if job == "verify" else {})})
+    frames = opened(page, run=runs["unlearned"]).dataframe
+    shapes = [json.loads(f.proto.columns or "{}").get("n", {}) for f in frames if "n" in f.value.select_dtypes("integer")]
+    assert {shape.get("type_config", {}).get("format") for shape in shapes} == {"localized"}

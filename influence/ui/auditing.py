@@ -19,7 +19,7 @@ from influence.evaluation.fairness import BETTER, by_group, worst_group
 from influence.groups import MOST, Groups, columns_of, group_name
 from influence.store import Run
 from influence.types import Examples
-from influence.ui import kept, state, words
+from influence.ui import kept, state, whole, words
 
 VALUES = 20
 """Columns with more groups than these are not told one by one, and form groups only if they were named with the data."""
@@ -63,9 +63,10 @@ def sizes(run: Run, group: str) -> None:
         if removed:
             st.caption(f"This model was made without {words.count(removed, 'row')} of the training rows counted here.")
         left, right = st.columns(2)
-        left.dataframe(_counts(run, dataset.target), hide_index=True, alt="Rows by role and target.")
-        if group:
-            right.dataframe(_counts(run, group), hide_index=True, alt="Rows by role and group.")
+        for place, column, kind in ((left, dataset.target, "target"), (right, group, "group")):
+            if column:
+                table = _counts(run, column)
+                place.dataframe(table, hide_index=True, column_config=whole.shape(table), alt=f"Rows by role and {kind}.")
 
 
 def _counts(run: Run, column: str) -> pd.DataFrame:

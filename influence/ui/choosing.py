@@ -18,7 +18,7 @@ from influence.groups import MOST, Groups, group_name
 from influence.registry import finders
 from influence.store import Run
 from influence.types import Scores, Selection, as_places
-from influence.ui import kept, pictures, pinning, remaining, state, texts, words
+from influence.ui import kept, pictures, pinning, remaining, state, texts, whole, words
 
 SAID = 400
 """Characters of a selection's rule in its sentence."""
@@ -132,11 +132,13 @@ def review(run: Run, columns: tuple[str, ...], foretold: Callable[[Selection], N
     there = remaining.there(run)
     parts = [composition(groups, mask & there, c, there) for c, groups in wanted.items() if (mask & there).any()]
     if parts:
+        table = pd.concat(parts, ignore_index=True)
         st.dataframe(
-            pd.concat(parts, ignore_index=True),
+            table,
             hide_index=True,
             alt="How the selected rows differ from all training rows of the model, by group and target.",
-            column_config={
+            column_config=whole.shape(table)
+            | {
                 "selected share": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, color="blue"),
                 "share of all": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, color="gray"),
             },

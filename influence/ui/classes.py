@@ -9,7 +9,7 @@ from influence.charts.colours import GROUPS
 from influence.charts.forest import forest
 from influence.evaluation.by_class import by_class
 from influence.store import Run
-from influence.ui import auditing, state, words
+from influence.ui import auditing, state, whole, words
 
 DRAWN = 12
 """So many classes, those of which least is found, are drawn; the table holds all."""
@@ -37,7 +37,10 @@ def told(run: Run) -> None:
     st.caption(said) if said else None
     with st.expander("Recall and precision as a table"):
         st.caption("Precision: of the rows that are said to be of a class, the share that truly is.")
-        st.dataframe(columns(found), hide_index=True, alt="Recall and precision of each class, with 95 % intervals and n.")
+        told = columns(found)
+        st.dataframe(
+            told, hide_index=True, column_config=whole.shape(told), alt="Recall and precision of each class, with 95 % intervals and n."
+        )
 
 
 def weakest(found: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from influence.charts.flows import flows
 from influence.data.dataset import Role
 from influence.evaluation._tables import wilson
 from influence.store import Run
-from influence.ui import compared_numbers, comparing, kept, pictures, state, words
+from influence.ui import compared_numbers, comparing, kept, pictures, state, whole, words
 
 Draw: TypeAlias = Callable[[pd.DataFrame, str, Sequence[str]], None]
 ROWS = 1000
@@ -48,7 +48,13 @@ def decisions(run: Run, found: dict[str, Any]) -> None:
             draw(rows, role, classes)
     st.caption(f"n = {words.count(len(rows), 'row')}. Coloured: the decision changed.{_well(run, found, rows['part'].iloc[0])}")
     with st.expander("Read as a table", icon=":material/table_rows:"):
-        st.dataframe(table(rows, others), hide_index=True, alt="How many rows each decision of the original became under each model.")
+        changed = table(rows, others)
+        st.dataframe(
+            changed,
+            hide_index=True,
+            column_config=whole.shape(changed),
+            alt="How many rows each decision of the original became under each model.",
+        )
     _listed(run, rows, others)
 
 

@@ -12,7 +12,7 @@ from influence.charts.colours import GREY, ROLES
 from influence.charts.displaced import displaced
 from influence.charts.lines import lines
 from influence.store import Run
-from influence.ui import comparing, kept, pictures, state, words
+from influence.ui import comparing, kept, pictures, state, whole, words
 
 FORGOTTEN, MOVED = "Forgotten rows", "Rows that moved most"
 PARTS = ("forgotten", "retained", "holdout")
@@ -62,7 +62,7 @@ def _layers(run: Run, found: dict[str, Any]) -> None:
     with st.expander("Read as a table", icon=":material/table_rows:"):
         wide = told.assign(said=[f"{words.number(r.value)} ({words.interval(r.low, r.high)})" for r in told.itertuples()])
         wide = wide.pivot_table(index=["layer", "n"], columns="group", values="said", aggfunc="first", sort=False).reset_index()
-        st.dataframe(wide, hide_index=True, alt="CKA of each layer between the models.")
+        st.dataframe(wide, hide_index=True, column_config=whole.shape(wide), alt="CKA of each layer between the models.")
 
 
 def _short(layer: str) -> str:
@@ -93,7 +93,8 @@ def _plane(run: Run, found: dict[str, Any]) -> None:
         )  # fmt: skip
     middle = table.groupby("part")[[f"moved_{one}" for one in others]].median()
     with right:
-        st.dataframe(_moved(table, middle, others), hide_index=True, alt="How far rows moved from the original, in the middle.")
+        moved = _moved(table, middle, others)
+        st.dataframe(moved, hide_index=True, column_config=whole.shape(moved), alt="How far rows moved from the original, in the middle.")
         well = f"If forgetting went well, {called['forgotten']} rows move as under the retrained model."
         st.caption(MOVING + comparing.well(found, well))
     first = table[shown].sort_values(f"moved_{role}", ascending=False)

@@ -14,7 +14,7 @@ from influence.charts.forest import forest
 from influence.evidence.figures import Estimate
 from influence.evidence.sentences import judged
 from influence.store import Run
-from influence.ui import comparing, jobs, kept, pinning, state, words
+from influence.ui import comparing, jobs, kept, pinning, state, whole, words
 
 FIRST = ("equal_opportunity_gap", "demographic_parity_gap", "group_loss_gap", "accuracy", "r2", "loss", "mae")
 CLASSES = 12
@@ -47,14 +47,21 @@ def metrics(run: Run, found: dict[str, Any]) -> None:
         key="compare.forest", config={"displayModeBar": False},
         alt=f"{words.title(metric)} by model, with 95 % intervals; the table below holds the figures",
     )  # fmt: skip
-    st.dataframe(changes(rows), hide_index=True, alt=f"How {words.title(metric)} changed from the original, with 95 % intervals.")
+    changed = changes(rows)
+    st.dataframe(
+        changed,
+        hide_index=True,
+        column_config=whole.shape(changed),
+        alt=f"How {words.title(metric)} changed from the original, with 95 % intervals.",
+    )
     st.caption(
         "Change from the original on the same rows, so its interval is narrower than the models' own. Clear: it leaves out 0. " + OVER
     )
     if metric not in OF_CLASSES:
         pinning.comparison(run, found["tables"]["metrics"], metric, found["group"])
     with st.expander("Every metric as a table"):
-        st.dataframe(_wide(here), hide_index=True, alt="Every metric of every model with 95 % intervals and n.")
+        wide = _wide(here)
+        st.dataframe(wide, hide_index=True, column_config=whole.shape(wide), alt="Every metric of every model with 95 % intervals and n.")
 
 
 def _tile(column: Any, rows: pd.DataFrame, metric: str) -> None:

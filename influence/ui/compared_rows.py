@@ -10,7 +10,7 @@ import streamlit as st
 from influence.charts import overlaid
 from influence.charts.colours import PARTS, ROLES
 from influence.store import Run
-from influence.ui import comparing, kept, state, words
+from influence.ui import comparing, kept, state, whole, words
 
 FOUND = {"found_at_0.01": "found at 1 % false alarms", "found_at_0.001": "found at 0.1 %"}
 ATTACK = "The loss attack takes rows of low loss for rows that the model was trained on."
@@ -44,7 +44,7 @@ def _figures(run: Run, found: dict[str, Any]) -> None:
     )
     wide = said.pivot_table(index=["metric", "n"], columns="role", values="said", aggfunc="first", sort=False).reset_index()
     shown = wide.fillna("itself")[["metric", *(r for r in ROLES if r in wide), "n"]].rename(columns={"random": "random removal"})
-    st.dataframe(shown, hide_index=True, alt="Each model on the removed rows, with 95 % intervals.")
+    st.dataframe(shown, hide_index=True, column_config=whole.shape(shown), alt="Each model on the removed rows, with 95 % intervals.")
     which, well = RELABELLED if comparing.relabelled(run) else REMOVED
     st.caption(which + comparing.well(found, well) + kept.units(run))
 

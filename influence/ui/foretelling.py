@@ -13,7 +13,7 @@ from influence.actions import _effects, confirm_suspects, preview
 from influence.errors import BadInput
 from influence.store import Run
 from influence.types import Selection
-from influence.ui import choosing, effects, kept, naming, pinning, priced, remaining, requesting, state, whochanges, words
+from influence.ui import choosing, effects, kept, naming, pinning, priced, remaining, requesting, state, whochanges, whole, words
 
 RANKED = "These scores rank only: no change can be predicted. Unlearn the rows on the Run page to see it."
 CALIBRATED = "Suspects adds up scores; here retraining has calibrated the sum."
@@ -160,7 +160,8 @@ def metrics(run: Run, note: dict[str, Any], changes: Mapping[str, Mapping[str, A
         levels = {name: words.number(before + change[of]) if words.known(change[of]) else "" for name, of in after.items()}
         rows.append({"metric": note["measured_labels"][label], "n": n[label], "now": words.number(before), **levels})
     alt = "Every metric now and as predicted, with the evaluation rows that it rests on."
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=alt)
+    table = pd.DataFrame(rows)
+    st.dataframe(table, hide_index=True, column_config=whole.shape(table), alt=alt)
 
 
 def counts(run: Run, note: dict[str, Any]) -> dict[str, int]:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from influence.registry import attribution
-from influence.ui import asking, costs, state, words
+from influence.ui import asking, costs, state, whole, words
 from influence.ui.auditing import Audited
 
 SMALL = 30
@@ -177,7 +177,8 @@ def every(it: Audited) -> None:
     st.dataframe(
         shown[["metric", "value", "95 % interval", "n", "meaning"]],
         hide_index=True,
-        column_config={"value": st.column_config.NumberColumn(format="%.3f"), "meaning": st.column_config.TextColumn(width="large")},
+        column_config=whole.shape(shown)
+        | {"value": st.column_config.NumberColumn(format="%.3f"), "meaning": st.column_config.TextColumn(width="large")},
         alt="All gaps between groups, with 95 % intervals and n.",
     )
     if it.positive:

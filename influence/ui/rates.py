@@ -14,7 +14,7 @@ from influence.data.periods import periods_of
 from influence.evaluation import over, reliability
 from influence.groups import Groups, columns_of
 from influence.store import Run
-from influence.ui import auditing, gaps, kept, state, words
+from influence.ui import auditing, gaps, kept, state, whole, words
 from influence.ui.auditing import Audited
 
 GREYED = 8
@@ -87,7 +87,7 @@ def table(it: Audited) -> None:
     st.dataframe(
         shown.assign(metric=shown["metric"].map(words.title)),
         hide_index=True,
-        column_config=NAMED,
+        column_config=NAMED | whole.shape(shown),
         alt="All figures of all groups with 95 % intervals and n.",
     )
 
@@ -126,7 +126,7 @@ def along(it: Audited, metric: str) -> None:
         st.dataframe(
             shown.drop(columns=["metric", "better"]),
             hide_index=True,
-            column_config=NAMED,
+            column_config=NAMED | whole.shape(shown),
             alt="The figure by group and part, with intervals and n.",
         )
 
@@ -183,7 +183,7 @@ def calibration(it: Audited) -> None:
         st.dataframe(
             shown.drop(columns="bin"),
             hide_index=True,
-            column_config=NAMED,
+            column_config=NAMED | whole.shape(shown),
             alt="Predicted and observed by group and bin, with intervals and n.",
         )
 

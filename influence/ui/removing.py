@@ -13,7 +13,7 @@ from influence.charts.removal import removal
 from influence.data.dataset import Role
 from influence.repeatable import no_recipe
 from influence.store import Run
-from influence.ui import asking, costs, effects, jobs, kept, state, words
+from influence.ui import asking, costs, effects, jobs, kept, state, whole, words
 
 ROLES: dict[Role, str] = {"evaluation": "evaluation rows", "holdout": "holdout rows"}
 
@@ -39,7 +39,10 @@ def curve(run: Run, result: dict[str, Any]) -> None:
     with st.expander("Read as a table"):
         wide = points.pivot_table(index=["role", "k"], columns="order", values="value").reset_index()
         st.dataframe(
-            wide, hide_index=True, alt="The metric after retraining by role, number of rows removed and order; random: mean of three."
+            wide,
+            hide_index=True,
+            column_config=whole.shape(wide),
+            alt="The metric after retraining by role, number of rows removed and order; random: mean of three.",
         )
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from influence.data.dataset import ROLES, Dataset
 from influence.data.sizes import sizes
-from influence.ui import state, words
+from influence.ui import state, whole, words
 
 
 def of_dataset(made: Dataset) -> None:
@@ -24,7 +24,7 @@ def told(name: str, rows: dict[str, int], notes: str, table: pd.DataFrame) -> No
     if table.empty:
         return
     percent = st.column_config.NumberColumn(format="percent")
-    shape = {column: percent for column in table if str(column).startswith("Share")}
+    shape = whole.shape(table) | {column: percent for column in table if str(column).startswith("Share")}
     st.dataframe(
         table, hide_index=True, column_config=shape, placeholder="",
         alt="Sizes of classes and groups among training, evaluation and holdout rows",

@@ -175,7 +175,7 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         shown, hide_index=True, on_select="rerun", selection_mode="multi-row", key=f"sources.table.{result['table'][:12]}",
         alt="Blocks of training rows with their number, what retraining did, and the predicted change with its interval.",
         column_config={
-            "n": number("rows", width=52), "share": number("share", format="percent", width=65),
+            "n": number("rows", format="localized", width=52), "share": number("share", format="percent", width=65),
             "holdout": text("holdout, retrained", width=125, help=result["measured_label"]),
             "evaluation": text("evaluation, retrained", width=140, help=result["measured_label"]),
             "change": number(f"predicted{smooth}" if result["calibrated"] else "summed score", format="%.3g"),

@@ -177,7 +177,7 @@ def _table(result: dict[str, Any], table: pd.DataFrame, notes: list[dict[str, An
         alt="Patterns of training rows with their number, what retraining did, and the predicted improvement with its interval.",
         column_config={
             "rule": st.column_config.TextColumn("pattern", width=255 if any(notes) else None),
-            "n": number("rows", width=52), "share": number("share", format="percent", width=65),
+            "n": number("rows", format="localized", width=52), "share": number("share", format="percent", width=65),
             "holdout": st.column_config.TextColumn("holdout, retrained", width=120, help=result["measured_label"]),
             "evaluation": st.column_config.TextColumn("evaluation, retrained", width=132, help=result["measured_label"]),
             "effect": number(f"{moves}{short}" if result["calibrated"] else "summed score", format="%.3g", width=95, help="Predicted"),

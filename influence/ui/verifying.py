@@ -13,7 +13,7 @@ from influence.charts.relearned import relearned
 from influence.charts.standing import standing
 from influence.jobs import Job
 from influence.store import Run
-from influence.ui import comparing, jobs, state, words
+from influence.ui import comparing, jobs, state, whole, words
 
 COUNTS = (24, 64, 128)
 RUNS = {0: "this model alone", 12: "12 runs of its method", 24: "24 runs of its method"}
@@ -182,7 +182,10 @@ def _groups(found: dict[str, Any]) -> None:
             "": rows["verdict"].map(verify.SAID),
         }
     )
-    st.dataframe(table, hide_index=True, alt="Each figure of the original, of this model and of the oracles, on holdout rows.")
+    shape = whole.shape(table)
+    st.dataframe(
+        table, hide_index=True, column_config=shape, alt="Each figure of the original, of this model and of the oracles, on holdout rows."
+    )
     st.caption("On holdout rows. The last column is corrected for how many figures there are.")
 
 

@@ -17,7 +17,7 @@ from influence.evidence import anew
 from influence.repeatable import no_recipe
 from influence.store import Run
 from influence.types import Selection, as_places
-from influence.ui import asking, costs, jobs, kept, pictures, rails, state, texts, words
+from influence.ui import asking, costs, jobs, kept, pictures, rails, state, texts, whole, words
 
 SHOWN = 50
 """Rows that move most which are listed."""
@@ -94,7 +94,13 @@ def _level(row: Mapping[str, Any]) -> str:
 def shown(run: Run, note: Mapping[str, Any]) -> None:
     """Draw the metrics by group with their intervals, as bars and as a table, and the rows that move most."""
     metrics = kept.table(note["metrics"])
-    st.dataframe(table(metrics), hide_index=True, alt="Every metric of every group, now and as predicted, with 90 % intervals.")
+    told = table(metrics)
+    st.dataframe(
+        told,
+        hide_index=True,
+        column_config=whole.shape(told),
+        alt="Every metric of every group, now and as predicted, with 90 % intervals.",
+    )
     if any(anew.uncertain(row) for row in metrics.to_dict("records")):
         st.caption(anew.NEEDS)
     grouped = metrics[metrics["group"] != ""]
