@@ -283,7 +283,8 @@ def test_report_and_command_tell_it(made):
     assert "Anamnesis index" in page
     for name, each in told["finetune"]["measures"].items():
         label = each["label"] + (f", {each['unit']}" if each["unit"] else "")
-        cells = [words.number(each["value"]), words.number(each["original"]), words.interval(each["null_low"], each["null_high"])]
+        value, band = words.band(each["value"], each["null_low"], each["null_high"], each["side"])
+        cells = [value, words.number(each["original"]), band]
         cells += [f"{as_unusual(each['chance'], len(each['oracles']))} of {len(each['oracles'])}", said(name, each)]
         assert f"{label} {' '.join(cells)}" in text
     assert f"{words.count(len(each['oracles']), 'oracle')}: the same training without the rows, each from a seed of its own." in text

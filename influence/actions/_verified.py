@@ -111,9 +111,9 @@ def measured_on(result: Mapping[str, Any]) -> str:
     """Return on how many rows of each part the measures rest."""
     n, only = result["n"], only_relabelled(result)
     kinds = (("forget", f"{words.done(only)} row"), ("retained", "retained row"), ("unseen", "holdout row"))
-    rows = ", ".join(words.count(n[part], name) for part, name in kinds)
-    which = "by their old labels" if only else "relabelled ones among the removed, by their old labels"
-    rows += f" ({which})" if result.get("relabelled") else ""
+    former = {"forget": " by their old labels"} if only else {}
+    rows = ", ".join(words.count(n[part], name) + former.get(part, "") for part, name in kinds)
+    rows += " (relabelled ones among the removed, by their old labels)" if result.get("relabelled") and not only else ""
     return rows + (f" (of {result['forgot']:,} {words.done(only)})" if result["forgot"] > n["forget"] else "")
 
 
