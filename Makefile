@@ -24,11 +24,11 @@ check: setup ## format, lint, types, import contracts
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-# Files of tests run one per core; then two browsers have the machine to themselves. pytest ends with 5 where ARGS chooses none of a part.
+# Files of tests run one per core; then the browser has the machine to itself. pytest ends with 5 where ARGS chooses none of a part.
 test test-slow: export OMP_NUM_THREADS := 1
 test: check browser ## all checks and all tests but the slow ones (ARGS="-k name" to choose)
 	$(PY) -m pytest -m "not slow and not browser" -n auto --maxprocesses 8 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
-	$(PY) -m pytest -o testpaths=tests/e2e -m "browser and not slow" -n 2 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
+	$(PY) -m pytest -o testpaths=tests/e2e -m "browser and not slow" $(ARGS) || [ $$? -eq 5 ]
 
 test-slow: setup browser ## the slow tests alone
 	$(PY) -m pytest -m slow $(ARGS)
