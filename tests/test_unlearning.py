@@ -25,7 +25,7 @@ from influence.unlearning import _descent, _neighbours, neggrad_plus, noisy_fine
 from influence.unlearning._descent import Request, resumed, shortened, step_size
 from influence.unlearning._guard import Guard, losses
 from influence.unlearning._neighbours import expected_losses, neighbour_losses
-from tests.tiny import bind, examples, recipe
+from tests.tiny import Normalised, bind, examples, recipe
 
 
 def cancer(flip: int = 0) -> tuple[Examples, Examples, tuple[int, ...]]:
@@ -375,17 +375,6 @@ def test_two_rows_must_remain():
 
 
 # Batch statistics
-
-
-@dataclass(frozen=True)
-class Normalised:
-    """A model that takes batch statistics of one number per row and channel."""
-
-    inputs: tuple[int, ...] = (4,)
-    outputs: int = 3
-
-    def __call__(self) -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
 
 
 CARRY_ON = [name for name, cls in unlearning.classes.items() if issubclass(cls, _descent.Descent | noisy_finetune.NoisyFinetune)]

@@ -23,7 +23,7 @@ from influence.unlearning._guard import sample
 from influence.unlearning._masked import Shared, slope
 from influence.unlearning.last_layers import last
 from influence.unlearning.salun import relabelled
-from tests.tiny import Built, bind, examples, recipe
+from tests.tiny import Built, Normalised, bind, examples, recipe
 
 RULES = [
     {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1},
@@ -173,17 +173,6 @@ def test_salun_descends_on_other_labels():
     at = loop.batches.places[2]
     expected = by_hand(loop.bound, F.cross_entropy(loop.bound.module(x[at]), y[at]))
     torch.testing.assert_close(loop.gradient(2), expected, rtol=1e-10, atol=1e-12)
-
-
-@dataclass(frozen=True)
-class Normalised:
-    """A model that takes batch statistics."""
-
-    inputs: tuple[int, ...] = (4,)
-    outputs: int = 3
-
-    def __call__(self) -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
 
 
 def test_salun_normalises_by_the_whole_batch():

@@ -11,6 +11,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
+from influence.actions._measures import within
 from influence.evidence import words
 from influence.registry import verification
 from influence.types import Examples
@@ -228,6 +229,8 @@ def test_a_band_ends_where_no_value_can_lie_and_reads_as_its_verdict():
     told = judged(skewed, "both", 3, (0.0, 1.0))
     assert (told.null_low, told.null_high, told.verdict) == (pytest.approx(0.1), 1.0, "inside")
     assert judged(skewed, "both", 3).null_high == pytest.approx(1.7)
+    assert [within(name) for name in ("calibration", "calibration_gap", "accuracy_gap", "r2")] == [(-1, 1), (0, 2), (0, 1), (-np.inf, 1)]
+    assert [within(name)[1] for name in ("group_loss_gap", "loss", "mae")] == [np.inf] * 3
     assert words.band(0.91004, 0.90812, 0.91001) == ("0.91004", "0.90812 to 0.91001")
     assert words.band(2.121, 1.961, 2.107, "low") == ("2.121", "1.961 or more"), "slow learners are not suspicious"
     assert words.band(0.3, 0.1, 0.29999, "high") == ("0.30000", "up to 0.29999")

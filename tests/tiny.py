@@ -171,6 +171,17 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Normalised:
+    """A model that takes batch statistics of one number per row and channel."""
+
+    inputs: tuple[int, ...] = (4,)
+    outputs: int = 3
+
+    def __call__(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
+
+
+@dataclass(frozen=True)
 class Frozen:
     """An architecture of which parameters whose names begin so are frozen; by default all."""
 

@@ -194,6 +194,7 @@ def _predicted(dataset: Dataset, role: Role, logits: np.ndarray) -> pd.DataFrame
 
 def within(metric: str) -> tuple[float, float]:
     """Return between which values a metric lies."""
-    gap, share = metric.endswith("_gap"), metric.removesuffix("_gap").endswith((*SHARES, "parity", "opportunity", "equality", "odds"))
+    share = metric.removesuffix("_gap").endswith((*SHARES, "parity", "opportunity", "equality", "odds"))
     least = -1.0 if metric == "calibration" else -np.inf if metric == "r2" else 0.0
-    return least, 1.0 if (share and metric != "group_loss_gap") or metric == "r2" else 2.0 if gap and share else np.inf
+    most = 2.0 if metric == "calibration_gap" else 1.0 if share or metric == "r2" else np.inf  # calibration has a sign
+    return least, most
