@@ -47,6 +47,18 @@ def test_an_unknown_run_falls_back_to_the_newest_that_was_trained(page, made):
 # ---- Audit
 
 
+def test_runs_of_one_name_stay_the_ones_that_were_chosen(made, monkeypatch):
+    """A list finds a choice again by its text: of two runs made in one second it would take the first."""
+    _, runs = made
+    monkeypatch.setattr(words, "run_name", lambda run: "one name")
+    for which in ("numeric", "classes"):
+        at = opened("audit", run=runs[which])
+        shown = ran(at.run()).query_params["run"]
+        assert shown in (runs[which], [runs[which]])
+    other = by_key(at.selectbox, "choice.run").set_value(runs["numeric"])
+    assert ran(other.run()).query_params["run"] in (runs["numeric"], [runs["numeric"]])
+
+
 def test_audit_says_the_gap_of_the_runs_table(made):
     project, runs = made
     found = project.table(project.run(runs["loans"]).body["audit"]["group"])

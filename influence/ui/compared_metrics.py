@@ -132,7 +132,7 @@ def _with_others(run: Run, found: dict[str, Any], here: pd.DataFrame) -> tuple[p
     ]  # fmt: skip
     if not others or "unlearned" not in found["runs"]:
         return here, colours
-    names = {r.id: words.run_name(r) for r in others}
+    names = words.run_names(others)
     chosen = st.multiselect(
         "Beside it", list(names), key="compare.beside", format_func=names.__getitem__, placeholder="Other models that forgot the same rows",
         persist_state="session",

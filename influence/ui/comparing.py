@@ -33,7 +33,7 @@ def choose() -> Run | None:
         )
         state.link("plan", "Plan a removal")
         return None
-    names = {r.id: words.run_name(r) for r in made}
+    names = words.run_names(made)
     chosen = st.selectbox("Unlearned model", list(names), **state.shared("compare.which", names.__getitem__))
     return next(r for r in made if r.id == chosen)
 

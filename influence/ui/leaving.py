@@ -30,7 +30,8 @@ def offer(run: Run) -> None:
     st.subheader("Take it with you", anchor=False)
     if run.parent:
         both = {r.id: r for r in (run, state.project().run(run.parent))}
-        run = both[st.selectbox("Which model", list(both), format_func=lambda id: words.run_name(both[id]), key=f"leaving.which.{run.id}")]
+        names = words.run_names(both.values())
+        run = both[st.selectbox("Which model", list(both), format_func=names.__getitem__, key=f"leaving.which.{run.id}")]
     left, right = st.columns(2, gap="large")
     with left:
         _model(run)

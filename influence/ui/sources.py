@@ -155,11 +155,12 @@ def _kept(key: str, images: bool) -> Path | None:
     if wanted in files:
         _choose_kept(key, wanted)  # so that coming back finds it again
     st.session_state[f"load.{key}.choice"] = wanted if wanted in files else None
+    names = words.distinct({digest: f"{file.name} ({words.size(file.stat().st_size)})" for digest, file in files.items()})
     picked = st.selectbox(
         "Uploaded file",
         list(files),
         index=None,
-        format_func=lambda digest: f"{files[digest].name} ({words.size(files[digest].stat().st_size)})",
+        format_func=names.__getitem__,
         placeholder="Choose a file that was uploaded before",
         key=f"load.{key}.choice",
         on_change=lambda: _choose_kept(key, st.session_state[f"load.{key}.choice"] or ""),

@@ -160,7 +160,7 @@ def choose_run() -> None:
         st.caption("No model yet")
         return
     runs = [r for r in project().runs() if r.id == run.id or not r.body.get("yardstick")]
-    names = {r.id: words.run_name(r) for r in runs}
+    names = words.run_names(runs)
     st.session_state["choice.run"] = run.id
     st.selectbox(
         "Model",

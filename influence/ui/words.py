@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,9 +33,9 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "anew", "apart", "band", "became", "called", "claim", "count", "done", "duration",
-    "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "settings", "signed", "size",
-    "title", "verb",
+    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "anew", "apart", "band", "became", "called", "claim", "count", "distinct", "done",
+    "duration", "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "run_names",
+    "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
@@ -104,6 +105,17 @@ def run_name(run: Any) -> str:
     if run.kind == "unlearn":
         return " · ".join(filter(None, [when, called(run), "for comparison" if run.body.get("yardstick") else ""]))
     return " · ".join(filter(None, [called(run), title(run.body.get("model", {}).get("name", "")), when]))
+
+
+def run_names(runs: Iterable[Any]) -> dict[str, str]:
+    """Return runs' names by their ids, no two alike."""
+    return distinct({run.id: run_name(run) for run in runs})
+
+
+def distinct(names: Mapping[str, str]) -> dict[str, str]:
+    """Return names by their keys, those that are alike with the end of the key: a list finds what was chosen again by its text alone."""
+    often = Counter(names.values())
+    return {key: name if often[name] == 1 else f"{name} ({key[-6:]})" for key, name in names.items()}
 
 
 def local(created: str) -> datetime:
