@@ -93,7 +93,7 @@ def test_plan_and_run_say_the_claim_where_a_method_is_chosen(trained, shown):
 
 @pytest.mark.parametrize("level", words.CLAIMS)
 def test_what_is_claimed_of_relabelled_rows_is_not_that_they_were_left_out(level):
-    own = words.claim(level, relabelled=True)
+    own = words.claim(level, ("relabel",))
     if level in ("trained", "L3"):  # no method certifies it
         assert own == words.claim(level)
         return
@@ -109,7 +109,7 @@ def test_the_claim_of_relabelled_rows_is_said_wherever_a_claim_is(fresh, shown, 
     ids = train.ids[train.y == 0][:40].tolist()
     fresh.choose(Selection(tuple(ids), "relabel", {"dataset": it.run.dataset}, (train.classes[1],) * 40))
     made = perform("unlearn", fresh, {"method": "retrain"})
-    own, other = words.claim("L2", relabelled=True).meaning, words.claim("L2").meaning
+    own, other = words.claim("L2", ("relabel",)).meaning, words.claim("L2").meaning
     perform("export_model", fresh, {"run": made["run"], "out": str(tmp_path / "m")})
     told = [
         readable("unlearn", fresh, made),
@@ -121,9 +121,9 @@ def test_the_claim_of_relabelled_rows_is_said_wherever_a_claim_is(fresh, shown, 
 
 
 def test_the_card_of_relabelled_rows_leaves_open_what_is_left_of_the_old_labels():
-    it = SimpleNamespace(data=SimpleNamespace(simulated=False), removed=0, relabelled=3, claim="L1")
+    it = SimpleNamespace(data=SimpleNamespace(simulated=False), removed=0, relabelled=3, claim="L1", requests=("relabel",))
     assert card._limits(it)[0].startswith("It is not proven that the model holds no trace of the old labels;")
-    it.removed = 2
+    it.removed, it.requests = 2, ("relabel", "remove")
     assert card._limits(it)[0].startswith("It is not proven that the model holds no trace of the removed rows and of the old labels;")
 
 

@@ -138,7 +138,7 @@ def test_a_report_lists_the_old_and_the_new_labels(made):
     assert f"{old.planted[0]}: declined → granted" in page
 
 
-def test_relabel_then_remove_then_relabel(made):
+def test_relabel_then_remove_then_relabel(made, tmp_path):
     project, runs = made
     old = opened(project, runs["original"]).dataset
     ids, others = list(old.planted), [i for i in old.train.ids.tolist() if i not in set(old.planted)]
@@ -150,6 +150,11 @@ def test_relabel_then_remove_then_relabel(made):
     it = opened(project, third["run"])
     assert it.trained.removed == tuple(gone)
     assert set(_oracles.forgotten(it)) == {*gone, *ids[5:]}
+    assert [words.requests(project.run(made["run"]).body) for made in (second, third)] == [("relabel", "remove")] * 2
+    perform("export_model", project, {"run": it.run.id, "out": str(tmp_path / "m")})
+    said = (tmp_path / "m" / "README.md").read_text()
+    assert "neither the removed rows nor the old labels" in said
+    assert "no trace of the removed rows and of the old labels" in said
     assert (third["n_removed"], third["n_relabelled"]) == (0, 5)
     truth = opened(project, third["retrained"])
     assert truth.run.dataset == it.run.dataset
@@ -273,7 +278,7 @@ def test_a_class_that_is_left_without_rows_keeps_the_claim_below_exact():
 
 
 def test_a_card_tells_rows_that_were_relabelled_and_what_that_leaves_open():
-    it = SimpleNamespace(removed=0, relabelled=3, method="influence_step")
+    it = SimpleNamespace(removed=0, relabelled=3, method="influence_step", requests=("relabel",))
     assert card._became(it) == "3 training rows were given another label by `influence_step`. "
     assert card._became(SimpleNamespace(removed=0, relabelled=0, method="")) == "Nothing was removed from it. "
 

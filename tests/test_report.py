@@ -369,7 +369,7 @@ def test_limits_follow_from_what_was_done():
 
 def test_a_report_of_relabelled_rows_speaks_of_no_removal():
     beside = Beside("equal_opportunity_gap", "sex", "", 100, 0.8, 0.7, 0.75, 0.85, "outside")
-    done = replace(FULL.unlearning, verified="It was verified.", beside=(beside,))
+    done = replace(FULL.unlearning, verified="It was verified.", beside=(beside,), requests=("relabel",))
     one = replace(FULL.selection, n=1, ids=(7,), relabelled=True, reason="the label of row 7 is another")
     text = plain(Page(render(replace(FULL, selection=one, unlearning=done, method=None, preview=None, changes=()))).text)
     assert "1 training row (under 0.1 % of 32,561) was relabelled: the label" in text
@@ -382,6 +382,13 @@ def test_a_report_of_relabelled_rows_speaks_of_no_removal():
     assert "no trace of the old labels" in text
     assert "copies of the old labels" in text
     assert not re.search(r"remov|without the rows", text)
+
+
+def test_a_claim_after_removals_and_new_labels_is_of_both():
+    both = replace(FULL.unlearning, requests=("relabel", "remove"))
+    text = plain(Page(render(replace(FULL, unlearning=both))).text)
+    assert "neither the removed rows nor the old labels" in text
+    assert "no trace of the rows and old labels" in text
 
 
 def test_r_squared_shares_no_axis_with_errors():

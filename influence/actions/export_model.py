@@ -202,6 +202,7 @@ def _card(it: Opened, folder: Path, format: str) -> card.Card:
         method=body.get("method", {}).get("name", ""),
         removed=len(it.trained.removed),
         relabelled=it.run.body.get("n_relabelled", 0),
+        requests=words.requests(it.run.body),
         touched=touched(it.project, it.run),
         overall=metrics["intervals"],
         gaps=metrics["gaps"],

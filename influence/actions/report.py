@@ -240,6 +240,7 @@ def _unlearned(it: Opened) -> told.Unlearned:
         beside=_beside(judged),
         step=step(it.run),
         touched=touched(it.project, it.run),
+        requests=words.requests(body),
     )
 
 

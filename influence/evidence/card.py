@@ -20,6 +20,7 @@ LIMITS = (
     "A gap between groups is a figure about these rows; by itself it is neither a cause nor a legal finding.",
 )
 SIMULATED = "Rows or labels of this data set were made by us: no figure here says anything about real people or decisions."
+GONE = {"remove": "removed rows", "relabel": "old labels"}
 TRACES = "It is not proven that the model holds no trace of the {gone}; someone with the weights may be able to learn more."
 COPIES = "The model before the removal still exists where it was kept, and so do copies of the rows elsewhere."
 
@@ -29,7 +30,8 @@ class Card:
     """What a card tells. `predicts`: the target with its classes or unit, in words.
 
     `overall`, `gaps`, `groups`: figures on the holdout rows: of all, between the groups of a column, of one group of a column. `removed`:
-    rows that the model was made to forget or trained without; `relabelled`: rows given another label.
+    rows that the model was made to forget or trained without; `relabelled`: rows given another label by the last request; `requests`:
+    the kinds of all requests, to "remove" or to "relabel".
     `touched`: why holdout figures can flatter it, in a sentence. `files`: what lies beside the card, and how to use it.
     """
 
@@ -43,6 +45,7 @@ class Card:
     method: str = ""
     removed: int = 0
     relabelled: int = 0
+    requests: tuple[str, ...] = ()
     touched: str = ""
     overall: Figures = field(default_factory=dict)
     gaps: Mapping[str, Figures] = field(default_factory=dict)
@@ -83,7 +86,7 @@ def _became(it: Card) -> str:
 
 
 def _origin(it: Card) -> str:
-    level = words.claim(it.claim, it.relabelled > 0)
+    level = words.claim(it.claim, it.requests)
     gone = _became(it)
     named = it.claim if level.name.lower() == it.claim else f"{it.claim}, {level.name.lower()}"
     lines = [f"{gone}Claim **{named}**: {level.meaning} {_text(it.claim_note)}".strip()]
@@ -132,7 +135,7 @@ def _row(name: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _limits(it: Card) -> list[str]:
     found = [SIMULATED] if it.data.simulated else []
-    gone = " and of the ".join(filter(None, ("removed rows" if it.removed else "", "old labels" if it.relabelled else "")))
+    gone = " and of the ".join(named for kind, named in GONE.items() if kind in it.requests)
     found += [TRACES.format(gone=gone)] if gone and it.claim in ("L0", "L1") else []
     found += [COPIES] if it.removed else []
     return [*found, *LIMITS]

@@ -102,11 +102,6 @@ class Chosen:
     in_all: int = 0
 
     @property
-    def gone(self) -> str:
-        """What the model was to forget, in words: the rows, or of relabelled ones the labels that they had."""
-        return "old labels" if self.relabelled else "rows"
-
-    @property
     def earlier(self) -> str:
         """How many rows are removed in all, in words, if earlier requests removed some; else ""."""
         return words.in_all_of(self.in_all, self.n)
@@ -166,6 +161,7 @@ class Unlearned:
     `verified`: the verdict beside models that never saw the rows, in sentences; "" if there is none. `measures`: those that it
     rests on, measured on the rows `judged_on`, in words. `beside`: every figure beside these models.
     `step`: at which of its steps it was taken; `touched`: why holdout figures can flatter it, in a sentence; "" of a result.
+    `requests`: the kinds of requests that this one and those before it were.
     """
 
     method: str
@@ -182,6 +178,7 @@ class Unlearned:
     beside: tuple[Beside, ...] = ()
     step: str = ""
     touched: str = ""
+    requests: tuple[str, ...] = ("remove",)
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ def render(investigation: Investigation) -> str:
     """
     roles = [role for role in (*ROLES, *ROWS) if any(role in measure.found for measure in investigation.comparison)]
     earlier = bool(investigation.selection and investigation.unlearning and investigation.selection.earlier)
-    relabelled = bool(investigation.selection and investigation.selection.relabelled)
     titles = {**TITLES, **({"original": "Before this request"} if earlier else {})}
     return _template().render(
         it=investigation,
-        claim=words.claim(investigation.unlearning.claim, relabelled) if investigation.unlearning else None,
+        claim=words.claim(investigation.unlearning.claim, investigation.unlearning.requests) if investigation.unlearning else None,
+        gone=words.gone(investigation.unlearning.requests) if investigation.unlearning else "rows",
         summary=summary(investigation),
         tiles=tiles(investigation),
         limits=limits(investigation),

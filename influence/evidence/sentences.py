@@ -150,7 +150,7 @@ def _done(it: Investigation) -> str:
     rows, one = f"{words.count(chosen.n, 'training row')}{share}", chosen.n == 1
     if it.unlearning is None:
         return f"Nothing was removed. {rows} {'is' if one else 'are'} selected: {chosen.reason.rstrip('.')}."
-    level = words.claim(it.unlearning.claim, chosen.relabelled)
+    level = words.claim(it.unlearning.claim, it.unlearning.requests)
     done = f"{'was' if one else 'were'} {'relabelled' if chosen.relabelled else 'removed'}"
     what = ("its old label" if one else "their old labels") if chosen.relabelled else "it" if one else "them"
     taken = f", taken at {it.unlearning.step}" if it.unlearning.step else ""
@@ -220,7 +220,7 @@ def limits(it: Investigation) -> list[str]:
         if not it.retrained and (it.preview or it.method):
             found.append("What is predicted was not verified against retraining.")
     else:
-        gone = it.selection.gone if it.selection else "rows"
+        gone = words.gone(it.unlearning.requests)
         found += _limits_of_claim(it.unlearning.claim, gone)
         found += [it.unlearning.touched] if it.unlearning.touched else []
         if not it.unlearning.verified:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 TOO_FEW = "too few to say"
@@ -62,6 +62,25 @@ RELABELLED: dict[str, Claim] = {
     ),
 }
 """Where rows were not left out but given other labels, what a level says instead."""
+BOTH: dict[str, Claim] = {
+    "L0": Claim(
+        "Data changed only",
+        "Rows were left out of the data, and others have new labels there. The model was not changed and still holds what it learned from "
+        "the rows and from the old labels.",
+    ),
+    "L1": Claim(
+        "Approximate",
+        "The model is meant to behave as if it had seen neither the removed rows nor the old labels. Nothing proves that every trace of "
+        "them is gone: what can be said is how near it comes to a model retrained so, in the tests shown here and in no others.",
+    ),
+    "L2": Claim(
+        "Exact by construction",
+        "The model was trained from the beginning without the removed rows and with the new labels, and so was all that is fitted to data "
+        "before it. Neither these rows nor the old labels had a part.",
+    ),
+}
+"""Where some requests removed rows and others gave new labels."""
+GONE = {("remove",): "rows", ("relabel",): "old labels", ("relabel", "remove"): "rows and old labels"}
 JOINED = ("equal opportunity", "equalized odds", "demographic parity", "predictive equality")
 """What a gap is of, which questions write with a hyphen."""
 SMALL = {
@@ -96,9 +115,10 @@ SMALL = {
 }
 
 
-def claim(level: str, relabelled: bool = False) -> Claim:
-    """Return what a claim level means, of rows that were left out or `relabelled`; an unknown level says so."""
-    known = {**CLAIMS, **(RELABELLED if relabelled else {})}
+def claim(level: str, requests: Sequence[str] = ("remove",)) -> Claim:
+    """Return what a claim level means after all `requests`, to remove rows or to relabel them; an unknown level says so."""
+    kinds = set(requests)
+    known = {**CLAIMS, **(RELABELLED if kinds == {"relabel"} else BOTH if "relabel" in kinds else {})}
     return known.get(level, Claim(level, "This claim level is not known to this version; nothing can be read from it."))
 
 
@@ -178,6 +198,17 @@ def became(body: Mapping[str, Any], noun: str = "row") -> str:
         return f"with {count(int(body['n_relabelled']), noun)} relabelled"
     n, in_all = int(body.get("n_removed", 0)), in_all_of(len(body.get("removed", ())), int(body.get("n_removed", 0)))
     return f"without {count(n, noun)}" + (f" ({in_all})" if in_all else "")
+
+
+def requests(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the kinds of requests that a run's chain has met, in alphabetical order: to relabel rows, to remove them."""
+    kinds = {"relabel": body.get("n_relabelled"), "remove": body.get("removed") or body.get("n_removed")}
+    return tuple(sorted({*body.get("requests", ()), *(kind for kind, met in kinds.items() if met)}))
+
+
+def gone(requests: Sequence[str]) -> str:
+    """Return what a model was to forget by these kinds of requests, in words."""
+    return GONE.get(tuple(sorted(requests)), "rows")
 
 
 def done(relabelled: bool) -> str:

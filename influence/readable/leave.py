@@ -10,7 +10,7 @@ from influence.store import Project
 @says
 def export_model(project: Project, result: Result) -> list[str]:
     """The files written, with their digests."""
-    claim = words.claim(result["claim"], bool(project.run(result["run"]).body.get("n_relabelled")))
+    claim = words.claim(result["claim"], words.requests(project.run(result["run"]).body))
     level = result["claim"] if result["claim"] == claim.name.lower() else f"{result['claim']} ({claim.name.lower()})"
     without = f"without {words.count(result['removed'], 'row')}, " if result["removed"] else ""
     return [

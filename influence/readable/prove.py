@@ -152,7 +152,7 @@ def unlearn(project: Project, result: Result) -> list[str]:
     other = result["retrained"] not in (None, run.id)  # else it is this one, or none could be made
     others = {"before": old, **({"retrained": measured(project.run(result["retrained"]).body)} if other else {})}
     took = f"; retraining takes {words.duration(result['retrain_seconds'])}" if other else ""
-    claim, n = words.claim(result["claim"], bool(run.body.get("n_relabelled"))), words.became(run.body)
+    claim, n = words.claim(result["claim"], words.requests(run.body)), words.became(run.body)
     rows = [
         (
             name, *(words.number(of.get(name, {}).get("value")) for of in others.values()), words.number(f["value"]),

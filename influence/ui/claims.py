@@ -21,14 +21,19 @@ from influence.ui import costs, state, words
 def short(run: Run, selection: Selection, name: str) -> str:
     """Return in two words what a method at its default settings lets one claim; "" if these rows are not for it."""
     level = _told(run, selection, name, {})[0]
-    return level and f"{level}, {words.claim(level, selection.action == 'relabel').name.lower()}"
+    return level and f"{level}, {words.claim(level, after(run, selection)).name.lower()}"
 
 
 def line(run: Run, selection: Selection, name: str, given: Mapping[str, Any]) -> str:
     """Return in a line what a method with these settings lets one claim, why no more, and how to come to more."""
     relabel, (level, why) = selection.action == "relabel", _told(run, selection, name, given)
-    claim = f"Claim: {words.claim(level, relabel).name.lower()} ({level}). " if level else ""
+    claim = f"Claim: {words.claim(level, after(run, selection)).name.lower()} ({level}). " if level else ""
     return f"{claim}{words.escaped(why)}{higher(run, name, why, relabel)}".strip()
+
+
+def after(run: Run, selection: Selection) -> tuple[str, ...]:
+    """Return the kinds of requests that a model made of the run by this selection will have met."""
+    return tuple(sorted({*words.requests(run.body), selection.action}))
 
 
 def higher(run: Run, name: str, why: str, relabel: bool) -> str:

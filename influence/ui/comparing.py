@@ -65,7 +65,7 @@ def older(run: Run) -> bool:
 
 def claim(run: Run) -> None:
     """Say how the model came to be, what may be claimed, and what it cost."""
-    body, level = run.body, words.claim(run.body["claim"], relabelled(run))
+    body, level = run.body, words.claim(run.body["claim"], words.requests(run.body))
     cost = f"It took {words.duration(body['seconds'])}"
     whole = body.get("retrain_seconds")
     if whole and body["method"]["name"] != "retrain":

@@ -233,7 +233,7 @@ def outcome(made: Run, group: str) -> None:
     sentences.append(f"{standing.headline(before)} before; {standing.headline(made)} after.")
     st.success("  \n".join(sentences), icon=":material/check_circle:")
     relabel, why = bool(found.get("n_relabelled")), str(found.get("claim_note", ""))
-    level = words.claim(str(found.get("claim", "")), relabel)
+    level = words.claim(str(found.get("claim", "")), words.requests(found))
     st.caption(f"Claim: {level.name}. {level.meaning} {why}{claims.higher(before, found['method']['name'], why, relabel)}")
     if relabel:
         st.caption("Figures of the relabelled rows are by the labels that they had: what the model should no longer say of them.")

@@ -27,6 +27,7 @@ from influence.evidence.words import (
     number,
     numbers,
     percent,
+    requests,
     settings,
     signed,
     title,
@@ -34,8 +35,8 @@ from influence.evidence.words import (
 
 __all__ = [
     "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "anew", "apart", "band", "became", "called", "claim", "count", "distinct", "done",
-    "duration", "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name", "run_names",
-    "settings", "signed", "size", "title", "verb",
+    "duration", "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "requests", "run_name",
+    "run_names", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
 SIMULATED = "Simulated data"
