@@ -91,6 +91,17 @@ def test_plan_and_run_say_the_claim_where_a_method_is_chosen(trained, shown):
     assert "Claim: L1, approximate." in text(at)
 
 
+def test_settings_that_do_not_fit_the_rows_close_the_button_and_say_why(trained, shown):
+    at = shown(trained, "run")
+    next(box for box in at.toggle if box.key == "run.method.all").set_value(True).run()
+    next(box for box in at.radio if box.key == "run.method").set_value("noisy_finetune").run()
+    start = lambda: next(button for button in at.button if button.key == "run.start")  # noqa: E731
+    assert not start().disabled
+    next(box for box in at.number_input if box.key == "run.method.noisy_finetune.noisy_steps").set_value(50_000).run()
+    assert start().disabled
+    assert "so that 50,000 cannot be noisy: one has to follow. Lower noisy_steps, or raise epochs." in text(at)
+
+
 @pytest.mark.parametrize("level", words.CLAIMS)
 def test_what_is_claimed_of_relabelled_rows_is_not_that_they_were_left_out(level):
     own = words.claim(level, ("relabel",))

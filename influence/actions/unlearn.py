@@ -56,7 +56,7 @@ def unlearn(
     asked = in_models_unit(it, rows)
     by = (it.run.body.get("groups") or [""])[0] if group is None else group
     unlearner = unlearning.make(method, _guarding(method, set or {}, by))
-    _refuse(it, unlearner, asked)
+    refuse(it, unlearner, asked)
     count, gone = it.trained.recipe.threads if it.trained.recipe else 1, it.trained.removed
     look = monitor(it.dataset, rows, query, by, count, removed=gone)
     given = refit(it, rows) if getattr(unlearner, "preprocessing", "kept") == REFITTED else Refit(it.dataset, it.trained)
@@ -101,7 +101,7 @@ def requested(it: Opened, selection: Selection) -> Selection:
     return rows
 
 
-def _refuse(it: Opened, unlearner: Any, rows: Selection) -> None:
+def refuse(it: Opened, unlearner: Any, rows: Selection) -> None:
     """Refuse what a method cannot do before anything is trained; `rows`: with labels as the model knows them.
 
     Raises:

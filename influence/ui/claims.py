@@ -9,6 +9,8 @@ import streamlit as st
 
 from influence.actions._claims import KEPT, foretold
 from influence.actions._opened import Opened
+from influence.actions._relabelling import in_models_unit
+from influence.actions.unlearn import refuse
 from influence.data.refit import refusal
 from influence.errors import BadInput
 from influence.registry import described, unlearning
@@ -29,6 +31,11 @@ def line(run: Run, selection: Selection, name: str, given: Mapping[str, Any]) ->
     relabel, (level, why) = selection.action == "relabel", _told(run, selection, name, given)
     claim = f"Claim: {words.claim(level, after(run, selection)).name.lower()} ({level}). " if level else ""
     return f"{claim}{words.escaped(why)}{higher(run, name, why, relabel)}".strip()
+
+
+def refused(run: Run, selection: Selection, name: str, given: Mapping[str, Any]) -> bool:
+    """Whether a method with these settings cannot do it on these rows; `line` says why."""
+    return not _told(run, selection, name, given)[0]
 
 
 def after(run: Run, selection: Selection) -> tuple[str, ...]:
@@ -58,7 +65,9 @@ def _told(run: Run, selection: Selection, name: str, given: Mapping[str, Any]) -
 @st.cache_resource(show_spinner=False, max_entries=256)
 def _kept(_run: Run, _selection: Selection, _made: Any, identity: str) -> tuple[str, str]:
     """Return level and reason; "" and the reason where the method cannot do it. Kept, since it reads every label and column."""
+    it = Opened(state.project(), _run)
     try:
-        return foretold(Opened(state.project(), _run), _selection, _made)
+        refuse(it, _made, in_models_unit(it, _selection.without(it.trained.removed)))
+        return foretold(it, _selection, _made)
     except BadInput as error:
         return "", str(error)

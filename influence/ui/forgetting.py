@@ -48,7 +48,8 @@ def start(run: Run, selection: Selection) -> None:
     if name:
         args = {"run": run.id, "method": name, "set": given, "group": state.group(), "query": query, "selection": chosen}
         label = "Start correcting labels" if relabel else "Start unlearning"
-        jobs.run_button(label, "unlearn", args, "run.start", cost=costs.whole(run, name, selection, given))
+        no = claims.refused(run, selection, name, given)
+        jobs.run_button(label, "unlearn", args, "run.start", cost=costs.whole(run, name, selection, given), disabled=no)
         st.caption(claims.line(run, selection, name, given))
 
 
