@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from influence import grads, training
-from influence.actions import _oracles, _original, _relearning, _reruns, perform
+from influence.actions import _oracles, _original, _relearning, _reruns, _verified, perform
 from influence.actions._opened import opened
 from influence.actions.verify import as_unusual, blind, held, in_words, kept, original_in_words
 from influence.actions.verify import told as sentences
@@ -160,6 +160,17 @@ def test_the_method_is_judged_by_reruns_from_other_originals(made):
         assert kept(project, runs["finetune"])["runs"] == again["runs"] == 6
         assert set(again["method"]) == {"klom", "epsilon", "u_lira"}
     assert again["method"] == wrong["method"]
+
+    def html(which):
+        return (project.path / perform("report", project, {"run": runs[which]})["html"]).read_text(encoding="utf-8")
+
+    assert "The method, not" not in html("original")
+    told = html("finetune").split("The method, not this model alone")[1]
+    assert "6 originals, each trained from its own seed" in told
+    for test in _verified.judged(wrong, "method"):
+        line = f'{test.label}</th><td class="num">{test.value}</td><td class="range">{test.band}'
+        assert line in told
+    assert all(line in told for line in _verified.method_in_words(wrong))
 
 
 def test_a_models_own_verdict_is_kept_before_its_method_is_judged(made, monkeypatch):

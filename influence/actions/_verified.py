@@ -117,8 +117,8 @@ def measured_on(result: Mapping[str, Any]) -> str:
     return rows + (f" (of {result['forgot']:,} {words.done(only)})" if result["forgot"] > n["forget"] else "")
 
 
-def judged(result: Mapping[str, Any]) -> tuple[Judged, ...]:
-    """Return every measure of a verdict beside the oracles."""
+def judged(result: Mapping[str, Any], which: str = "measures") -> tuple[Judged, ...]:
+    """Return every measure of a verdict beside the oracles, or every test of the method beside chance (`which`: "method")."""
     return tuple(
         Judged(
             said_of(each["label"], result) + (f", {each['unit']}" if each["unit"] else ""),
@@ -129,8 +129,22 @@ def judged(result: Mapping[str, Any]) -> tuple[Judged, ...]:
             each["verdict"] == "outside",
             said(name, each),
         )
-        for name, each in result["measures"].items()
+        for name, each in result[which].items()
     )
+
+
+def method_in_words(result: Mapping[str, Any]) -> list[str]:
+    """Return what the tests of the method find at each low rate of false alarms, a sentence each."""
+    tests = result["method"].values()
+    return [_picked_out(each["label"].split(",")[0], one) for each in tests for one in each.get("rates", [])]
+
+
+def _picked_out(attack: str, one: Mapping[str, Any]) -> str:
+    rate = f"{attack} at {words.percent(one['rate'], int(one['rate'] < 0.01))} false alarms"
+    if one["value"] is None:
+        return f"{rate}: too few to say."
+    band = f"{words.percent(one['null_low'], 1)} to {words.percent(one['null_high'], 1)}"
+    return f"{rate}: it finds {words.percent(one['value'], 1)}; by chance {band}."
 
 
 def attack_in_words(result: Mapping[str, Any]) -> list[str]:

@@ -238,10 +238,19 @@ def _unlearned(it: Opened) -> told.Unlearned:
         measures=_verified.judged(judged) if judged else (),
         judged_on=_verified.measured_on(judged) if judged else "",
         beside=_beside(judged),
+        **_method(judged),
         step=step(it.run),
         touched=touched(it.project, it.run),
         requests=words.requests(body),
     )
+
+
+def _method(judged: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is told of a method that was judged, not of one model of it alone."""
+    if not judged or not judged.get("method"):
+        return {}
+    found_at = tuple(_verified.method_in_words(judged))
+    return {"tests": _verified.judged(judged, "method"), "runs": judged["runs"], "found_at": found_at}
 
 
 def _beside(judged: Mapping[str, Any] | None) -> tuple[told.Beside, ...]:

@@ -20,6 +20,7 @@ from influence.actions._verified import blind as blind
 from influence.actions._verified import fairness_in_words as fairness_in_words
 from influence.actions._verified import in_words as in_words
 from influence.actions._verified import measured_on as measured_on
+from influence.actions._verified import method_in_words as method_in_words
 from influence.actions._verified import only_relabelled as only_relabelled
 from influence.actions._verified import original_in_words as original_in_words
 from influence.actions._verified import relearned_in_words as relearned_in_words

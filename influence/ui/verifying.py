@@ -112,22 +112,13 @@ def method(found: dict[str, Any]) -> None:
         return
     st.subheader("The method, not this model alone", anchor=False)
     _table(found["method"], "by chance, 95 %")
-    for each in found["method"].values():
-        for one in each.get("rates", []):
-            st.markdown(words.escaped(_found_at(each["label"].split(",")[0], one)))
+    for line in verify.method_in_words(found):
+        st.markdown(words.escaped(line))
     st.caption(
         f"{words.count(found['runs'], 'original')}, each trained from its own seed, forgot the same rows by the same method. By chance: "
         "the same figure where it is drawn by lot which models are called oracles. Few models alone make it differ from 0, and that of "
         "U-LiRA from one half."
     )
-
-
-def _found_at(attack: str, one: dict[str, Any]) -> str:
-    rate = f"{attack} at {words.percent(one['rate'], int(one['rate'] < 0.01))} false alarms"
-    if one["value"] is None:
-        return f"{rate}: too few to say."
-    band = f"{words.percent(one['null_low'], 1)} to {words.percent(one['null_high'], 1)}"
-    return f"{rate}: it finds {words.percent(one['value'], 1)}; by chance {band}."
 
 
 def _table(every: dict[str, dict[str, Any]], band: str) -> None:
