@@ -22,5 +22,5 @@ if found is not None:
     verifying.measures(found)
     verifying.more(found)
     verifying.method(found)
-verifying.meaning()
+verifying.meaning(found)
 state.link("report", "Write the report", ":material/arrow_forward:", run=run.id)

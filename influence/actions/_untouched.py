@@ -10,18 +10,31 @@ UNTOUCHED = "No question ever saw the holdout rows."
 def touched(project: Project, run: Run) -> str:
     """Return in a sentence why holdout figures of a run can flatter it; "" if nothing was chosen by them.
 
-    They can where it, or a model that it was made from, is a step that was taken as the result: Run shows the holdout figures of every kept
-    step, and the best of many looks better on these rows than it is.
+    They can where it, or a model that it was made from, is a step that was taken as the result, or one of several models made for one
+    request: Run and Compare show the holdout figures of each, and the best of many looks better on these rows than it is.
     """
-    made = run
-    while "step" not in made.body:
+    made, whose = run, "This model"
+    while not (why := _chosen(project, made)):
         if not made.parent:
             return ""
-        made = project.run(made.parent)
-    whose = "This model" if made.id == run.id else "A model that this one was made from"
+        made, whose = project.run(made.parent), "A model that this one was made from"
+    return f"{whose} is {why}: the holdout rows are not untouched, and figures on them can look better than on others."
+
+
+def _chosen(project: Project, made: Run) -> str:
+    """Return among what a person chose a model who could see holdout figures of each; "" if there was no choice."""
+    if at := step(made):
+        return f"{at} of its unlearning, chosen by a person who could see holdout figures of every kept step"
+    if made.kind != "unlearn" or made.body.get("yardstick"):
+        return ""
+    asked = [
+        run for run in project.runs()
+        if (run.parent, run.body.get("selection")) == (made.parent, made.body["selection"]) and not run.body.get("yardstick")
+        and "step" not in run.body
+    ]  # fmt: skip
+    few = len(asked) < 2
     return (
-        f"{whose} is {step(made)} of its unlearning, chosen by a person who could see holdout figures of every kept step: the holdout "
-        "rows are not untouched, and figures on them can look better than on others."
+        "" if few else f"one of {len(asked):,} made for the same request; a person who chose among them could see holdout figures of each"
     )
 
 

@@ -33,7 +33,7 @@ def blind(result: Mapping[str, Any]) -> bool:
 def in_words(result: Mapping[str, Any]) -> str:
     """Return the verdict of all measures together in a sentence."""
     of, count = result["overall"], words.count(result["oracles"], "model")
-    what = _gone(result)
+    what = gone(result)
     if of["verdict"] == "too few":
         return f"Too few to say: {count} trained without the {what}; a verdict at 5 % takes 19."
     unusual = _unusual(of, result["oracles"])
@@ -65,7 +65,8 @@ def said_of(text: str, result: Mapping[str, Any]) -> str:
     return text.replace("removed rows", "relabelled rows") if only_relabelled(result) else text
 
 
-def _gone(result: Mapping[str, Any]) -> str:
+def gone(result: Mapping[str, Any]) -> str:
+    """Return what the model was to forget, in words."""
     return "old labels" if result.get("relabelled") else "rows"
 
 
@@ -82,7 +83,7 @@ def original_in_words(result: Mapping[str, Any]) -> str:
     if of["verdict"] == "too few" or blind(result):
         return ""
     can = "can" if of["verdict"] == "outside" else "can't"
-    return f"The original, which saw the {_gone(result)}, {can} be told from the oracles: {_unusual(of, result['oracles'])}."
+    return f"The original, which saw the {gone(result)}, {can} be told from the oracles: {_unusual(of, result['oracles'])}."
 
 
 def told(result: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from influence.actions._verified import as_unusual as as_unusual
 from influence.actions._verified import attack_in_words as attack_in_words
 from influence.actions._verified import blind as blind
 from influence.actions._verified import fairness_in_words as fairness_in_words
+from influence.actions._verified import gone as gone
 from influence.actions._verified import in_words as in_words
 from influence.actions._verified import measured_on as measured_on
 from influence.actions._verified import method_in_words as method_in_words

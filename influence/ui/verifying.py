@@ -96,8 +96,8 @@ def measures(found: dict[str, Any]) -> None:
         alt="Each measure of this model and of the original beside the oracles' values; the table below holds the figures.",
     )  # fmt: skip
     st.caption(
-        "Dots: oracles. Band: where at least 95 % of such models lie. Diamond: this model; hollow: the original, which saw the rows. An "
-        "arrow points where one lies further out."
+        "Dots: oracles. Band: where at least 95 % of such models lie. Diamond: this model; hollow: the original, which saw the "
+        f"{verify.gone(found)}. An arrow points where one lies further out."
     )
     _table(dict(zip(found["measures"], every, strict=True)), "oracles, 95 %")
     st.caption(
@@ -197,11 +197,13 @@ def _again(found: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def meaning() -> None:
+def meaning(found: dict[str, Any] | None) -> None:
     """Explain what each measure tells, folded."""
     with st.expander("What do the measures tell, and what do they not?", icon=":material/help:"):
         from influence.registry import method_verification, verification
 
+        if found and verify.only_relabelled(found):
+            st.markdown("Here no row was removed: what is said of removed rows is of the relabelled ones, by their old labels.")
         for kind in (verification, method_verification):
             for name, test in kind.classes.items():
                 st.markdown(f"**{words.escaped(test.label)}.** {words.escaped(' '.join(kind.explain(name).split()))}")  # type: ignore[attr-defined]
