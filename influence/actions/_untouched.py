@@ -22,7 +22,10 @@ def touched(project: Project, run: Run) -> str:
 
 
 def _chosen(project: Project, made: Run) -> str:
-    """Return among what a person chose a model who could see holdout figures of each; "" if there was no choice."""
+    """Return among what a person chose a model who could see holdout figures of each; "" if there was no choice.
+
+    One model beside the one that is retrained for comparison, which every request has, is none.
+    """
     if at := step(made):
         return f"{at} of its unlearning, chosen by a person who could see holdout figures of every kept step"
     if made.kind != "unlearn" or made.body.get("yardstick"):
@@ -32,10 +35,8 @@ def _chosen(project: Project, made: Run) -> str:
         if (run.parent, run.body.get("selection")) == (made.parent, made.body["selection"]) and not run.body.get("yardstick")
         and "step" not in run.body
     ]  # fmt: skip
-    few = len(asked) < 2
-    return (
-        "" if few else f"one of {len(asked):,} made for the same request; a person who chose among them could see holdout figures of each"
-    )
+    alone = sum(run.body["method"]["name"] != "retrain" for run in asked) < 2
+    return "" if alone else f"one of {len(asked):,} made for the same request; whoever chose among them could see holdout figures of each"
 
 
 def step(run: Run) -> str:
