@@ -66,8 +66,8 @@ def _measure(cell: Cell, methods: list[str], again: bool) -> None:
 
 def _row(cell: Cell, method: str) -> dict[str, Any]:
     said, cost = cell.judged(method)
-    about = {"rows": len(cell.data.parts[1]), "forgotten": len(cell.gone), "train_seconds": cell.data.seconds}
-    shares = {"cost": cost["seconds"] / cell.data.seconds, "prepare_cost": cost["prepare_seconds"] / cell.data.seconds}
+    about = {"rows": len(cell.data.parts[1]), "forgotten": len(cell.gone)}
+    shares = {"cost": cost["seconds"] / cost["train_seconds"], "prepare_cost": cost["prepare_seconds"] / cost["train_seconds"]}
     return {**about, **cost, **shares, **figures(cell, said)}
 
 
