@@ -89,7 +89,7 @@ def test_of_rows_that_were_only_relabelled_nothing_is_said_to_be_removed(made):
     apart["measures"] = {name: {**each, "verdict": "outside"} for name, each in result["measures"].items()}
     assert "removed rows" not in verify.in_words(apart) + "".join(verify.attack_in_words(apart))
     mixed = {**result, "removed": 3, "forgot": 15}
-    assert verify.said_of("Margins of removed rows", mixed) == "Margins of removed rows"
+    assert verify.said_of("Margins of removed rows", mixed) == "Margins of removed or relabelled rows"
 
 
 def onward(at):

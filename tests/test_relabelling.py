@@ -13,7 +13,8 @@ import pytest
 from influence.actions import _claims, _oracles, _relearning, perform
 from influence.actions._monitor import monitor
 from influence.actions._opened import opened
-from influence.actions._verified import in_words
+from influence.actions._requests import requests
+from influence.actions._verified import fairness_in_words, in_words, measured_on
 from influence.errors import BadInput
 from influence.evidence import card, words
 from influence.store import Project
@@ -88,7 +89,9 @@ def test_the_verdict_speaks_of_labels_not_of_rows(made):
     found = perform("verify", project, {"run": runs["retrain"], "oracles": 2})
     assert found["relabelled"] == len(opened(project, runs["original"]).dataset.planted)
     assert in_words(found) == "Too few to say: 2 models trained without the old labels; a verdict at 5 % takes 19."
-    assert "never saw the rows" in in_words({**found, "relabelled": 0, "overall": {"verdict": "inside", "chance": 0.5}})
+    assert "never saw the rows" in in_words(
+        {**found, "relabelled": 0, "removed": found["forgot"], "overall": {"verdict": "inside", "chance": 0.5}}
+    )
 
 
 def test_a_method_is_judged_by_relabelling_again(made):
@@ -150,7 +153,7 @@ def test_relabel_then_remove_then_relabel(made, tmp_path):
     it = opened(project, third["run"])
     assert it.trained.removed == tuple(gone)
     assert set(_oracles.forgotten(it)) == {*gone, *ids[5:]}
-    assert [words.requests(project.run(made["run"]).body) for made in (second, third)] == [("relabel", "remove")] * 2
+    assert [requests(project, project.run(made["run"])) for made in (second, third)] == [("relabel", "remove")] * 2
     perform("export_model", project, {"run": it.run.id, "out": str(tmp_path / "m")})
     said = (tmp_path / "m" / "README.md").read_text()
     assert "neither the removed rows nor the old labels" in said
@@ -162,6 +165,12 @@ def test_relabel_then_remove_then_relabel(made, tmp_path):
     assert [it.run.id, it.run.parent, project.run(it.run.parent).parent, project.run(project.run(it.run.parent).parent).parent] == chain
     perform("verify", project, {"run": third["run"], "oracles": 2})
     assert project.check() == []
+    for run in (second["run"], third["run"]):
+        judged = perform("verify", project, {"run": run, "oracles": 19})
+        assert f"{len(_oracles.forgotten(opened(project, run))):,} removed or relabelled rows" in measured_on(judged)
+        assert "(relabelled ones by their old labels)" in measured_on(judged)
+        assert "never saw the rows and old labels" in in_words(judged)
+        assert "removing and relabelling the rows" in fairness_in_words(judged)
 
 
 def test_rows_relabelled_and_then_removed_are_judged_by_the_label_that_was_learnt(made, tmp_path, monkeypatch):
@@ -280,7 +289,9 @@ def test_a_class_that_is_left_without_rows_keeps_the_claim_below_exact():
 def test_a_card_tells_rows_that_were_relabelled_and_what_that_leaves_open():
     it = SimpleNamespace(removed=0, relabelled=3, method="influence_step", requests=("relabel",))
     assert card._became(it) == "3 training rows were given another label by `influence_step`. "
-    assert card._became(SimpleNamespace(removed=0, relabelled=0, method="")) == "Nothing was removed from it. "
+    assert card._became(SimpleNamespace(removed=0, relabelled=0, method="", requests=())) == "Nothing was removed from it. "
+    before = SimpleNamespace(removed=2, relabelled=0, method="retrain", requests=("relabel", "remove"))
+    assert card._became(before) == "It does without 2 training rows by `retrain`. Earlier requests gave training rows other labels. "
 
 
 def test_live_metrics_are_of_no_row_that_the_model_did_without_before(made):

@@ -13,33 +13,46 @@ CLAIMED = "used for no question, no choice and no training"
 
 
 def test_one_of_several_models_for_one_request_is_told_as_chosen_and_a_single_one_is_not(fresh, shown):
-    first = perform("unlearn", fresh, {"method": "finetune", "set": {"epochs": 1}})["run"]
-    perform("unlearn", fresh, {"method": "retrain", "set": {"preprocessing": "refitted"}})
-    assert touched(fresh, fresh.run(first)) == "", "every request has a retrained model beside it"
-    second = perform("unlearn", fresh, {"method": "influence_step"})["run"]
+    def made(method, **given):
+        return perform("unlearn", fresh, {"method": method, "set": given})["run"]
+
+    def why(run):
+        return touched(fresh, fresh.run(run))
+
+    first = made("finetune", epochs=1)
+    again, named = made("finetune", epochs=1), made("retrain")
+    assert [why(run) for run in (first, again, named)] == [""] * 3, "equal weights are one model; one is always retrained for comparison"
+    second = made("influence_step")
     ids = fresh.dataset(fresh.run(first).dataset).train.ids[50:55].tolist()
     after = perform("unlearn", fresh, {"method": "finetune", "set": {"epochs": 1}, "run": second, "ids": ids})["run"]
-    for run, whose in ((first, "This model"), (second, "This model"), (after, "A model that this one was made from")):
-        why = touched(fresh, fresh.run(run))
-        assert why.startswith(f"{whose} is one of 3 made for the same request; whoever chose among them could see holdout figures")
-    truth = fresh.run(fresh.run(first).body["retrained"])
-    assert touched(fresh, truth) == "", "what is trained as the yardstick is no choice"
+    truth = fresh.run(first).body["retrained"]
+    cases = [(run, "This model") for run in (first, again, second, named, truth)] + [(after, "A model that this one was made from")]
+    for run, whose in cases:
+        assert why(run).startswith(f"{whose} is one of 3 made for the same request; whoever chose among them could see holdout figures")
     perform("compare", fresh, {"run": second, "group": "group"})
     assert "one of 3 made for the same request" in text(shown(fresh, "compare", run=second))
 
 
+def test_the_best_of_several_seeds_is_chosen_though_all_are_retrained(fresh):
+    made = [perform("unlearn", fresh, {"method": "retrain", "set": {"truth": "fresh", "seed": k}})["run"] for k in (1, 2)]
+    assert all("is one of 3 made for the same request" in touched(fresh, fresh.run(run)) for run in made)
+
+
 def test_a_step_that_was_taken_is_told_so_wherever_its_holdout_figures_stand(fresh, shown, tmp_path):
+    alone = perform("unlearn", fresh, {"method": "finetune", "set": {"epochs": 1}, "ids": [*range(3)]})["run"]
     whole = perform("unlearn", fresh, {"method": "finetune", "set": {"epochs": 2}})["run"]
+    assert (touched(fresh, fresh.run(whole)), step(fresh.run(whole))) == ("", "")
     at = _steps.held(fresh, whole)[1]
     taken = perform("roll_back", fresh, {"run": whole, "step": at["step"]})
     why, which = touched(fresh, fresh.run(taken["run"])), f"step {at['step']:,} of {at['of']:,}"
     assert why.startswith(f"This model is {which} of its unlearning, chosen by a person who could see holdout figures")
-    assert (touched(fresh, fresh.run(whole)), step(fresh.run(whole))) == ("", "")
+    beside = touched(fresh, fresh.run(whole))
+    assert beside.startswith("This model is one of 3 made for the same request"), "the whole way was chosen from its steps, too"
     ids = fresh.dataset(fresh.run(whole).dataset).train.ids[50:55].tolist()
     after = perform("unlearn", fresh, {"method": "finetune", "run": taken["run"], "ids": ids})["run"]
     later = touched(fresh, fresh.run(after))
     assert later.startswith(f"A model that this one was made from is {which} of its")
-    for run, told in ((whole, ""), (taken["run"], why), (after, later)):
+    for run, told in ((alone, ""), (whole, beside), (taken["run"], why), (after, later)):
         compared = readable("compare", fresh, perform("compare", fresh, {"run": run, "group": "group"}))
         at = shown(fresh, "compare", run=run)
         assert (UNTOUCHED in text(at)) == (not told)

@@ -13,7 +13,6 @@ from influence.actions._opened import Opened
 from influence.actions._prices import PREPARED, YARDSTICK
 from influence.actions._refit import Refit
 from influence.actions._relabelling import corrected
-from influence.evidence import words
 from influence.registry import described
 from influence.store import Project
 from influence.types import Selection, Trained
@@ -75,7 +74,6 @@ def kept_as_run(
             "selection": stored,
             "n_removed": 0 if relabel else n,
             **({"n_relabelled": n} if relabel else {}),
-            "requests": sorted({*words.requests(it.run.body), selection.action}),
             "claim": claim,
             "weights_claim": made.claim,
             "claim_note": note,

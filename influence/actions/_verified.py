@@ -15,6 +15,7 @@ RELEARNT = (
     "Mean loss on the removed rows while the model takes the same few, small steps on these rows alone as every oracle. Below the band: it "
     "learns them faster than models that never saw them, so something of them is left in its weights."
 )
+RELABELLED = words.asked(("relabel",))
 SAID = {"inside": "as the oracles", "outside": "not as the oracles", "too few": "too few oracles"}
 STILL, PAST = "still knows the rows", "driven past forgetting, which shows which rows were removed"
 
@@ -33,12 +34,12 @@ def blind(result: Mapping[str, Any]) -> bool:
 def in_words(result: Mapping[str, Any]) -> str:
     """Return the verdict of all measures together in a sentence."""
     of, count = result["overall"], words.count(result["oracles"], "model")
-    what = gone(result)
+    what = asked(result).gone
     if of["verdict"] == "too few":
         return f"Too few to say: {count} trained without the {what}; a verdict at 5 % takes 19."
     unusual = _unusual(of, result["oracles"])
     if blind(result):
-        seen = "their old labels" if only_relabelled(result) else "them"
+        seen = "their old labels" if asked(result) == RELABELLED else "them"
         return (
             f"On these rows the measures can't even tell the original, which saw {seen}: "
             f"{_unusual(result['original'], result['oracles'], ' models that never did')}. This model can't be told, either ({unusual}), "
@@ -54,20 +55,17 @@ def in_words(result: Mapping[str, Any]) -> str:
     return f"This model can be told from {count} that never saw the {what}: {unusual}.{where}"
 
 
-def only_relabelled(result: Mapping[str, Any]) -> bool:
-    """Whether all that was to be forgotten are the old labels of rows that stay."""
-    relabelled = int(result.get("relabelled", 0))
-    return relabelled > 0 and not result.get("removed", result.get("forgot", 0) - relabelled)
+def asked(result: Mapping[str, Any]) -> words.Asked:
+    """Return how what was to be forgotten is spoken of: of rows that stay these are the old labels, whichever request gave new ones."""
+    forgot = result.get("forgot", 0)
+    removed = result.get("removed", forgot - result.get("relabelled", 0))
+    kinds = {"remove": removed, "relabel": forgot - removed}
+    return words.asked([kind for kind, rows in kinds.items() if rows])
 
 
 def said_of(text: str, result: Mapping[str, Any]) -> str:
-    """Return what is said of removed rows, where rows were only relabelled, of these."""
-    return text.replace("removed rows", "relabelled rows") if only_relabelled(result) else text
-
-
-def gone(result: Mapping[str, Any]) -> str:
-    """Return what the model was to forget, in words."""
-    return "old labels" if result.get("relabelled") else "rows"
+    """Return what is said of removed rows, where rows were relabelled, of these, too."""
+    return text.replace("removed rows", f"{asked(result).done} rows")
 
 
 def _unusual(of: Mapping[str, Any], oracles: int, which: str = "") -> str:
@@ -83,7 +81,7 @@ def original_in_words(result: Mapping[str, Any]) -> str:
     if of["verdict"] == "too few" or blind(result):
         return ""
     can = "can" if of["verdict"] == "outside" else "can't"
-    return f"The original, which saw the {gone(result)}, {can} be told from the oracles: {_unusual(of, result['oracles'])}."
+    return f"The original, which saw the {asked(result).gone}, {can} be told from the oracles: {_unusual(of, result['oracles'])}."
 
 
 def told(result: Mapping[str, Any]) -> str:
@@ -110,12 +108,12 @@ def said(name: str, each: Mapping[str, Any]) -> str:
 
 def measured_on(result: Mapping[str, Any]) -> str:
     """Return on how many rows of each part the measures rest."""
-    n, only = result["n"], only_relabelled(result)
-    kinds = (("forget", f"{words.done(only)} row"), ("retained", "retained row"), ("unseen", "holdout row"))
-    former = {"forget": " by their old labels"} if only else {}
+    n, of = result["n"], asked(result)
+    kinds = (("forget", f"{of.done} row"), ("retained", "retained row"), ("unseen", "holdout row"))
+    former = {"forget": " by their old labels"} if of == RELABELLED else {}
     rows = ", ".join(words.count(n[part], name) + former.get(part, "") for part, name in kinds)
-    rows += " (relabelled ones among the removed, by their old labels)" if result.get("relabelled") and not only else ""
-    return rows + (f" (of {result['forgot']:,} {words.done(only)})" if result["forgot"] > n["forget"] else "")
+    rows += "" if of in (words.REMOVED, RELABELLED) else " (relabelled ones by their old labels)"
+    return rows + (f" (of {result['forgot']:,} {of.done})" if result["forgot"] > n["forget"] else "")
 
 
 def judged(result: Mapping[str, Any], which: str = "measures") -> tuple[Judged, ...]:
@@ -131,6 +129,15 @@ def judged(result: Mapping[str, Any], which: str = "measures") -> tuple[Judged, 
             said(name, each),
         )
         for name, each in result[which].items()
+    )
+
+
+def tested(result: Mapping[str, Any]) -> str:
+    """Return what the tests of the method are of, and what chance is."""
+    return (
+        f"{words.count(result['runs'], 'original')}, each trained from its own seed, forgot the same {asked(result).gone} by the same "
+        "method. By chance: the same figure where it is drawn by lot which models are called oracles. Few models alone make it differ "
+        "from 0, and that of U-LiRA from one half."
     )
 
 
@@ -168,7 +175,7 @@ def fairness_in_words(result: Mapping[str, Any]) -> str:
     """Return how many figures of all rows and of groups changed otherwise than by removing the rows, in a sentence or two."""
     rows, of = result["fairness"]["rows"], result["fairness"]["overall"]
     count, oracles = words.count(len(rows), "figure"), words.count(of["oracles"], "oracle")
-    by = "relabelling" if result.get("relabelled") else "removing"
+    by = asked(result).doing
     if not rows or of["verdict"] == "too few":
         return f"Utility and groups: too few to say; {count}, {oracles}."
     if of["verdict"] == "inside":

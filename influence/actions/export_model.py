@@ -12,6 +12,7 @@ import numpy as np
 
 from influence.actions._leaving import leaving, place
 from influence.actions._opened import Opened, opened
+from influence.actions._requests import requests
 from influence.actions._untouched import touched
 from influence.actions.report import data_of, model_of
 from influence.errors import BadInput
@@ -202,7 +203,7 @@ def _card(it: Opened, folder: Path, format: str) -> card.Card:
         method=body.get("method", {}).get("name", ""),
         removed=len(it.trained.removed),
         relabelled=it.run.body.get("n_relabelled", 0),
-        requests=words.requests(it.run.body),
+        requests=requests(it.project, it.run),
         touched=touched(it.project, it.run),
         overall=metrics["intervals"],
         gaps=metrics["gaps"],

@@ -17,6 +17,7 @@ from influence.actions._effects import SAID, counted, retrained
 from influence.actions._measured import changes, comparison, flips, measured
 from influence.actions._opened import Opened, opened
 from influence.actions._pinned import reported
+from influence.actions._requests import requests
 from influence.actions._untouched import step, touched
 from influence.actions.compare import compare
 from influence.actions.preview import in_units, kept, predicted, retrainings, unbanded
@@ -241,7 +242,7 @@ def _unlearned(it: Opened) -> told.Unlearned:
         **_method(judged),
         step=step(it.run),
         touched=touched(it.project, it.run),
-        requests=words.requests(body),
+        requests=requests(it.project, it.run),
     )
 
 
@@ -250,7 +251,7 @@ def _method(judged: Mapping[str, Any] | None) -> dict[str, Any]:
     if not judged or not judged.get("method"):
         return {}
     found_at = tuple(_verified.method_in_words(judged))
-    return {"tests": _verified.judged(judged, "method"), "runs": judged["runs"], "found_at": found_at}
+    return {"tests": _verified.judged(judged, "method"), "tested": _verified.tested(judged), "found_at": found_at}
 
 
 def _beside(judged: Mapping[str, Any] | None) -> tuple[told.Beside, ...]:

@@ -11,22 +11,23 @@ import numpy as np
 from influence.actions import _oracles, _original, _reruns
 from influence.actions._oracles import STEPS as STEPS
 from influence.actions._reruns import closed as closed
+from influence.actions._verified import RELABELLED as RELABELLED
 from influence.actions._verified import RELEARN as RELEARN
 from influence.actions._verified import RELEARNT as RELEARNT
 from influence.actions._verified import SAID as SAID
 from influence.actions._verified import as_unusual as as_unusual
+from influence.actions._verified import asked as asked
 from influence.actions._verified import attack_in_words as attack_in_words
 from influence.actions._verified import blind as blind
 from influence.actions._verified import fairness_in_words as fairness_in_words
-from influence.actions._verified import gone as gone
 from influence.actions._verified import in_words as in_words
 from influence.actions._verified import measured_on as measured_on
 from influence.actions._verified import method_in_words as method_in_words
-from influence.actions._verified import only_relabelled as only_relabelled
 from influence.actions._verified import original_in_words as original_in_words
 from influence.actions._verified import relearned_in_words as relearned_in_words
 from influence.actions._verified import said as said
 from influence.actions._verified import said_of as said_of
+from influence.actions._verified import tested as tested
 from influence.actions._verified import told as told
 from influence.errors import BadInput
 from influence.store import Project, Run

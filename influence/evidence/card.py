@@ -20,7 +20,7 @@ LIMITS = (
     "A gap between groups is a figure about these rows; by itself it is neither a cause nor a legal finding.",
 )
 SIMULATED = "Rows or labels of this data set were made by us: no figure here says anything about real people or decisions."
-GONE = {"remove": "removed rows", "relabel": "old labels"}
+TRACE_OF = {"remove": "removed rows", "relabel": "old labels"}
 TRACES = "It is not proven that the model holds no trace of the {gone}; someone with the weights may be able to learn more."
 COPIES = "The model before the removal still exists where it was kept, and so do copies of the rows elsewhere."
 
@@ -82,6 +82,8 @@ def _became(it: Card) -> str:
         parts.append(f"It does without {words.count(it.removed, 'training row')}{how}. ")
     if it.relabelled:
         parts.append(f"{words.count(it.relabelled, 'training row')} {'was' if it.relabelled == 1 else 'were'} given another label{how}. ")
+    elif "relabel" in it.requests:
+        parts.append("Earlier requests gave training rows other labels. ")
     return "".join(parts) or "Nothing was removed from it. "
 
 
@@ -135,7 +137,7 @@ def _row(name: str, figure: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _limits(it: Card) -> list[str]:
     found = [SIMULATED] if it.data.simulated else []
-    gone = " and of the ".join(named for kind, named in GONE.items() if kind in it.requests)
+    gone = " and of the ".join(named for kind, named in TRACE_OF.items() if kind in it.requests)
     found += [TRACES.format(gone=gone)] if gone and it.claim in ("L0", "L1") else []
     found += [COPIES] if it.removed else []
     return [*found, *LIMITS]

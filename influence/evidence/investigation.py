@@ -159,8 +159,8 @@ class Unlearned:
     """How the model was made to forget, what may be claimed, and what it cost. `retrain_seconds` is None where the method is retraining.
 
     `verified`: the verdict beside models that never saw the rows, in sentences; "" if there is none. `measures`: those that it
-    rests on, measured on the rows `judged_on`, in words. `beside`: every figure beside these models. `tests`: those of the method, whose
-    `runs` from other seeds stand beside these models, and what they find at few false alarms (`found_at`, a sentence each).
+    rests on, measured on the rows `judged_on`, in words. `beside`: every figure beside these models. `tests`: those of the method, of
+    what is `tested`, in words, and what they find at few false alarms (`found_at`, a sentence each).
     `step`: at which of its steps it was taken; `touched`: why holdout figures can flatter it, in a sentence; "" of a result.
     `requests`: the kinds of requests that this one and those before it were.
     """
@@ -178,7 +178,7 @@ class Unlearned:
     judged_on: str = ""
     beside: tuple[Beside, ...] = ()
     tests: tuple[Judged, ...] = ()
-    runs: int = 0
+    tested: str = ""
     found_at: tuple[str, ...] = ()
     step: str = ""
     touched: str = ""

@@ -35,7 +35,7 @@ def render(investigation: Investigation) -> str:
     return _template().render(
         it=investigation,
         claim=words.claim(investigation.unlearning.claim, investigation.unlearning.requests) if investigation.unlearning else None,
-        gone=words.gone(investigation.unlearning.requests) if investigation.unlearning else "rows",
+        asked=words.asked(investigation.unlearning.requests if investigation.unlearning else ()),
         summary=summary(investigation),
         tiles=tiles(investigation),
         limits=limits(investigation),

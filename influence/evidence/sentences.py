@@ -220,7 +220,7 @@ def limits(it: Investigation) -> list[str]:
         if not it.retrained and (it.preview or it.method):
             found.append("What is predicted was not verified against retraining.")
     else:
-        gone = words.gone(it.unlearning.requests)
+        gone = words.asked(it.unlearning.requests).gone
         found += _limits_of_claim(it.unlearning.claim, gone)
         found += [it.unlearning.touched] if it.unlearning.touched else []
         if not it.unlearning.verified:
@@ -244,7 +244,7 @@ def _limits_of_claim(level: str, gone: str) -> list[str]:
     if level == "L2":
         return []
     if level == "L3":
-        return [f"What is proven of the {gone} holds up to ε and δ, under the assumptions that the claim names."]
+        return ["What is proven of the removed rows holds up to ε and δ, under the assumptions that the claim names."]
     return [
         f"It is not proven that the model holds no trace of the {gone}. The measures show outputs on the rows measured; "
         "someone with the weights may be able to learn more."

@@ -80,7 +80,21 @@ BOTH: dict[str, Claim] = {
     ),
 }
 """Where some requests removed rows and others gave new labels."""
-GONE = {("remove",): "rows", ("relabel",): "old labels", ("relabel", "remove"): "rows and old labels"}
+
+
+class Asked(NamedTuple):
+    """How requests of some kinds are spoken of: what a model was to forget, what became of rows, and what was done to them."""
+
+    gone: str
+    done: str
+    doing: str
+
+
+ASKED = {
+    ("relabel",): Asked("old labels", "relabelled", "relabelling"),
+    ("relabel", "remove"): Asked("rows and old labels", "removed or relabelled", "removing and relabelling"),
+}
+REMOVED = Asked("rows", "removed", "removing")
 JOINED = ("equal opportunity", "equalized odds", "demographic parity", "predictive equality")
 """What a gap is of, which questions write with a hyphen."""
 SMALL = {
@@ -200,20 +214,9 @@ def became(body: Mapping[str, Any], noun: str = "row") -> str:
     return f"without {count(n, noun)}" + (f" ({in_all})" if in_all else "")
 
 
-def requests(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the kinds of requests that a run's chain has met, in alphabetical order: to relabel rows, to remove them."""
-    kinds = {"relabel": body.get("n_relabelled"), "remove": body.get("removed") or body.get("n_removed")}
-    return tuple(sorted({*body.get("requests", ()), *(kind for kind, met in kinds.items() if met)}))
-
-
-def gone(requests: Sequence[str]) -> str:
-    """Return what a model was to forget by these kinds of requests, in words."""
-    return GONE.get(tuple(sorted(requests)), "rows")
-
-
-def done(relabelled: bool) -> str:
-    """Return what became of rows that a model was to forget, in a word: they were removed, or `relabelled`."""
-    return "relabelled" if relabelled else "removed"
+def asked(requests: Sequence[str]) -> Asked:
+    """Return how requests of these kinds, to "remove" rows or to "relabel" them, are spoken of."""
+    return ASKED.get(tuple(sorted(requests)), REMOVED)
 
 
 def anew(relabelled: bool) -> str:

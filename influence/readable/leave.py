@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from influence.actions._requests import requests
 from influence.evidence import words
 from influence.readable._shared import Result, says, table
 from influence.store import Project
@@ -10,7 +11,7 @@ from influence.store import Project
 @says
 def export_model(project: Project, result: Result) -> list[str]:
     """The files written, with their digests."""
-    claim = words.claim(result["claim"], words.requests(project.run(result["run"]).body))
+    claim = words.claim(result["claim"], requests(project, project.run(result["run"])))
     level = result["claim"] if result["claim"] == claim.name.lower() else f"{result['claim']} ({claim.name.lower()})"
     without = f"without {words.count(result['removed'], 'row')}, " if result["removed"] else ""
     return [

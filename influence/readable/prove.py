@@ -7,6 +7,7 @@ from typing import Any
 
 from influence.actions import agreement as agreed
 from influence.actions import smoothness as smooth
+from influence.actions._requests import requests
 from influence.actions._untouched import touched
 from influence.actions.verify import attack_in_words, fairness_in_words, original_in_words, relearned_in_words
 from influence.actions.verify import in_words as overall_in_words
@@ -152,7 +153,7 @@ def unlearn(project: Project, result: Result) -> list[str]:
     other = result["retrained"] not in (None, run.id)  # else it is this one, or none could be made
     others = {"before": old, **({"retrained": measured(project.run(result["retrained"]).body)} if other else {})}
     took = f"; retraining takes {words.duration(result['retrain_seconds'])}" if other else ""
-    claim, n = words.claim(result["claim"], words.requests(run.body)), words.became(run.body)
+    claim, n = words.claim(result["claim"], requests(project, run)), words.became(run.body)
     rows = [
         (
             name, *(words.number(of.get(name, {}).get("value")) for of in others.values()), words.number(f["value"]),

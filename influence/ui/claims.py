@@ -10,6 +10,7 @@ import streamlit as st
 from influence.actions._claims import KEPT, foretold
 from influence.actions._opened import Opened
 from influence.actions._relabelling import in_models_unit
+from influence.actions._requests import requests
 from influence.actions.unlearn import refuse
 from influence.data.refit import refusal
 from influence.errors import BadInput
@@ -40,7 +41,7 @@ def refused(run: Run, selection: Selection, name: str, given: Mapping[str, Any])
 
 def after(run: Run, selection: Selection) -> tuple[str, ...]:
     """Return the kinds of requests that a model made of the run by this selection will have met."""
-    return tuple(sorted({*words.requests(run.body), selection.action}))
+    return tuple(sorted({*requests(state.project(), run), selection.action}))
 
 
 def higher(run: Run, name: str, why: str, relabel: bool) -> str:

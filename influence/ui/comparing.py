@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from influence.actions import _comparison, preview
+from influence.actions._requests import requests
 from influence.actions._untouched import UNTOUCHED, touched
 from influence.charts.colours import ROLES
 from influence.repeatable import no_recipe
@@ -44,8 +45,8 @@ def relabelled(run: Run) -> bool:
 
 
 def rows(run: Run) -> str:
-    """Return what the rows are called that a run was made to forget: relabelled ones, if no request of its chain removed any."""
-    return f"{words.done(relabelled(run) and not run.body.get('removed'))} rows"
+    """Return what the rows are called that a run and those before it were made to forget."""
+    return f"{words.asked(requests(state.project(), run)).done} rows"
 
 
 def part_name(run: Run, part: str) -> str:
@@ -65,7 +66,7 @@ def older(run: Run) -> bool:
 
 def claim(run: Run) -> None:
     """Say how the model came to be, what may be claimed, and what it cost."""
-    body, level = run.body, words.claim(run.body["claim"], words.requests(run.body))
+    body, level = run.body, words.claim(run.body["claim"], requests(state.project(), run))
     cost = f"It took {words.duration(body['seconds'])}"
     whole = body.get("retrain_seconds")
     if whole and body["method"]["name"] != "retrain":

@@ -10,6 +10,7 @@ import streamlit as st
 from influence import jobs as queue
 from influence.actions._oracles import ROWS
 from influence.actions._refit import REFITTED
+from influence.actions._requests import requests
 from influence.errors import BadInput
 from influence.jobs import Job
 from influence.registry import queries, unlearning
@@ -81,7 +82,7 @@ def rows(run: Run, selection: Selection) -> bool:
         return False
     total, n = remaining.seen(run), len(selection)
     why = words.escaped(selection.reason.get("words", selection.reason.get("rule", "picked by hand"))).rstrip(".")
-    done = f"will be {words.done(selection.action == 'relabel')}"
+    done = f"will be {words.asked((selection.action,)).done}"
     part = remaining.partly(run, selection)
     whole = f"**{words.count(n, 'row')}** of {total:,} training rows ({words.percent(n / total)}) {done}: {why}."
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -234,7 +235,7 @@ def outcome(made: Run, group: str) -> None:
     sentences.append(f"{standing.headline(before)} before; {standing.headline(made)} after.")
     st.success("  \n".join(sentences), icon=":material/check_circle:")
     relabel, why = bool(found.get("n_relabelled")), str(found.get("claim_note", ""))
-    level = words.claim(str(found.get("claim", "")), words.requests(found))
+    level = words.claim(str(found.get("claim", "")), requests(state.project(), made))
     st.caption(f"Claim: {level.name}. {level.meaning} {why}{claims.higher(before, found['method']['name'], why, relabel)}")
     if relabel:
         st.caption("Figures of the relabelled rows are by the labels that they had: what the model should no longer say of them.")

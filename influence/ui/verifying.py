@@ -97,7 +97,7 @@ def measures(found: dict[str, Any]) -> None:
     )  # fmt: skip
     st.caption(
         "Dots: oracles. Band: where at least 95 % of such models lie. Diamond: this model; hollow: the original, which saw the "
-        f"{verify.gone(found)}. An arrow points where one lies further out."
+        f"{verify.asked(found).gone}. An arrow points where one lies further out."
     )
     _table(dict(zip(found["measures"], every, strict=True)), "oracles, 95 %")
     st.caption(
@@ -114,11 +114,7 @@ def method(found: dict[str, Any]) -> None:
     _table(found["method"], "by chance, 95 %")
     for line in verify.method_in_words(found):
         st.markdown(words.escaped(line))
-    st.caption(
-        f"{words.count(found['runs'], 'original')}, each trained from its own seed, forgot the same rows by the same method. By chance: "
-        "the same figure where it is drawn by lot which models are called oracles. Few models alone make it differ from 0, and that of "
-        "U-LiRA from one half."
-    )
+    st.caption(verify.tested(found))
 
 
 def _table(every: dict[str, dict[str, Any]], band: str) -> None:
@@ -186,7 +182,8 @@ def _again(found: dict[str, Any]) -> None:
         st.markdown("Not measured for models that are trained in shards.")
         return
     rows = verify.said_of("removed rows", found)
-    labels = ", with their old labels" if verify.only_relabelled(found) else ""
+    only, none = verify.asked(found) == verify.RELABELLED, verify.asked(found) == words.asked(())
+    labels = "" if none else ", with their old labels" if only else ", relabelled ones with their old labels"
     st.markdown(
         f"Each model takes the same few, small steps on the {rows} alone{labels}. One in which something of them is left learns them "
         f"faster than models that never saw them. {words.escaped(verify.relearned_in_words(found))}"
@@ -202,8 +199,8 @@ def meaning(found: dict[str, Any] | None) -> None:
     with st.expander("What do the measures tell, and what do they not?", icon=":material/help:"):
         from influence.registry import method_verification, verification
 
-        if found and verify.only_relabelled(found):
-            st.markdown("Here no row was removed: what is said of removed rows is of the relabelled ones, by their old labels.")
+        if found and verify.asked(found) != words.asked(()):
+            st.markdown("What is said of removed rows is of relabelled ones, too, by their old labels.")
         for kind in (verification, method_verification):
             for name, test in kind.classes.items():
                 st.markdown(f"**{words.escaped(test.label)}.** {words.escaped(' '.join(kind.explain(name).split()))}")  # type: ignore[attr-defined]

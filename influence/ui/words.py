@@ -13,12 +13,12 @@ from influence.evidence.words import (
     about,
     anew,
     apart,
+    asked,
     band,
     became,
     called,
     claim,
     count,
-    done,
     duration,
     escaped,
     interval,
@@ -27,15 +27,14 @@ from influence.evidence.words import (
     number,
     numbers,
     percent,
-    requests,
     settings,
     signed,
     title,
 )
 
 __all__ = [
-    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "anew", "apart", "band", "became", "called", "claim", "count", "distinct", "done",
-    "duration", "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "requests", "run_name",
+    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "anew", "apart", "asked", "band", "became", "called", "claim", "count", "distinct",
+    "duration", "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name",
     "run_names", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
 
