@@ -102,6 +102,26 @@ def test_settings_that_do_not_fit_the_rows_close_the_button_and_say_why(trained,
     assert "so that 50,000 cannot be noisy: one has to follow. Lower noisy_steps, or raise epochs." in text(at)
 
 
+def test_rows_that_no_method_can_take_close_the_button_and_are_left_out_of_a_race(fresh, shown):
+    it = opened(fresh, None)
+    train = it.dataset.train
+    fresh.choose(Selection(tuple(train.ids[train.y == 0].tolist()), "remove", {"dataset": it.run.dataset}))
+    at = shown(fresh, "run")
+    assert next(button for button in at.button if button.key == "run.start").disabled
+    assert f"Only rows of class {train.classes[1]!r} would remain" in text(at)
+    next(box for box in at.get("button_group") if box.key == "run.many").set_value("Race several").run()
+    assert next(button for button in at.button if button.key == "run.race").disabled
+    assert "Retrain: left out. Only rows of class" in text(at).replace("*", "")
+
+
+def test_claims_after_both_kinds_of_request_are_of_both():
+    for level in ("L0", "L1", "L2"):
+        meaning = words.claim(level, ("remove", "relabel")).meaning
+        assert {"old", "labels", "rows"} <= set(meaning.replace(".", "").replace(",", "").split())
+        assert meaning not in {words.claim(level).meaning, words.claim(level, ("relabel",)).meaning}
+    assert words.claim("L3", ("remove", "relabel")) == words.claim("L3"), "which is proven of removed rows alone"
+
+
 @pytest.mark.parametrize("level", words.CLAIMS)
 def test_what_is_claimed_of_relabelled_rows_is_not_that_they_were_left_out(level):
     own = words.claim(level, ("relabel",))

@@ -235,10 +235,11 @@ def test_a_killed_worker_is_noticed_and_the_job_can_be_started_again(fresh, show
 
 def test_a_refusal_of_the_work_is_its_sentence(fresh, shown):
     train = fresh.dataset(fresh.run().dataset).train
-    fresh.choose(Selection(tuple(train.ids[train.y == 0].tolist()), reason={"dataset": fresh.run().dataset}))
-    at, _ = started(shown, fresh)
+    rows = fresh.put_selection(Selection(tuple(train.ids[train.y == 0].tolist()), reason={"dataset": fresh.run().dataset}))
+    run = fresh.run().id
+    id = jobs.submit(fresh, "unlearn", {"run": run, "method": "retrain", "set": {}, "selection": rows})
     assert work(fresh).state == "failed"
-    drawn(at)
+    at = shown(fresh, "run", run=run, job=id)
     assert len(at.error) == 1
     assert "would remain, and a model needs two classes" in at.error[0].value
     assert "Start again" in [b.label for b in at.main.button]

@@ -175,12 +175,17 @@ def test_noise_that_can_be_drawn_again_hides_nothing():
     assert first.final.digest != again.final.digest
 
 
-def test_bad_settings():
+def test_bad_settings(monkeypatch):
     with pytest.raises(BadInput, match="recipe"):
         NoisyFinetune()(replace(fitted(), recipe=None), rows(), Selection((1, 2)))
     for steps in (4, 5):  # the last noisy step's statistics would stay in the layers, without noise
         with pytest.raises(BadInput, match=f"There are 4 steps, so that {steps} cannot be noisy"):
             NoisyFinetune(noisy_steps=steps)(fitted(), rows(), Selection((1, 2)))
+    monkeypatch.setattr(module, "resumed", None)  # refused beforehand without laying out a step: a page asks at each change
+    for steps in (4, 5):
+        with pytest.raises(BadInput, match=f"There are 4 steps, so that {steps} cannot be noisy"):
+            NoisyFinetune(noisy_steps=steps).refuse(fitted(), rows(), Selection((1, 2)))
+    NoisyFinetune(noisy_steps=3).refuse(fitted(), rows(), Selection((1, 2)))
     with pytest.raises(BadInput):
         unlearning.make("noisy_finetune", {"epsilon": 0.0})
 

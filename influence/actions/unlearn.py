@@ -23,7 +23,7 @@ from influence.registry import settings, unlearning
 from influence.store import Project
 from influence.types import Event, Report, Selection, ignore
 from influence.unlearning._descent import Descent
-from influence.unlearning._rows import ALREADY, ONLY_REMOVES
+from influence.unlearning._rows import ALREADY, ONLY_REMOVES, sides
 from influence.unlearning._stride import Stride
 
 
@@ -113,6 +113,8 @@ def refuse(it: Opened, unlearner: Any, rows: Selection) -> None:
         raise BadInput(ONLY_REMOVES.format(action=rows.action))
     if rows.action == "relabel" and getattr(unlearner, "preprocessing", "kept") == REFITTED:
         raise BadInput("Other labels leave the rows where they are, so that preprocessing need not be fitted again. Set it to kept.")
+    if rows.action == "remove":
+        sides(it.trained, it.dataset.train, rows)
     if hasattr(unlearner, "refuse"):
         unlearner.refuse(it.trained, it.dataset.train, rows)
 

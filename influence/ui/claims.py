@@ -11,7 +11,7 @@ from influence.actions._claims import KEPT, foretold
 from influence.actions._opened import Opened
 from influence.actions._relabelling import in_models_unit
 from influence.actions._requests import requests
-from influence.actions.unlearn import refuse
+from influence.actions.unlearn import refuse, requested
 from influence.data.refit import refusal
 from influence.errors import BadInput
 from influence.registry import described, unlearning
@@ -68,7 +68,7 @@ def _kept(_run: Run, _selection: Selection, _made: Any, identity: str) -> tuple[
     """Return level and reason; "" and the reason where the method cannot do it. Kept, since it reads every label and column."""
     it = Opened(state.project(), _run)
     try:
-        refuse(it, _made, in_models_unit(it, _selection.without(it.trained.removed)))
+        refuse(it, _made, in_models_unit(it, requested(it, _selection)))
         return foretold(it, _selection, _made)
     except BadInput as error:
         return "", str(error)

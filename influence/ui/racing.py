@@ -32,7 +32,7 @@ def start(run: Run, args: dict[str, Any]) -> None:
     )
     told = [f"- **{words.title(n)}**: {_cost(run, n, selection)}" for n in names if n in chosen]
     st.markdown("\n".join(told))
-    asked = [{**args, "method": name, "set": {}} for name in names if name in chosen]
+    asked = [{**args, "method": name, "set": {}} for name in names if name in chosen and not claims.refused(run, selection, name, {})]
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"Start {words.count(len(asked), 'method')}"
         st.button(label, key="run.race", type="primary", icon=":material/sports_score:", disabled=not asked, on_click=_ask, args=(asked,))
@@ -46,6 +46,8 @@ def ordered(names: Sequence[str]) -> list[str]:
 
 
 def _cost(run: Run, name: str, selection: Selection) -> str:
+    if claims.refused(run, selection, name, {}):
+        return f"left out. {claims.line(run, selection, name, {})}"
     doubt = costs.reservation(name)
     level = claims.short(run, selection, name)
     told = f"{words.escaped(costs.of_method(run, name, selection))}." + (f" Claim: {level}." if level else "")

@@ -22,6 +22,16 @@ def parted(trained: Trained, train: Examples, selection: Selection) -> tuple[Exa
     """Return the retained and the forget rows; rows that the model is already without are in neither.
 
     Raises:
+        BadInput: as of `sides`.
+    """
+    retained, forget = sides(trained, train, selection)
+    return train.take(retained), train.take(forget)
+
+
+def sides(trained: Trained, train: Examples, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are retained and which are to be forgotten, (N,) bool each.
+
+    Raises:
         BadInput: the selection is empty, is not to remove, names unknown rows or only rows already removed, or leaves fewer than two
             classes.
     """
@@ -35,7 +45,7 @@ def parted(trained: Trained, train: Examples, selection: Selection) -> tuple[Exa
     forget = train.mask(wanted)
     retained = ~forget & ~pd.Index(train.ids).isin(list(trained.removed))
     _enough(train, retained)
-    return train.take(retained), train.take(forget)
+    return retained, forget
 
 
 def relabelled(trained: Trained, train: Examples, selection: Selection) -> Examples:

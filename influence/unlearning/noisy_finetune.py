@@ -20,6 +20,7 @@ running statistics of normalisation begin anew after the noise, since those seen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -35,7 +36,7 @@ from influence.types import Claim, Examples, Recipe, Report, Selection, State, T
 from influence.unlearning._accountant import allowed, sensitivity
 from influence.unlearning._descent import approximate, descend, resumed
 from influence.unlearning._response import by_id
-from influence.unlearning._rows import parted
+from influence.unlearning._rows import parted, sides
 from influence.workspace import Workspace
 
 
@@ -111,12 +112,14 @@ class NoisyFinetune:
         return replace(made, claim=self.claims)
 
     def refuse(self, trained: Trained, train: Examples, selection: Selection) -> None:
-        """Refuse settings that do not fit these rows, before anything is trained.
+        """Refuse settings that do not fit these rows, before anything is trained or copied.
 
         Raises:
-            BadInput: as of `laid_out`, or there is no recipe, or the selection cannot be removed.
+            BadInput: no step can follow the noisy ones, there is no recipe, or the selection cannot be removed.
         """
-        self.laid_out(trained, *self._asked(trained, train, selection))
+        retained, _ = sides(trained, train, selection)
+        recipe = self._recipe(trained)
+        self._follows(recipe.epochs * math.ceil(retained.sum() / recipe.batch_size))
 
     def _asked(self, trained: Trained, train: Examples, selection: Selection) -> tuple[Examples, Recipe]:
         """Return the retained rows, and the recipe of the passes over them.
@@ -124,10 +127,25 @@ class NoisyFinetune:
         Raises:
             BadInput: there is no recipe, or the selection cannot be removed.
         """
+        retained, _ = parted(trained, by_id(train), selection)
+        return retained, self._recipe(trained)
+
+    def _recipe(self, trained: Trained) -> Recipe:
         if trained.recipe is None:
             raise BadInput(self.unavailable(trained))
-        retained, _ = parted(trained, by_id(train), selection)
-        return retained, replace(trained.recipe, epochs=self.epochs or trained.recipe.epochs, course=None)
+        return replace(trained.recipe, epochs=self.epochs or trained.recipe.epochs, course=None)
+
+    def _follows(self, steps: int) -> None:
+        """Refuse if none of so many steps follows the noisy ones.
+
+        Raises:
+            BadInput: none does.
+        """
+        if self.noisy_steps >= steps:
+            raise BadInput(
+                f"There are {steps:,} steps, so that {self.noisy_steps:,} cannot be noisy: one has to follow. "
+                "Lower noisy_steps, or raise epochs."
+            )
 
     def laid_out(self, trained: Trained, retained: Examples, recipe: Recipe) -> Noised:
         """Return the loop whose first steps are noisy.
@@ -136,11 +154,7 @@ class NoisyFinetune:
             BadInput: no step follows the noisy ones: what layers keep of the last one's rows would stay, without noise.
         """
         loop = resumed(Noised, trained, retained, recipe)
-        if self.noisy_steps >= len(loop.batches):
-            raise BadInput(
-                f"There are {len(loop.batches):,} steps, so that {self.noisy_steps:,} cannot be noisy: one has to follow. "
-                "Lower noisy_steps, or raise epochs."
-            )
+        self._follows(len(loop.batches))  # which can be fewer than epochs have batches: a row left over joins the one before it
         fresh = Bound(trained.model, recipe.seed, recipe.dtype)
         loop.noisy, loop.fresh = self.noisy_steps, fresh.state()
         loop.start = fresh.flat + ball(loop.bound.flat - fresh.flat, self.clip)
