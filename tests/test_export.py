@@ -143,6 +143,17 @@ def test_an_unlearned_model_leaves_with_what_may_be_claimed_of_it(made, tmp_path
         assert perform("attribute", second, {"query": "loss"})["calibrated"]
 
 
+def test_a_model_whose_labels_were_corrected_is_not_said_to_do_without_rows(made, tmp_path):
+    folder, project, runs, _ = made
+    train = project.dataset(project.run(runs["trained"]).dataset).train
+    ids, label = train.ids[train.y == 0][:3].tolist(), train.classes[1]
+    run = perform("unlearn", project, {"run": runs["trained"], "ids": ids, "labels": [label], "method": "influence_step"})["run"]
+    perform("export_model", project, {"out": str(tmp_path / "m"), "run": run})
+    brought = perform("import_model", Project(tmp_path / "second"), {"path": str(tmp_path / "m"), "data": str(folder / "people.csv")})
+    said = next(check["found"] for check in brought["checks"] if check["check"] == "What it claims")
+    assert said.startswith("it says L1. That is its sender's word")
+
+
 def test_a_recorded_training_leaves_with_its_course(tmp_path):
     from tests.test_exchange import outside
 

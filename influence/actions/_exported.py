@@ -11,6 +11,7 @@ from influence.data.images.sources import holds_images
 from influence.data.read import read_table
 from influence.data.stated import read_encoding
 from influence.errors import BadInput
+from influence.evidence import words
 from influence.exchange.exported import LISTS, Exported, same_encoding
 
 OPEN: tuple[Any, ...] = ("", [], {}, 0, 0.2)
@@ -59,6 +60,7 @@ def checks(exported: Exported | None, dataset: Dataset) -> list[Check]:
     found = [checked(what, "good" if same else "doubtful", said, mend)]
     level, removed = exported.claim["level"], exported.claim["removed"]
     if level not in ("", "trained"):
-        said = f"it says {level}, without {removed:,} rows. That is its sender's word: the records behind it are in another project."
+        without = f", without {words.count(removed, 'row')}" if removed else ""  # none where labels were corrected
+        said = f"it says {level}{without}. That is its sender's word: the records behind it are in another project."
         found.append(checked("What it claims", "none", said, "Ask for the report of that removal."))
     return found
