@@ -9,7 +9,7 @@ import pytest
 from streamlit.proto.Metric_pb2 import Metric as MetricProto
 
 import influence.actions
-from influence.actions import _anew, _comparison, perform, preview, report
+from influence.actions import _anew, _comparison, _effects, perform, preview, report
 from influence.actions._comparison import as_read
 from influence.actions._measured import changes
 from influence.actions._measures import tables as measures
@@ -203,6 +203,16 @@ def test_an_unprepared_run_offers_to_prepare_and_then_plans(made):
     at = opened("plan", run=runs["numeric"], group="side")
     assert "R²" in said(at) + " ".join(shown(at, "metric")["metric"])
     assert "Prepare the preview" in [b.label for b in opened("plan", run=runs["numeric"], group="age").button]
+
+
+def test_the_mean_margin_is_spoken_of_only_where_there_is_an_accuracy(made):
+    project, runs = made
+    told = {name: _effects.smooth_said(project.dataset(project.run(runs[name]).dataset)) for name in ("numeric", "classes")}
+    assert told["classes"] == f"{told['numeric']} {_effects.MARGIN}"
+    assert "margin" not in told["numeric"].lower()
+    perform("prepare", project, {"run": runs["numeric"], "group": "side"})
+    report = perform("report", project, {"run": runs["numeric"], "group": "side"})
+    assert "mean margin" not in (project.path / report["html"]).read_text(encoding="utf-8").lower()
 
 
 def test_a_numeric_target_is_planned_in_its_own_unit(made):

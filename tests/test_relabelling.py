@@ -171,6 +171,8 @@ def test_relabel_then_remove_then_relabel(made, tmp_path):
         assert "(relabelled ones by their old labels)" in measured_on(judged)
         assert "never saw the rows and old labels" in in_words(judged)
         assert "removing and relabelling the rows" in fairness_in_words(judged)
+        html = (project.path / perform("report", project, {"run": run})["html"]).read_text(encoding="utf-8")
+        assert "19 oracles: the same training without the rows and with the new labels, each from a seed" in html
 
 
 def test_rows_relabelled_and_then_removed_are_judged_by_the_label_that_was_learnt(made, tmp_path, monkeypatch):

@@ -170,7 +170,9 @@ def test_the_method_is_judged_by_reruns_from_other_originals(made):
     for test in _verified.judged(wrong, "method"):
         line = f'{test.label}</th><td class="num">{test.value}</td><td class="range">{test.band}'
         assert line in told
-    assert all(line in told for line in _verified.method_in_words(wrong))
+    found_at = _verified.method_in_words(wrong)
+    assert len(found_at) == 2, "a sentence for each low rate of false alarms"
+    assert all(line in told for line in found_at)
 
 
 def test_a_models_own_verdict_is_kept_before_its_method_is_judged(made, monkeypatch):

@@ -26,8 +26,13 @@ SMOOTH = "Its smooth version"
 MARGIN = "Mean margin, which previews take for accuracy, is the mean log-odds of the right class: another metric, in another unit."
 SAID = (
     "The smooth version, which scores predict, takes probabilities for decisions and squared errors for errors, and of a gap the two "
-    f"groups that are furthest apart in it. {MARGIN}"
+    "groups that are furthest apart in it."
 )
+
+
+def smooth_said(dataset: Dataset) -> str:
+    """Return what the smooth version of a metric is; the mean margin only where there is an accuracy that it stands for."""
+    return f"{SAID} {MARGIN}" if dataset.train.classes else SAID
 
 
 def read_as(query: Described, dataset: Dataset) -> str:

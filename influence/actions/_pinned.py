@@ -11,9 +11,8 @@ import pandas as pd
 
 from influence import conditions
 from influence.actions import preview
-from influence.actions._effects import SAID as SMOOTH
 from influence.actions._effects import SMOOTH as NAMED
-from influence.actions._effects import counted, effects, estimate
+from influence.actions._effects import counted, effects, estimate, smooth_said
 from influence.actions._measures import unit_of
 from influence.actions.clusters import in_training, with_groups
 from influence.data.dataset import Dataset
@@ -112,7 +111,7 @@ def _pattern(project: Project, run: Run, data: Dataset, made: Mapping[str, Any])
     n, total = int((conditions.met(wanted, train.columns) & seen).sum()), int(seen.sum())
     said = f"{words.count(n, 'training row')}, {words.percent(n / max(1, total))} of {words.count(total)}."
     figures = effects(project, run, data, made) if "table" in made else ()
-    smooth = f" {SMOOTH} Here: {made['label']}." if any(figure.label.startswith(NAMED) for figure in figures) else ""
+    smooth = f" {smooth_said(data)} Here: {made['label']}." if any(figure.label.startswith(NAMED) for figure in figures) else ""
     return {"said": said + smooth, "n": n, "figures": figures}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from influence.actions import _questions, _verified, fidelity, verify
-from influence.actions._effects import SAID, counted, retrained
+from influence.actions._effects import counted, retrained, smooth_said
 from influence.actions._measured import changes, comparison, flips, measured
 from influence.actions._opened import Opened, opened
 from influence.actions._pinned import reported
@@ -110,7 +110,7 @@ def _investigation(
         flips=flips(project, compared, first) if compared else (),
         changes=changes(project, note, compared) if compared else (),
         retrained=confirmed,
-        smooth=SAID if foretold or (question and question.smooth) else "",
+        smooth=smooth_said(first.dataset) if foretold or (question and question.smooth) else "",
         **reported(project, it.run, rows),
         records=tuple(told.Entry(r.seq, r.kind, r.created, r.hash, r.prev) for r in records),
         findings=tuple(project.check()),

@@ -173,7 +173,7 @@ def _changed(it: Investigation, measure: Measure, rows: bool) -> str:
 
 def without(it: Investigation) -> str:
     """Return how the retrained model was trained otherwise than the original, in words."""
-    return words.anew(bool(it.selection and it.selection.relabelled))
+    return words.asked(("relabel",) if it.selection and it.selection.relabelled else ()).anew
 
 
 def _cost(done: Unlearned) -> str:

@@ -83,18 +83,24 @@ BOTH: dict[str, Claim] = {
 
 
 class Asked(NamedTuple):
-    """How requests of some kinds are spoken of: what a model was to forget, what became of rows, and what was done to them."""
+    """How requests of some kinds are spoken of: what a model was to forget, what became of rows, and what was done to them.
+
+    `anew`: how a model is trained anew that has met them.
+    """
 
     gone: str
     done: str
     doing: str
+    anew: str
 
 
 ASKED = {
-    ("relabel",): Asked("old labels", "relabelled", "relabelling"),
-    ("relabel", "remove"): Asked("rows and old labels", "removed or relabelled", "removing and relabelling"),
+    ("relabel",): Asked("old labels", "relabelled", "relabelling", "with the new labels"),
+    ("relabel", "remove"): Asked(
+        "rows and old labels", "removed or relabelled", "removing and relabelling", "without the rows and with the new labels"
+    ),
 }
-REMOVED = Asked("rows", "removed", "removing")
+REMOVED = Asked("rows", "removed", "removing", "without the rows")
 JOINED = ("equal opportunity", "equalized odds", "demographic parity", "predictive equality")
 """What a gap is of, which questions write with a hyphen."""
 SMALL = {
@@ -217,11 +223,6 @@ def became(body: Mapping[str, Any], noun: str = "row") -> str:
 def asked(requests: Sequence[str]) -> Asked:
     """Return how requests of these kinds, to "remove" rows or to "relabel" them, are spoken of."""
     return ASKED.get(tuple(sorted(requests)), REMOVED)
-
-
-def anew(relabelled: bool) -> str:
-    """Return how the model retrained for comparison was trained otherwise than the original."""
-    return "with the new labels" if relabelled else "without the rows"
 
 
 def in_all_of(every: int, n: int) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from influence.actions import preview
 from influence.actions._comparison import as_read
-from influence.actions._effects import SAID as SMOOTH
+from influence.actions._effects import smooth_said
 from influence.charts.agreement import agreement
 from influence.store import Run
 from influence.ui import comparing, jobs, kept, state, words
@@ -44,7 +44,7 @@ def changes(run: Run, found: dict[str, Any]) -> None:
     smooth = table[table["label"] != table["measured_label"]]
     if len(smooth):
         with st.expander("The same of what scores predict"):
-            st.caption(SMOOTH)
+            st.caption(smooth_said(state.dataset(run)))
             st.dataframe(beside(smooth), hide_index=True, alt="What scores predicted, and what came true of each model.")
 
 

@@ -172,7 +172,8 @@ def said(found: Sequence[lanes.Lane], n: Mapping[str, int], relabelled: bool = F
 
 def dashed(curves: live.Curves, relabelled: bool = False) -> str:
     """Return what the dashed lines and the bands are, where there are some."""
-    lines = f"Dashed: the model retrained {words.anew(relabelled)}. " if curves.references.get("retrained") else ""
+    how = words.asked(("relabel",) if relabelled else ()).anew
+    lines = f"Dashed: the model retrained {how}. " if curves.references.get("retrained") else ""
     about = (
         f"Band: {curves.oracles} models retrained {'with' if relabelled else 'without'} them from other seeds. " if curves.oracles else ""
     )

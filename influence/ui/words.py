@@ -11,7 +11,6 @@ from influence.evidence.words import (
     MINUS,
     TOO_FEW,
     about,
-    anew,
     apart,
     asked,
     band,
@@ -33,7 +32,7 @@ from influence.evidence.words import (
 )
 
 __all__ = [
-    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "anew", "apart", "asked", "band", "became", "called", "claim", "count", "distinct",
+    "MINUS", "SIMULATED", "TOO_FEW", "about", "ago", "apart", "asked", "band", "became", "called", "claim", "count", "distinct",
     "duration", "escaped", "figure", "interval", "known", "lasting", "named", "number", "numbers", "percent", "run_name",
     "run_names", "settings", "signed", "size", "title", "verb",
 ]  # fmt: skip
